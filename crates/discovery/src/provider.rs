@@ -1,0 +1,55 @@
+//! The provider seam: what a source of instances must do, and nothing more.
+
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
+
+use model::{Exposure, ProviderError, ServiceId, Update};
+use tokio::sync::{mpsc, watch};
+
+/// A source of instances. Speaks of instances only, never of policy.
+pub trait Provider: Send + 'static {
+    /// Publishes what it knows until it fails. Never returns `Ok`; the supervisor backs off and calls again.
+    fn watch(&mut self, feed: &Feed) -> impl Future<Output = Result<Infallible, ProviderError>> + Send;
+}
+
+/// Which services are in use, so that a source watches no others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interest {
+    /// Services named by routes, or exposed by exact name.
+    pub services: BTreeSet<ServiceId>,
+    /// What else is exposed; if it [`Exposure::needs_catalog`], the source looks at its whole catalogue for matches.
+    pub exposure: Exposure,
+}
+
+/// A provider's way to the reconciler: bounded, so that a storm waits in the provider and never in a request.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    source: usize,
+    updates: mpsc::Sender<(usize, Update)>,
+    interest: watch::Receiver<Arc<Interest>>,
+}
+
+impl Feed {
+    /// A feed for the source with this index.
+    #[must_use]
+    pub fn new(
+        source: usize,
+        updates: mpsc::Sender<(usize, Update)>,
+        interest: watch::Receiver<Arc<Interest>>,
+    ) -> Self {
+        Self { source, updates, interest }
+    }
+
+    /// Hands one update to the reconciler; waits while 64 are queued.
+    ///
+    /// # Errors
+    /// [`ProviderError::Closed`] if the reconciler is gone.
+    pub async fn publish(&self, update: Update) -> Result<(), ProviderError> {
+        self.updates.send((self.source, update)).await.map_err(|_| ProviderError::Closed)
+    }
+
+    /// Which services are in use; changes with a reload.
+    #[must_use]
+    pub fn interest(&self) -> watch::Receiver<Arc<Interest>> {
+        self.interest.clone()
+    }
+}

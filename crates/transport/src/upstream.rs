@@ -1,0 +1,80 @@
+//! One instance of one service as the data path sees it: shared by all cores, kept over table swaps.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicU64, Ordering},
+};
+
+use balancer::Vitals;
+use model::{Address, InstanceId, Protocol, ServiceId, UpstreamKey};
+
+use crate::ClientTls;
+
+/// One instance of one service. Identity is (service id, instance id, address, protocol, TLS settings): while those
+/// stay, the same `Upstream` lives on in every new table with all that was learned.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Never used again for another upstream; the key of the connection pools of each core.
+    pub key: UpstreamKey,
+    /// The service it belongs to.
+    pub service: ServiceId,
+    /// Its name within the service.
+    pub id: InstanceId,
+    /// Where to connect.
+    pub address: Address,
+    /// What to speak.
+    pub protocol: Protocol,
+    /// How to do TLS, for `https`.
+    pub tls: Option<Arc<ClientTls>>,
+    /// What we learned. Shared with its successor if only TLS settings change.
+    pub vitals: Arc<Vitals>,
+    /// `host:port` for logs and response headers, made once.
+    pub label: Arc<str>,
+    learned: AtomicU8,
+}
+
+/// What an `https` instance chose by ALPN, once known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+}
+
+impl Upstream {
+    /// A new upstream with a key of its own.
+    #[must_use]
+    pub fn new(
+        service: ServiceId,
+        id: InstanceId,
+        address: Address,
+        protocol: Protocol,
+        tls: Option<Arc<ClientTls>>,
+        vitals: Arc<Vitals>,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let key = UpstreamKey(NEXT.fetch_add(1, Ordering::Relaxed));
+        let label = address.to_string().into();
+        Self { key, service, id, address, protocol, tls, vitals, label, learned: AtomicU8::new(0) }
+    }
+
+    /// The HTTP version to expect: fixed by `http` and `h2c`, for `https` what ALPN chose last.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        match self.protocol {
+            Protocol::Http => Some(Version::H1),
+            Protocol::H2c => Some(Version::H2),
+            Protocol::Https => match self.learned.load(Ordering::Relaxed) {
+                1 => Some(Version::H1),
+                2 => Some(Version::H2),
+                _ => None,
+            },
+        }
+    }
+
+    /// Remembers what ALPN chose.
+    pub fn learn(&self, version: Version) {
+        self.learned.store(if version == Version::H1 { 1 } else { 2 }, Ordering::Relaxed);
+    }
+}
