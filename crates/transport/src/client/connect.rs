@@ -1,0 +1,153 @@
+//! From a URL to a connection: resolve, connect, TLS.
+
+use std::{io, sync::Arc, time::Duration};
+
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{ClientError, ClientSettings, Step, error::chain, tls};
+
+/// The server: where it is and how to open a connection to it.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// Host and port, for errors and look-ups.
+    pub(super) address: String,
+    pub(super) authority: Authority,
+    host: String,
+    port: u16,
+    tls: Option<Tls>,
+    connect_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Tls {
+    config: Arc<rustls::ClientConfig>,
+    server_name: ServerName<'static>,
+}
+
+/// An open connection, before any HTTP.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether ALPN chose HTTP/2.
+    pub(super) fn is_h2(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+}
+
+impl Origin {
+    pub(super) fn new(settings: &ClientSettings) -> Result<Self, ClientError> {
+        let url = &settings.url;
+        let invalid = |why: &str| {
+            ClientError::Settings(format!("url {url:?} {why}: write http://host:port or https://host:port"))
+        };
+        let uri: Uri = url.parse().map_err(|_| invalid("is not a URL"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err(invalid("has no scheme or host"));
+        };
+        if uri.path_and_query().is_some_and(|p| p.as_str() != "/") || authority.as_str().contains('@') {
+            return Err(invalid("has more than a host"));
+        }
+        let secure = *scheme == Scheme::HTTPS;
+        if !secure && *scheme != Scheme::HTTP {
+            return Err(invalid("has an unknown scheme"));
+        }
+        let bracketed = authority.host();
+        let host = bracketed.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(bracketed).to_owned();
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let tls = if secure {
+            let name = settings.tls.server_name.clone().unwrap_or_else(|| host.clone());
+            let server_name = ServerName::try_from(name.clone()).map_err(|_| {
+                ClientError::Settings(format!("server_name {name:?} is neither a host name nor an address"))
+            })?;
+            Some(Tls { config: settings.tls.compile()?, server_name })
+        } else {
+            None
+        };
+        Ok(Self {
+            address: format!("{bracketed}:{port}"),
+            authority: authority.clone(),
+            host,
+            port,
+            tls,
+            connect_timeout: settings.connect_timeout,
+        })
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+
+    pub(super) fn is_clear(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// Resolves, connects to the first address that answers, and does the TLS handshake.
+    pub(super) async fn connect(&self, deadline: Instant) -> Result<Stream, ClientError> {
+        let deadline = deadline.min(Instant::now() + self.connect_timeout);
+        let stream = self.dial(deadline).await?;
+        prepare(&stream);
+        let Some(tls) = &self.tls else { return Ok(Stream::Clear(stream)) };
+        let handshake = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.server_name.clone(), stream);
+        let stream = self.within(deadline, Step::Tls, handshake).await?.map_err(|e| ClientError::Tls {
+            address: self.address.clone(),
+            remedy: tls::remedy(&e),
+            cause: chain(&e),
+        })?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+
+    async fn dial(&self, deadline: Instant) -> Result<TcpStream, ClientError> {
+        let found = self.within(deadline, Step::Resolve, lookup_host((&*self.host, self.port))).await?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in found.map_err(|e| self.unreachable(&e))? {
+            match self.within(deadline, Step::Connect, TcpStream::connect(address)).await? {
+                Ok(stream) => return Ok(stream),
+                Err(e) => last = e,
+            }
+        }
+        Err(self.unreachable(&last))
+    }
+
+    fn unreachable(&self, cause: &io::Error) -> ClientError {
+        ClientError::Unreachable { address: self.address.clone(), cause: chain(cause) }
+    }
+
+    pub(super) fn broken(&self, step: Step, cause: &dyn std::error::Error) -> ClientError {
+        ClientError::Broken { address: self.address.clone(), step, cause: chain(cause) }
+    }
+
+    /// Waits for a step no longer than the deadline.
+    pub(super) async fn within<T>(
+        &self,
+        deadline: Instant,
+        step: Step,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ClientError> {
+        timeout_at(deadline, work).await.map_err(|_| ClientError::TimedOut { address: self.address.clone(), step })
+    }
+}
+
+/// Keep-alive probes: a watch is silent for minutes, and a machine that vanished says nothing. 15 s of silence and four
+/// lost probes end the connection within 35 s; the probes also keep address translators from forgetting it.
+fn prepare(stream: &TcpStream) {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(4);
+    // Both only improve matters; a system that refuses them still has a working connection.
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive).and_then(|()| stream.set_nodelay(true)) {
+        tracing::debug!(%error, "socket options not set");
+    }
+}

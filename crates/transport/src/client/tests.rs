@@ -1,0 +1,267 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http::Response as HttpResponse;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+fn client(url: String) -> Client {
+    Client::new(ClientSettings { body_limit: 8, ..ClientSettings::new(url) }).unwrap()
+}
+
+/// A server that answers every request of a connection with the next of these texts, then closes. Counts connections.
+async fn script(answers: &'static [&'static [&'static str]]) -> (Client, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        for texts in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                for text in *texts {
+                    read_head(&mut stream).await;
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                }
+            });
+        }
+        std::future::pending::<()>().await;
+    });
+    (client(url), connections)
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_request() {
+    let (client, connections) = script(&[&[OK, OK]]).await;
+    for _ in 0..2 {
+        let answer = client.get("/", soon()).await.unwrap();
+        assert_eq!((answer.status, &*answer.body), (StatusCode::OK, &b"ok"[..]));
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    assert!(!client.multiplexes());
+}
+
+#[tokio::test]
+async fn a_get_that_finds_its_kept_connection_closed_goes_out_anew() {
+    let (client, connections) = script(&[&[OK], &[OK]]).await;
+    client.get("/", soon()).await.unwrap();
+    client.get("/", soon()).await.unwrap();
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_first_connection_closed_without_a_word_is_an_error_at_once() {
+    let (client, connections) = script(&[&[""], &[OK]]).await;
+    let error = client.get("/", soon()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Broken { step: Step::Head, .. }), "{error}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_cut_body_is_no_answer() {
+    let (client, _) = script(&[&["HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nhalf"]]).await;
+    let error = client.get("/", soon()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Broken { step: Step::Body, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let (client, _) = script(&[&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nnine char"]]).await;
+    assert!(matches!(client.get("/", soon()).await, Err(ClientError::TooLarge { limit: 8, .. })));
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline_and_names_the_step() {
+    let (client, _) = script(&[&["HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", ""], &["", ""]]).await;
+    for step in [Step::Body, Step::Head] {
+        let error = client.get("/", Instant::now() + Duration::from_millis(100)).await.unwrap_err();
+        assert!(matches!(&error, ClientError::TimedOut { step: s, .. } if *s == step), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_names_the_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = client(format!("http://{address}")).get("/", soon()).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unreachable { address: a, .. } if *a == address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn the_request_carries_host_path_and_own_headers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut settings = ClientSettings::new(format!("http://{address}"));
+    settings.headers.insert("x-token", HeaderValue::from_static("secret"));
+    let client = Client::new(settings).unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut stream).await;
+        let mut body = [0; 4];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        (head, body)
+    };
+    let request = client.put("/v1/a%20b?x=1", Bytes::from_static(b"body"), soon());
+    let (answer, (head, body)) = tokio::join!(request, server);
+    answer.unwrap();
+    assert!(head.starts_with("PUT /v1/a%20b?x=1 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("host: {address}\r\n")) && head.contains("x-token: secret\r\n"), "{head}");
+    assert_eq!(&body, b"body");
+}
+
+#[test]
+fn urls_that_cannot_work_are_refused_with_the_form_to_write() {
+    for bad in ["127.0.0.1:8500", "ftp://a", "http://a/path", "http://user@a", "http://a/?x", "", "http://"] {
+        let error = Client::new(ClientSettings::new(bad)).unwrap_err().to_string();
+        assert!(error.contains("http://host:port"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn half_a_client_certificate_is_refused() {
+    let tls = TlsSettings { client_key: Some("key.pem".into()), ..TlsSettings::default() };
+    let error = Client::new(ClientSettings { tls, ..ClientSettings::new("https://a") }).unwrap_err();
+    assert_eq!(error, ClientError::Settings("client_key needs client_certificate".into()));
+}
+
+// === TLS ===
+
+struct TlsServer {
+    url: String,
+    ca: tempfile::NamedTempFile,
+    connections: Arc<AtomicUsize>,
+}
+
+/// An HTTP/2 server that allows `streams` at once and answers each request after 50 ms.
+async fn h2_server(streams: u32) -> TlsServer {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), key.cert.pem()).unwrap();
+    let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], secret)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                serve_h2(stream, streams).await;
+            });
+        }
+    });
+    TlsServer { url, ca, connections }
+}
+
+async fn serve_h2(stream: tokio_rustls::server::TlsStream<TcpStream>, streams: u32) {
+    let mut builder = ::h2::server::Builder::new();
+    let mut connection = builder.max_concurrent_streams(streams).handshake::<_, Bytes>(stream).await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.uri().path() == "/close" {
+            return;
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut body = respond.send_response(HttpResponse::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(b"ok"), true).unwrap();
+        });
+    }
+}
+
+fn tls_client(server: &TlsServer) -> Client {
+    let tls = TlsSettings { ca: Some(server.ca.path().to_owned()), ..TlsSettings::default() };
+    Client::new(ClientSettings { tls, ..ClientSettings::new(&*server.url) }).unwrap()
+}
+
+async fn many(client: &Client, count: usize) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let client = client.clone();
+        tasks.spawn(async move { client.get("/", soon()).await.unwrap().body });
+    }
+    while let Some(body) = tasks.join_next().await {
+        assert_eq!(&*body.unwrap(), b"ok");
+    }
+}
+
+#[tokio::test]
+async fn requests_share_one_http2_connection_and_open_another_at_the_stream_limit() {
+    let server = h2_server(40).await;
+    let client = tls_client(&server);
+    client.get("/", soon()).await.unwrap();
+    many(&client, 40).await;
+    assert!(client.multiplexes());
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    many(&client, 70).await;
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_broken_http2_connection_is_replaced() {
+    let server = h2_server(40).await;
+    let client = tls_client(&server);
+    client.get("/", soon()).await.unwrap();
+    assert!(client.get("/close", soon()).await.is_err());
+    client.get("/", soon()).await.unwrap();
+}
+
+#[tokio::test]
+async fn failed_handshakes_say_what_to_do() {
+    let server = h2_server(40).await;
+    let error = client(server.url.clone()).get("/", soon()).await.unwrap_err().to_string();
+    assert!(error.contains("certificate authority") && error.contains("`ca`"), "{error}");
+
+    let tls = TlsSettings {
+        ca: Some(server.ca.path().to_owned()),
+        server_name: Some("elsewhere".into()),
+        ..TlsSettings::default()
+    };
+    let other = Client::new(ClientSettings { tls, ..ClientSettings::new(&*server.url) }).unwrap();
+    let error = other.get("/", soon()).await.unwrap_err().to_string();
+    assert!(error.contains("`server_name`"), "{error}");
+
+    let (clear, _) = script(&[&[OK]]).await;
+    let url = format!("https://{}", clear.inner.origin.address);
+    let error = client(url).get("/", Instant::now() + Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Tls { .. } | ClientError::TimedOut { step: Step::Tls, .. }), "{error}");
+}
