@@ -1,0 +1,100 @@
+//! How the items of a list, the entries of a map and the parts of a located value are handed to a visitor.
+
+use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess};
+
+use super::{Step, Trail, Walker};
+use crate::node::{Entry, Node};
+use crate::{Place, SettingsError};
+
+/// The items of a list.
+pub(super) struct Items<'de, 't> {
+    trail: Trail<'t>,
+    items: &'de [Node],
+    next: usize,
+}
+
+impl<'de, 't> Items<'de, 't> {
+    pub(super) fn new(trail: Trail<'t>, items: &'de [Node]) -> Self {
+        Self { trail, items, next: 0 }
+    }
+}
+
+impl<'de> SeqAccess<'de> for Items<'de, '_> {
+    type Error = SettingsError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SettingsError> {
+        let Some(node) = self.items.get(self.next) else { return Ok(None) };
+        let trail = self.trail.then(Step::Index(self.next));
+        self.next += 1;
+        Walker { node, trail }.placed(|walker| seed.deserialize(walker)).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len() - self.next)
+    }
+}
+
+/// The entries of a map.
+pub(super) struct Pairs<'de, 't> {
+    trail: Trail<'t>,
+    entries: std::slice::Iter<'de, Entry>,
+    value: Option<&'de Entry>,
+}
+
+impl<'de, 't> Pairs<'de, 't> {
+    pub(super) fn new(trail: Trail<'t>, entries: &'de [Entry]) -> Self {
+        Self { trail, entries: entries.iter(), value: None }
+    }
+}
+
+impl<'de> MapAccess<'de> for Pairs<'de, '_> {
+    type Error = SettingsError;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SettingsError> {
+        self.value = self.entries.next();
+        let Some(Entry { key, .. }) = self.value else { return Ok(None) };
+        let trail = self.trail.then(Step::Key(key.name()));
+        Walker { node: key, trail }.placed(|walker| seed.deserialize(walker)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, SettingsError> {
+        let Some(Entry { key, value }) = self.value.take() else {
+            return Err(SettingsError::custom("a visitor asked for a value before its key"));
+        };
+        let trail = self.trail.then(Step::Key(key.name()));
+        Walker { node: value, trail }.placed(|walker| seed.deserialize(walker))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+/// What [`crate::Located`] asks for: file, line, column, path, and then the value itself.
+pub(super) struct PlaceThenValue<'de, 't> {
+    walker: Walker<'de, 't>,
+    next: usize,
+}
+
+impl<'de, 't> PlaceThenValue<'de, 't> {
+    pub(super) fn new(walker: Walker<'de, 't>) -> Self {
+        Self { walker, next: 0 }
+    }
+}
+
+impl<'de> SeqAccess<'de> for PlaceThenValue<'de, '_> {
+    type Error = SettingsError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SettingsError> {
+        let Place { file, line, column, path } = self.walker.place();
+        self.next += 1;
+        match self.next {
+            1 => seed.deserialize(file.to_string_lossy().into_owned().into_deserializer()),
+            2 => seed.deserialize(line.into_deserializer()),
+            3 => seed.deserialize(column.into_deserializer()),
+            4 => seed.deserialize(path.into_deserializer()),
+            _ => seed.deserialize(self.walker),
+        }
+        .map(Some)
+    }
+}

@@ -1,0 +1,131 @@
+//! Tells when files change: settings, certificates, keys, CAs, tokens.
+//!
+//! The truth is a comparison of *contents*, made at an interval. Events of the operating system only make it earlier,
+//! because they are lost on network file systems, in mounted config maps and when the kernel's queue is full. Times are
+//! not looked at: a swap of symlinks can bring an older file.
+//!
+//! ```no_run
+//! # async fn reload() {}
+//! # async fn run() -> std::io::Result<()> {
+//! use settings::watch::{Files, Hangup, POLL};
+//!
+//! // Before the first read, so that nothing falls between reading and watching.
+//! let mut files = Files::new(["config/router.yml".into()], POLL);
+//! let mut hangup = Hangup::new()?;
+//! loop {
+//!     tokio::select! {
+//!         changed = files.changed() => tracing::info!(?changed, "reading the settings again"),
+//!         () = hangup.received() => {}
+//!     }
+//!     // After parsing the settings, call `files.set_paths(..)` and only then read the certificates they name.
+//!     reload().await;
+//! }
+//! # }
+//! ```
+
+mod content;
+mod hangup;
+mod hint;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior};
+
+use self::content::Content;
+use self::hint::Hint;
+
+pub use self::hangup::Hangup;
+
+/// Usual interval of comparison: soon enough for a person who waits, and a few small reads cost nothing.
+pub const POLL: Duration = Duration::from_secs(2);
+
+/// Quiet time before a change counts: editors and `cp` write in steps, and a key follows its certificate.
+const SETTLE: Duration = Duration::from_millis(75);
+/// Comparisons after which a change counts although the content still moves, so that a file that is written without
+/// pause (about two seconds of it) does not hide the others.
+const SETTLE_ROUNDS: usize = 25;
+
+/// A set of files whose content is watched. A file that is deleted has changed, and one that returns too.
+#[derive(Debug)]
+pub struct Files {
+    /// What the user of this last heard of.
+    known: BTreeMap<PathBuf, Content>,
+    poll: Interval,
+    hint: Hint,
+    /// There was a reason to compare which was not followed to its end: the future was dropped in the middle.
+    due: bool,
+}
+
+impl Files {
+    /// Watches these files from now on, comparing at least every `poll` (see [`POLL`]). Reads them once, blocking.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or if `poll` is zero.
+    #[must_use]
+    pub fn new(paths: impl IntoIterator<Item = PathBuf>, poll: Duration) -> Self {
+        let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut files = Self { known: BTreeMap::new(), poll, hint: Hint::default(), due: false };
+        files.set_paths(paths);
+        files
+    }
+
+    /// Watches these files instead. What was known of those that stay is kept, so no change of them is lost; new ones
+    /// are read once, blocking.
+    pub fn set_paths(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        let mut before = std::mem::take(&mut self.known);
+        for path in paths {
+            let content = before.remove(&path).unwrap_or_else(|| Content::of(&path));
+            self.known.insert(path, content);
+        }
+        self.hint.follow(self.known.keys());
+    }
+
+    /// Waits until the content of some files is another than when this last returned, and tells which.
+    ///
+    /// Dropping the future loses nothing: the next call reports what this one would have.
+    pub async fn changed(&mut self) -> Vec<PathBuf> {
+        loop {
+            if !self.due {
+                tokio::select! {
+                    _ = self.poll.tick() => {}
+                    () = self.hint.given() => {}
+                }
+                self.due = true;
+            }
+            let now = self.settled().await;
+            let changed = differing(&self.known, &now);
+            self.due = false;
+            if !changed.is_empty() {
+                self.known = now;
+                // A swapped symlink leads to another directory.
+                self.hint.follow(self.known.keys());
+                return changed;
+            }
+        }
+    }
+
+    /// The contents, once two looks in a row agree or nothing differs from what is known.
+    async fn settled(&self) -> BTreeMap<PathBuf, Content> {
+        let mut last = content::of_all(self.known.keys()).await;
+        for _ in 0..SETTLE_ROUNDS {
+            if last == self.known {
+                break;
+            }
+            tokio::time::sleep(SETTLE).await;
+            let now = content::of_all(self.known.keys()).await;
+            if std::mem::replace(&mut last, now) == last {
+                break;
+            }
+        }
+        last
+    }
+}
+
+fn differing(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> Vec<PathBuf> {
+    now.iter().filter(|(path, content)| before.get(*path) != Some(*content)).map(|(path, _)| path.clone()).collect()
+}

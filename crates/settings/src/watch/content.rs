@@ -1,0 +1,57 @@
+//! What a file holds, in a form that can be compared.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Bytes hashed of one file: settings are at most 1 MiB, bundles of CAs a few hundred KiB. A log file given by mistake
+/// must not be read through every two seconds; its size is compared in any case.
+const MAX_HASHED: u64 = 16 * 1024 * 1024;
+
+/// A file's content by size and hash, so that keys are not kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Bytes {
+        size: u64,
+        hash: u64,
+    },
+    /// Missing, unreadable, or no regular file (opening a pipe would block).
+    None,
+}
+
+impl Content {
+    /// Reads the file, following symlinks.
+    pub(super) fn of(path: &Path) -> Self {
+        read(path).unwrap_or(Self::None)
+    }
+}
+
+/// Reads all of them on a thread that may block.
+pub(super) async fn of_all(paths: impl Iterator<Item = &PathBuf>) -> BTreeMap<PathBuf, Content> {
+    let paths: Vec<PathBuf> = paths.cloned().collect();
+    let read = || paths.into_iter().map(|path| (path.clone(), Content::of(&path))).collect();
+    match tokio::task::spawn_blocking(read).await {
+        Ok(contents) => contents,
+        // Reading does not panic, so the runtime is ending: nobody needs an answer any more.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Content> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok(Content::None);
+    }
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut file = file.take(MAX_HASHED);
+    let mut hasher = DefaultHasher::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Content::Bytes { size, hash: hasher.finish() }),
+            count => hasher.write(&buffer[..count]),
+        }
+    }
+}
