@@ -1,7 +1,28 @@
 //! Knows which instances there are. The story of a change: a [`provider`] says an `Update`, the reconciler joins what
-//! all providers say, `Table::next` makes the successor of the table, and one store publishes it.
+//! all of them say ([`claims`]), [`Table::next`] makes the successor of the table, and one store publishes it.
+//!
+//! * [`provider`]: the seam, and one file per kind of source.
+//! * [`claims`]: what every source says of every service, three-valued; suspects.
+//! * [`table`]: the immutable snapshot requests read.
+//! * `reconciler`: the only writer of the table.
+//! * [`policy`]: what the configuration says of services.
+//! * [`status`], [`freshness`]: what the operator sees.
+//! * `handle`, `sources`: start, reload, end.
 
+pub mod claims;
+mod digest;
+pub mod freshness;
+mod handle;
 pub mod policy;
 pub mod provider;
+mod reconciler;
+mod sources;
+pub mod status;
+pub mod table;
+#[cfg(test)]
+mod testing;
 
+pub use handle::{Discovery, Reporter, StartError};
 pub use policy::{Policies, Policy};
+pub use provider::Settings;
+pub use table::{Member, Service, Table, TableCell, TableReader};

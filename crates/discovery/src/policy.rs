@@ -1,10 +1,16 @@
 //! What the configuration says about services, compiled. Replaced as a whole by a reload.
 
-use std::{collections::HashMap, collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use balancer::{Algorithm, Place};
 use model::{Exposure, Protocol, ServiceId, Tag};
 use transport::ClientTls;
+
+use crate::provider::Interest;
 
 /// How the instances of one service are chosen and spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,4 +40,33 @@ pub struct Policies {
     pub place: Place,
     /// How long a suspect withdrawal stays as last resort.
     pub hold: Duration,
+}
+
+impl Policies {
+    /// The policy of one service: its own, else the default.
+    #[must_use]
+    pub fn of(&self, service: &ServiceId) -> &Arc<Policy> {
+        self.services.get(service).unwrap_or(&self.default)
+    }
+
+    /// Whether clients may reach this service, whose instances carry these tags.
+    #[must_use]
+    pub fn exposes<'a>(&self, service: &ServiceId, tags: impl Iterator<Item = &'a str>) -> bool {
+        self.routed.contains(service) || self.exposure.exposes(service, tags)
+    }
+
+    /// Which services sources should watch.
+    #[must_use]
+    pub fn interest(&self) -> Interest {
+        let mut services: BTreeSet<_> = self.routed.iter().cloned().collect();
+        if let Exposure::Matching { services: named, .. } = &self.exposure {
+            services.extend(named.iter().cloned());
+        }
+        Interest { services, exposure: self.exposure.clone() }
+    }
+
+    /// Whether the same requests reach the same instances of an unchanged service: what [`Policy`] does not hold.
+    pub(crate) fn same_views(&self, other: &Self) -> bool {
+        self.environment == other.environment && self.place == other.place
+    }
 }

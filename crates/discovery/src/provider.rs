@@ -1,13 +1,29 @@
-//! The provider seam: what a source of instances must do, and nothing more.
+//! The provider seam: what a source of instances must do, and nothing more. One file per kind of source.
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
+pub mod fixed;
+pub mod settings;
+mod supervise;
 
-use model::{Exposure, ProviderError, ServiceId, Update};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
 use tokio::sync::{mpsc, watch};
+
+pub use settings::Settings;
 
 /// A source of instances. Speaks of instances only, never of policy.
 pub trait Provider: Send + 'static {
     /// Publishes what it knows until it fails. Never returns `Ok`; the supervisor backs off and calls again.
+    ///
+    /// It should answer for every service of interest, or say `Update::Everything`, be it empty: until it did, the
+    /// router does not call itself ready.
     fn watch(&mut self, feed: &Feed) -> impl Future<Output = Result<Infallible, ProviderError>> + Send;
 }
 
@@ -26,6 +42,8 @@ pub struct Feed {
     source: usize,
     updates: mpsc::Sender<(usize, Update)>,
     interest: watch::Receiver<Arc<Interest>>,
+    /// Answers given, for the supervisor to tell a source that works from one that does not.
+    answers: Arc<AtomicU64>,
 }
 
 impl Feed {
@@ -36,7 +54,7 @@ impl Feed {
         updates: mpsc::Sender<(usize, Update)>,
         interest: watch::Receiver<Arc<Interest>>,
     ) -> Self {
-        Self { source, updates, interest }
+        Self { source, updates, interest, answers: Arc::default() }
     }
 
     /// Hands one update to the reconciler; waits while 64 are queued.
@@ -44,12 +62,28 @@ impl Feed {
     /// # Errors
     /// [`ProviderError::Closed`] if the reconciler is gone.
     pub async fn publish(&self, update: Update) -> Result<(), ProviderError> {
-        self.updates.send((self.source, update)).await.map_err(|_| ProviderError::Closed)
+        let answer = is_answer(&update);
+        self.updates.send((self.source, update)).await.map_err(|_| ProviderError::Closed)?;
+        self.answers.fetch_add(u64::from(answer), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Which services are in use; changes with a reload.
     #[must_use]
     pub fn interest(&self) -> watch::Receiver<Arc<Interest>> {
         self.interest.clone()
+    }
+
+    fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether an update tells of instances, as against of trouble.
+pub(crate) fn is_answer(update: &Update) -> bool {
+    match update {
+        Update::Everything(_) => true,
+        Update::Service { knowledge, .. } => !matches!(knowledge, Knowledge::Unknown(_)),
+        Update::Unreachable(_) | Update::Skipped { .. } => false,
     }
 }

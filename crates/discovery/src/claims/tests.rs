@@ -1,0 +1,176 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{instance, service};
+
+const HOLD: Duration = Duration::from_secs(30);
+
+fn claims(sources: usize) -> Claims {
+    Claims::new((0..sources).map(|id| (id, format!("s{id}").into())).collect(), HOLD)
+}
+
+fn at(seconds: u64) -> Tick {
+    Tick::default().after(Duration::from_secs(seconds))
+}
+
+/// An answer for `petstore`: instances named by a letter, at an address of the same number.
+fn says(letters: &str) -> Update {
+    says_without(letters, "")
+}
+
+fn says_without(letters: &str, deregistered: &str) -> Update {
+    let list = letters.bytes().map(|b| instance(&(b as char).to_string(), b)).collect();
+    let deregistered = deregistered.chars().map(|c| InstanceId::new(&c.to_string()).unwrap()).collect();
+    Update::Service { service: service("petstore"), knowledge: Knowledge::of(list), deregistered }
+}
+
+/// The joined list of `petstore`: letters of the first choice, then of the last resort. `-` if nobody claims it.
+fn check(claims: &Claims, expected: &str) {
+    let shown = claims.joined(&service("petstore")).map(|list| {
+        let letters = |resort| list.iter().filter(move |c| c.resort == resort).map(|c| c.instance.id.as_str());
+        format!("{}/{}", letters(false).collect::<String>(), letters(true).collect::<String>())
+    });
+    assert_eq!(shown.as_deref().unwrap_or("-"), expected);
+}
+
+fn after(updates: &[Update]) -> Claims {
+    let mut claims = claims(2);
+    for update in updates {
+        claims.apply(0, update.clone(), at(0));
+    }
+    claims
+}
+
+#[test]
+fn a_withdrawal_is_suspect_only_if_too_much_leaves_and_nothing_comes() {
+    check(&after(&[says("abcd"), says("abc")]), "abc/");
+    check(&after(&[says("abcd"), says("ab")]), "ab/");
+    check(&after(&[says("abcd"), says("a")]), "a/bcd");
+    check(&after(&[says("abcd"), says("e")]), "e/");
+    check(&after(&[says("abcd"), says("")]), "/abcd");
+    check(&after(&[says("a"), says("")]), "/a");
+}
+
+#[test]
+fn who_leaves_on_its_own_word_is_never_suspect() {
+    check(&after(&[says("a"), says_without("", "a")]), "/");
+    check(&after(&[says("abcd"), says_without("a", "bc")]), "a/");
+    check(&after(&[says("abcd"), says_without("", "ab")]), "/cd");
+    check(&after(&[says("ab"), says(""), says_without("", "a")]), "/b");
+}
+
+#[test]
+fn a_suspect_that_is_named_again_is_no_suspect() {
+    check(&after(&[says("ab"), says(""), says("a")]), "a/b");
+}
+
+#[test]
+fn an_error_changes_no_list() {
+    let mut claims = after(&[says("ab")]);
+    let error = || model::ProviderError::Unreachable("x".into());
+    let unknown =
+        Update::Service { service: service("petstore"), knowledge: Knowledge::Unknown(error()), deregistered: vec![] };
+    assert!(claims.apply(0, unknown, at(1)).is_empty());
+    assert!(claims.apply(0, Update::Unreachable(error()), at(1)).is_empty());
+    check(&claims, "ab/");
+}
+
+#[test]
+fn suspects_go_when_their_time_is_over_or_no_connection_is_made() {
+    let mut claims = after(&[says("ab"), says("")]);
+    let b = instance("b", b'b').endpoint.address;
+    assert!(claims.connect_failed(&service("petstore"), &b));
+    assert!(!claims.connect_failed(&service("petstore"), &b), "only once");
+    check(&claims, "/a");
+    assert_eq!(claims.next_deadline(), Some(at(30)));
+    assert!(claims.expire(at(29)).is_empty());
+    assert_eq!(claims.expire(at(30)), [service("petstore")].into());
+    check(&claims, "/");
+    assert_eq!(claims.next_deadline(), None);
+}
+
+#[test]
+fn everything_empties_what_it_does_not_name() {
+    let mut claims = after(&[says("ab")]);
+    assert_eq!(claims.apply(0, Update::Everything(HashMap::new()), at(0)), [service("petstore")].into());
+    check(&claims, "/ab");
+    claims.expire(at(30));
+    check(&claims, "-");
+}
+
+#[test]
+fn sources_are_joined_in_their_order() {
+    let mut claims = claims(2);
+    claims.apply(1, says("ab"), at(0));
+    claims.apply(0, says("bc"), at(0));
+    check(&claims, "abc/");
+    let list = claims.joined(&service("petstore")).unwrap();
+    assert_eq!(list.iter().map(|c| &*c.source).collect::<Vec<_>>(), ["s1", "s0", "s0"]);
+    claims.apply(0, says(""), at(0));
+    check(&claims, "ab/c");
+    claims.arrange(vec![(0, "s0".into())], HOLD);
+    check(&claims, "/bc");
+    claims.apply(1, says("x"), at(0));
+    check(&claims, "/bc");
+}
+
+#[test]
+fn the_same_list_in_another_order_touches_nothing() {
+    let mut claims = after(&[says("abc")]);
+    assert!(claims.apply(0, says("cab"), at(1)).is_empty());
+    assert!(!claims.apply(0, says("abd"), at(1)).is_empty());
+}
+
+proptest! {
+    /// Whatever two sources say in whatever order: present is exactly what they said last; nothing present is also a
+    /// suspect; and without suspects there is no memory of the past.
+    #[test]
+    fn the_joined_list_is_what_was_said_last(
+        words in proptest::collection::vec((0_usize..2, "[a-e]{0,5}"), 0..20),
+    ) {
+        let mut claims = claims(2);
+        let mut last: [Option<BTreeSet<char>>; 2] = [None, None];
+        for (source, letters) in &words {
+            let set: BTreeSet<char> = letters.chars().collect();
+            claims.apply(*source, says(&set.iter().collect::<String>()), at(0));
+            last[*source] = Some(set);
+        }
+        let expected = (last[0].is_some() || last[1].is_some())
+            .then(|| last.iter().flatten().flatten().copied().collect::<BTreeSet<char>>());
+        let joined = claims.joined(&service("petstore"));
+        let present = joined.as_ref().map(|list| {
+            list.iter().filter(|c| !c.resort).map(|c| c.instance.id.as_str().chars().next().unwrap()).collect()
+        });
+        prop_assert_eq!(&present, &expected);
+        let ids: Vec<_> = joined.iter().flatten().map(|c| c.instance.id.clone()).collect();
+        let mut unique = ids.clone();
+        unique.dedup();
+        prop_assert_eq!(ids, unique);
+        claims.expire(at(30));
+        let left = claims.joined(&service("petstore")).map(|list| list.len());
+        prop_assert_eq!(left, expected.map(|e| e.len()));
+    }
+
+    /// The words of one source keep their order; how those of several interleave does not matter.
+    #[test]
+    fn interleaving_of_sources_does_not_matter(
+        first in proptest::collection::vec("[a-e]{0,5}", 0..6),
+        second in proptest::collection::vec("[a-e]{0,5}", 0..6),
+        order in proptest::collection::vec(any::<bool>(), 12),
+    ) {
+        let set = |letters: &String| letters.chars().collect::<BTreeSet<char>>().iter().collect::<String>();
+        let (mut one, mut other) = (claims(2), claims(2));
+        for letters in &first { one.apply(0, says(&set(letters)), at(0)); }
+        for letters in &second { one.apply(1, says(&set(letters)), at(0)); }
+        let (mut a, mut b) = (first.iter(), second.iter());
+        for pick_first in order {
+            let (source, letters) = match (pick_first, a.len(), b.len()) {
+                (_, 0, 0) => break,
+                (true, 1.., _) | (_, _, 0) => (0, a.next()),
+                _ => (1, b.next()),
+            };
+            other.apply(source, says(&set(letters.unwrap())), at(0));
+        }
+        prop_assert_eq!(one.joined(&service("petstore")), other.joined(&service("petstore")));
+    }
+}

@@ -1,0 +1,149 @@
+//! Starts, reloads and ends discovery: the sources' tasks and the reconciler.
+
+use std::sync::Arc;
+
+use model::UpstreamKey;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use transport::Upstream;
+
+use crate::{
+    Policies, Table, TableCell,
+    freshness::Freshness,
+    provider::Settings,
+    reconciler::{Command, MAILBOX, Mailbox, Reconciler},
+    sources::{Change, Sources},
+    status::Status,
+};
+
+/// A source could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("registries.{name}: {reason}")]
+pub struct StartError {
+    /// The source's name in the configuration.
+    pub name: String,
+    /// What is wrong, and what to do.
+    pub reason: String,
+}
+
+/// Running discovery. Dropping it ends all its tasks; the last table stays readable.
+#[derive(Debug)]
+pub struct Discovery {
+    table: Arc<TableCell>,
+    status: watch::Receiver<Arc<Status>>,
+    freshness: Arc<Freshness>,
+    commands: mpsc::Sender<Command>,
+    /// Held over a whole reload, so that two do not mix.
+    sources: Mutex<Sources>,
+    reconciler: JoinHandle<()>,
+}
+
+/// The data path's way to say what it found out. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reporter(mpsc::Sender<Command>);
+
+impl Discovery {
+    /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies.
+    ///
+    /// `retire` is told which upstreams left the table; the reconciler calls it, so it must not block.
+    ///
+    /// # Errors
+    /// If a source's settings cannot work; nothing runs then.
+    pub async fn start(
+        sources: Vec<(String, Settings)>,
+        policies: Policies,
+        retire: impl Fn(Vec<UpstreamKey>) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let policies = Arc::new(policies);
+        let (interest_sender, interest) = watch::channel(Arc::new(policies.interest()));
+        let (updates_sender, updates) = mpsc::channel(MAILBOX);
+        let (commands_sender, commands) = mpsc::channel(MAILBOX);
+        let mut all = Sources::new(updates_sender, interest);
+        let change = all.plan(sources)?;
+
+        let table = Arc::new(TableCell::new(Table::empty(policies.clone())));
+        let (status_sender, status) = watch::channel(Arc::default());
+        let freshness = Arc::new(Freshness::default());
+        let reconciler = Reconciler::new(
+            table.clone(),
+            policies.clone(),
+            status_sender,
+            interest_sender,
+            freshness.clone(),
+            Box::new(retire),
+        );
+        let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands }));
+        arrange(&commands_sender, &mut all, change, policies).await;
+        Ok(Self { table, status, freshness, commands: commands_sender, sources: Mutex::new(all), reconciler })
+    }
+
+    /// Follows new settings. Sources whose name and settings stay go on untouched, with all they said.
+    ///
+    /// When this returns, the table holds the new policies.
+    ///
+    /// # Errors
+    /// If a new source's settings cannot work; nothing is changed then.
+    pub async fn reload(&self, sources: Vec<(String, Settings)>, policies: Policies) -> Result<(), StartError> {
+        let mut running = self.sources.lock().await;
+        let change = running.plan(sources)?;
+        arrange(&self.commands, &mut running, change, Arc::new(policies)).await;
+        Ok(())
+    }
+
+    /// The cell with the current table.
+    #[must_use]
+    pub fn table(&self) -> Arc<TableCell> {
+        self.table.clone()
+    }
+
+    /// What the sources are doing; the receiver also tells of changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// How long updates took to be published.
+    #[must_use]
+    pub fn freshness(&self) -> Arc<Freshness> {
+        self.freshness.clone()
+    }
+
+    /// For the data path to say what it found out.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        Reporter(self.commands.clone())
+    }
+
+    /// Ends all sources, then the reconciler. The last table stays readable.
+    pub async fn shutdown(self) {
+        self.sources.lock().await.end().await;
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.reconciler.abort();
+    }
+}
+
+impl Reporter {
+    /// No connection could be made to an upstream of last resort: its withdrawal was true, so it is left out from now on.
+    ///
+    /// Never waits. If the reconciler has no room the word is lost, and the end of the hold does the same later.
+    pub fn connect_failed(&self, upstream: &Arc<Upstream>) {
+        let _lost = self.0.try_send(Command::ConnectFailed(upstream.clone()));
+    }
+}
+
+/// Ends what must end, tells the reconciler, and then starts what is new: it knows every source that speaks.
+async fn arrange(commands: &mpsc::Sender<Command>, all: &mut Sources, change: Change, policies: Arc<Policies>) {
+    all.end_others(&change).await;
+    let (done, arranged) = oneshot::channel();
+    let command = Command::Arrange { sources: change.order(), policies, done };
+    // Both fail only if the reconciler is gone, and then there is nobody to arrange anything for.
+    let _sent = commands.send(command).await;
+    let _arranged = arranged.await;
+    all.start(change);
+}

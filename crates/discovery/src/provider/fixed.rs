@@ -1,0 +1,136 @@
+//! `static`: lists in the file, for services that no registry knows (light-router's direct registry).
+
+mod target;
+mod url;
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry as MapEntry},
+    convert::Infallible,
+    fmt,
+};
+
+use model::{Address, Instance, ProviderError, ServiceId, Tag, Update};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
+
+use self::target::Targets;
+use super::{Feed, Provider};
+
+#[cfg(test)]
+mod tests;
+
+/// The section `static`. What is wrong with it is refused when the file is read.
+///
+/// ```yaml
+/// services:
+///   petstore: ["https://10.0.0.1:9443", { url: "h2c://10.0.0.2:9080", weight: 2, zone: b }]
+///   "petstore|test": "https://10.0.1.1:9443"
+///   orders: https://localhost:7444,https://localhost:7445?environment=0001
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    services: BTreeMap<ServiceId, Vec<Instance>>,
+}
+
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    services: BTreeMap<Key, Targets>,
+}
+
+/// `service`, or `service|environment` for instances that only requests for that environment reach.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    service: ServiceId,
+    environment: Option<Tag>,
+}
+
+impl Key {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (service, environment) = match text.split_once('|') {
+            None => (text, None),
+            Some((service, tag)) => (service, Some(Tag::new(tag.trim()).map_err(|e| e.to_string())?)),
+        };
+        Ok(Self { service: ServiceId::new(service.trim()).map_err(|e| e.to_string())?, environment })
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a service name, or \"service|environment\"")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Key, E> {
+                Key::parse(text).map_err(E::custom)
+            }
+        }
+        from.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(from)?;
+        join(written.services).map(|services| Self { services }).map_err(D::Error::custom)
+    }
+}
+
+/// Joins the keys of one service. An instance under several keys is one: in all their environments, and reached without
+/// one too if a key without environment names it.
+fn join(written: BTreeMap<Key, Targets>) -> Result<BTreeMap<ServiceId, Vec<Instance>>, String> {
+    let mut services: BTreeMap<ServiceId, BTreeMap<Address, Instance>> = BTreeMap::new();
+    for (key, targets) in written {
+        let service = services.entry(key.service.clone()).or_default();
+        for mut instance in targets.0 {
+            instance.environment_only = key.environment.is_some();
+            instance.environments = instance.environments.into_iter().chain(key.environment.clone()).collect();
+            match service.entry(instance.endpoint.address.clone()) {
+                MapEntry::Vacant(free) => {
+                    free.insert(instance.normalised());
+                }
+                MapEntry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    if known.endpoint != instance.endpoint || known.id != instance.id {
+                        let Address { host, port } = &known.endpoint.address;
+                        return Err(format!(
+                            "service {:?} lists {host}:{port} twice, with different schemes or ids; an address is one instance",
+                            key.service.as_str()
+                        ));
+                    }
+                    known.environment_only &= instance.environment_only;
+                    known.environments = known.environments.iter().cloned().chain(instance.environments).collect();
+                    *known = known.clone().normalised();
+                }
+            }
+        }
+    }
+    Ok(services.into_iter().map(|(service, instances)| (service, instances.into_values().collect())).collect())
+}
+
+/// Says its lists once.
+#[derive(Debug)]
+pub struct Fixed {
+    services: HashMap<ServiceId, Vec<Instance>>,
+}
+
+impl Fixed {
+    /// A source that says what is in the file.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { services: settings.services.clone().into_iter().collect() }
+    }
+}
+
+impl Provider for Fixed {
+    async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
+        feed.publish(Update::Everything(self.services.clone())).await?;
+        // The file does not change under us: a reload starts another one.
+        std::future::pending().await
+    }
+}

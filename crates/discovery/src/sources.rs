@@ -1,0 +1,116 @@
+//! The running sources, and what a reload makes of them.
+
+use std::sync::Arc;
+
+use model::Update;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    claims::SourceId,
+    handle::StartError,
+    provider::{Feed, Interest, Settings, settings::Launch},
+};
+
+/// The running sources. Written by start and reload only.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    running: Vec<Source>,
+    next: SourceId,
+    updates: mpsc::Sender<(SourceId, Update)>,
+    interest: watch::Receiver<Arc<Interest>>,
+}
+
+/// One running source.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) id: SourceId,
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: Settings,
+    task: JoinHandle<()>,
+}
+
+/// What to do to follow new settings. Making it changes nothing that runs.
+pub(crate) struct Change {
+    wanted: Vec<Wanted>,
+}
+
+struct Wanted {
+    id: SourceId,
+    name: Arc<str>,
+    settings: Settings,
+    /// `None` for a source that goes on.
+    launch: Option<Launch>,
+}
+
+impl Sources {
+    pub(crate) fn new(updates: mpsc::Sender<(SourceId, Update)>, interest: watch::Receiver<Arc<Interest>>) -> Self {
+        Self { running: Vec::new(), next: 0, updates, interest }
+    }
+
+    /// Builds what is new. A source whose name and settings stay goes on.
+    pub(crate) fn plan(&mut self, wanted: Vec<(String, Settings)>) -> Result<Change, StartError> {
+        let mut change = Change { wanted: Vec::new() };
+        for (name, settings) in wanted {
+            let old = self.running.iter().find(|s| *s.name == *name && s.settings.same_source(&settings));
+            let (id, launch) = match old {
+                Some(old) => (old.id, None),
+                None => {
+                    let launch = settings.build().map_err(|reason| StartError { name: name.clone(), reason })?;
+                    self.next += 1;
+                    (self.next, Some(launch))
+                }
+            };
+            change.wanted.push(Wanted { id, name: name.into(), settings, launch });
+        }
+        Ok(change)
+    }
+
+    /// Ends what is no longer wanted.
+    pub(crate) async fn end_others(&mut self, change: &Change) {
+        let kept = |s: &Source| change.wanted.iter().any(|w| w.id == s.id);
+        let (running, ended) = std::mem::take(&mut self.running).into_iter().partition(kept);
+        self.running = running;
+        end(ended).await;
+    }
+
+    /// Starts what is new, on the current runtime.
+    pub(crate) fn start(&mut self, change: Change) {
+        for Wanted { id, name, settings, launch } in change.wanted {
+            if let Some(launch) = launch {
+                let task = launch.start(Feed::new(id, self.updates.clone(), self.interest.clone()));
+                self.running.push(Source { id, name, settings, task });
+            } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id) {
+                old.settings = settings;
+            }
+        }
+    }
+
+    /// Ends all.
+    pub(crate) async fn end(&mut self) {
+        end(std::mem::take(&mut self.running)).await;
+    }
+}
+
+impl Change {
+    /// The sources there will be: id, name and kind, in order.
+    pub(crate) fn order(&self) -> Vec<(SourceId, Arc<str>, &'static str)> {
+        self.wanted.iter().map(|w| (w.id, w.name.clone(), w.settings.kind())).collect()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn end(ended: Vec<Source>) {
+    for mut source in ended {
+        source.task.abort();
+        // Wait until it is really over and has let go of its files; that it was aborted is no error.
+        let _aborted = (&mut source.task).await;
+    }
+}

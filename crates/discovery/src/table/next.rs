@@ -1,0 +1,109 @@
+//! The successor of a table. Pure but for the running number of new upstreams.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use balancer::Vitals;
+use model::{Address, Instance, InstanceId, Protocol, ServiceId, UpstreamKey};
+use transport::Upstream;
+
+use super::{Member, Service, Table};
+use crate::{Policies, Policy, claims::Claimed};
+
+/// A service that may have changed, and its joined list; `None` if no source speaks of it.
+pub type Touched = (ServiceId, Option<Vec<Claimed>>);
+
+/// A new table and how it differs from the one before.
+#[derive(Debug)]
+pub struct Next {
+    /// The successor.
+    pub table: Table,
+    /// Upstreams that are new.
+    pub arrived: Vec<Arc<Upstream>>,
+    /// Upstreams that are in it no more; their connections are to be drained.
+    pub departed: Vec<Arc<Upstream>>,
+}
+
+impl Table {
+    /// The successor in which the touched services are as listed; `None` if that changes nothing.
+    ///
+    /// An instance keeps its [`Upstream`] while its service, id, address, protocol and TLS settings stay; if only the
+    /// last two change, the new one inherits the vitals. A service nobody speaks of stays only if a route names it.
+    /// When policies change, every service must be named as touched.
+    #[must_use]
+    pub fn next(&self, touched: impl IntoIterator<Item = Touched>, policies: &Arc<Policies>) -> Option<Next> {
+        let same_views = self.policies.same_views(policies);
+        let mut table: Option<Self> = None;
+        let (mut arrived, mut departed) = (Vec::new(), Vec::new());
+        for (id, list) in touched {
+            let old = self.service(id.as_str());
+            let list = list.or_else(|| policies.routed.contains(&id).then(Vec::new));
+            let same = match (old, &list) {
+                (Some(old), Some(list)) => same_views && old.is_made_of(list, policies),
+                (None, None) => true,
+                _ => false,
+            };
+            if same {
+                continue;
+            }
+            let before = old.map_or(&[][..], |s| &*s.members);
+            let service = list.map(|list| Service::new(id.clone(), members(&id, before, &list, policies), policies));
+            let after = service.as_ref().map_or(&[][..], |s| &*s.members);
+            arrived.extend(without(after, before));
+            departed.extend(without(before, after));
+            table.get_or_insert_with(|| self.copy(policies)).set(&id, service.map(Arc::new));
+        }
+        table.map(|table| Next { table, arrived, departed })
+    }
+
+    fn copy(&self, policies: &Arc<Policies>) -> Self {
+        Self {
+            generation: self.generation + 1,
+            policies: policies.clone(),
+            shards: self.shards.clone(),
+            hasher: self.hasher.clone(),
+            digest: self.digest,
+            services: self.services,
+        }
+    }
+}
+
+fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &Policies) -> Box<[Member]> {
+    let policy = policies.of(service);
+    let known: HashMap<(&InstanceId, &Address), &Arc<Upstream>> =
+        before.iter().map(|m| ((&m.upstream.id, &m.upstream.address), &m.upstream)).collect();
+    let member = |claimed: &Claimed| {
+        let instance = &claimed.instance;
+        let old = known.get(&(&instance.id, &instance.endpoint.address));
+        Member {
+            instance: instance.clone(),
+            upstream: upstream(service, instance, policy, old.copied()),
+            source: claimed.source.clone(),
+            resort: claimed.resort,
+        }
+    };
+    list.iter().map(member).collect()
+}
+
+/// The upstream of this instance: the old one if it still fits.
+fn upstream(service: &ServiceId, instance: &Instance, policy: &Policy, old: Option<&Arc<Upstream>>) -> Arc<Upstream> {
+    let protocol = instance.endpoint.protocol.or(policy.protocol).unwrap_or(Protocol::Http);
+    let tls = (protocol == Protocol::Https).then(|| policy.tls.clone());
+    if let Some(old) = old
+        && old.protocol == protocol
+        && old.tls == tls
+    {
+        return old.clone();
+    }
+    let vitals = old.map_or_else(|| Arc::new(Vitals::default()), |old| old.vitals.clone());
+    let address = instance.endpoint.address.clone();
+    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, vitals))
+}
+
+/// Upstreams of `these` that `others` do not have.
+fn without<'a>(these: &'a [Member], others: &[Member]) -> impl Iterator<Item = Arc<Upstream>> + use<'a> {
+    let others: HashSet<UpstreamKey> = others.iter().map(|m| m.upstream.key).collect();
+    these.iter().map(|m| &m.upstream).filter(move |u| !others.contains(&u.key)).cloned()
+}

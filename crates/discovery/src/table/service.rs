@@ -1,0 +1,129 @@
+//! One service in the table: its members, and the views requests choose from.
+
+use std::sync::Arc;
+
+use balancer::{Ask, Place};
+use model::{Instance, Refusal, ServiceId, Tag};
+use transport::Upstream;
+
+use super::view::View;
+use crate::{Policies, Policy, claims::Claimed, digest::Digest};
+
+/// One instance as the table has it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What the registry says of it.
+    pub instance: Arc<Instance>,
+    /// Its live side; the same one in every table for as long as its identity stays.
+    pub upstream: Arc<Upstream>,
+    /// The name of the source that names it.
+    pub source: Arc<str>,
+    /// Withdrawn under suspicion: used only if no other member admits requests.
+    pub resort: bool,
+}
+
+/// One service and everything needed to choose one of its members.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub id: ServiceId,
+    /// What the configuration says of it.
+    pub policy: Arc<Policy>,
+    /// Whether clients may reach it.
+    pub exposed: bool,
+    /// Its members, sorted by instance id and address.
+    pub members: Box<[Member]>,
+    /// For requests that name no environment.
+    plain: View,
+    /// For requests that name one. Sorted by environment.
+    environments: Box<[(Tag, View)]>,
+    digest: u64,
+}
+
+impl Service {
+    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies) -> Self {
+        let policy = policies.of(&id).clone();
+        let (plain, environments) = views(&members, &policy, policies.environment.as_ref(), &policies.place);
+        let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
+        let digest = digest(&id, &members);
+        Self { id, policy, exposed, members, plain, environments, digest }
+    }
+
+    /// Chooses a member for one request. Neither locks nor allocates.
+    ///
+    /// With an environment only its instances are chosen from; there is no fall back to others. Without one, those of
+    /// the router's own environment if it has one, else all that are not reserved for an environment.
+    ///
+    /// # Errors
+    /// [`Refusal::NoInstance`] if nobody is there or everybody was tried.
+    pub fn pick(&self, environment: Option<&str>, ask: &Ask<'_>) -> Result<&Member, Refusal> {
+        let view = match environment {
+            None => Some(&self.plain),
+            Some(name) => self
+                .environments
+                .binary_search_by(|(tag, _)| tag.as_str().cmp(name))
+                .ok()
+                .and_then(|at| self.environments.get(at))
+                .map(|(_, view)| view),
+        };
+        view.and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+    }
+
+    /// Environments a request can name here.
+    pub fn environments(&self) -> impl Iterator<Item = &Tag> {
+        self.environments.iter().map(|(tag, _)| tag)
+    }
+
+    /// Whether a service made from this list and these policies would behave the same.
+    pub(super) fn is_made_of(&self, list: &[Claimed], policies: &Policies) -> bool {
+        let same = |m: &Member, c: &Claimed| m.instance == c.instance && m.source == c.source && m.resort == c.resort;
+        self.members.len() == list.len()
+            && self.members.iter().zip(list).all(|(m, c)| same(m, c))
+            && *self.policy == **policies.of(&self.id)
+            && self.exposed == policies.exposes(&self.id, tags(list.iter().map(|c| &c.instance)))
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+}
+
+fn tags<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>) -> impl Iterator<Item = &'a str> {
+    instances.flat_map(|i| i.tags.iter().map(Tag::as_str))
+}
+
+fn views(members: &[Member], policy: &Policy, own: Option<&Tag>, place: &Place) -> (View, Box<[(Tag, View)]>) {
+    let view = |keep: &dyn Fn(&Instance) -> bool| View::new(members, keep, &policy.balance, place);
+    let plain = match own {
+        Some(tag) => view(&|i| i.is_in(tag.as_str())),
+        None => view(&|i| !i.environment_only),
+    };
+    let mut names: Vec<&Tag> = members.iter().flat_map(|m| m.instance.environments.iter()).collect();
+    names.sort();
+    names.dedup();
+    let environments = names.into_iter().map(|tag| (tag.clone(), view(&|i| i.is_in(tag.as_str()))));
+    (plain, environments.collect())
+}
+
+/// Of the service's content, whatever the order of its members; 0 if it has none.
+fn digest(id: &ServiceId, members: &[Member]) -> u64 {
+    let sum = members.iter().filter(|m| !m.resort).fold(0_u64, |sum, m| {
+        let i = &m.instance;
+        let mut d = Digest::new()
+            .field(i.id.as_str())
+            .field(&i.endpoint.address.to_string())
+            .field(m.upstream.protocol.as_str())
+            .field(&i.weight.to_string())
+            .field(i.zone.as_deref().unwrap_or_default())
+            .field(&format!("{:?} {}", i.standing, i.environment_only));
+        for tag in &i.environments {
+            d = d.field(tag.as_str());
+        }
+        d = d.field("tags");
+        for tag in &i.tags {
+            d = d.field(tag.as_str());
+        }
+        sum.wrapping_add(d.end())
+    });
+    if sum == 0 { 0 } else { Digest::new().field(id.as_str()).bytes(&sum.to_be_bytes()).end() }
+}

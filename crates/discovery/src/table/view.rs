@@ -1,0 +1,71 @@
+//! The members one kind of request may reach, in two ranks.
+
+use balancer::{Algorithm, Ask, Balancer, Candidate, Place};
+use model::{Instance, Standing};
+
+use super::Member;
+
+/// Members of first choice, and suspects for when none of those admits requests.
+#[derive(Debug)]
+pub(super) struct View {
+    first: Choice,
+    resort: Choice,
+}
+
+/// A balancer over some of the members; none if there are none.
+#[derive(Debug)]
+struct Choice {
+    balancer: Option<Box<dyn Balancer>>,
+    /// Where in the service's members the balancer's candidates are.
+    members: Box<[u32]>,
+}
+
+impl View {
+    /// A view of the members whose instance `keep` accepts. Draining ones take no new requests.
+    pub(super) fn new(
+        members: &[Member],
+        keep: &dyn Fn(&Instance) -> bool,
+        balance: &Algorithm,
+        place: &Place,
+    ) -> Self {
+        let choice = |resort: bool| {
+            Choice::new(members, balance, place, |m| {
+                m.resort == resort && m.instance.standing == Standing::Serving && keep(&m.instance)
+            })
+        };
+        Self { first: choice(false), resort: choice(true) }
+    }
+
+    pub(super) fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+        let first = self.first.pick(members, ask);
+        if self.resort.balancer.is_none() {
+            return first;
+        }
+        // A balancer gives a member that does not admit only if no other does: then a suspect that admits is better.
+        let admits = |m: &&Member| m.upstream.vitals.admits(ask.now);
+        first.filter(admits).or_else(|| {
+            let resort = self.resort.pick(members, ask);
+            resort.filter(admits).or(first).or(resort)
+        })
+    }
+}
+
+impl Choice {
+    fn new(members: &[Member], balance: &Algorithm, place: &Place, keep: impl Fn(&Member) -> bool) -> Self {
+        let kept = || (0_u32..).zip(members).filter(|(_, m)| keep(m));
+        let candidates: Vec<_> = kept()
+            .map(|(_, m)| Candidate {
+                key: m.upstream.key,
+                instance: m.instance.clone(),
+                vitals: m.upstream.vitals.clone(),
+            })
+            .collect();
+        let balancer = (!candidates.is_empty()).then(|| balance.build(candidates, place));
+        Self { balancer, members: kept().map(|(at, _)| at).collect() }
+    }
+
+    fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+        let chosen = self.balancer.as_ref()?.pick(ask)?;
+        members.get(*self.members.get(chosen)? as usize)
+    }
+}
