@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use crate::error::shown;
 use crate::node::{Entry, Node, Scalar, Value, push_index, push_key};
@@ -201,14 +201,10 @@ impl<'a> Builder<'a> {
         let place = self.place(line, error.marker().col() + 1);
         let told = SettingsError::new(place, format!("not valid YAML: {}", error.info().replace('\n', " ")));
         let source = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        if source.contains("${") && source.contains(['{', '[']) {
-            return told
-                .remedy("inside `{ }` and `[ ]`, quote values with `${...}`, or write them on lines of their own");
+        match remedy(error.kind(), source) {
+            Some(remedy) => told.remedy(remedy),
+            None => told,
         }
-        if source.contains('\t') {
-            return told.remedy("indent with spaces, not tabs");
-        }
-        told
     }
 
     fn error(&self, span: Span, problem: impl Into<String>) -> SettingsError {
@@ -218,6 +214,27 @@ impl<'a> Builder<'a> {
 
     fn place(&self, line: usize, column: usize) -> Place {
         Place { file: self.file.to_owned(), line, column, path: self.path.clone() }
+    }
+}
+
+/// What usually helps. `source` is the line of the error.
+fn remedy(kind: &ErrorKind, source: &str) -> Option<&'static str> {
+    if source.contains("${") && source.contains(['{', '[']) {
+        return Some("inside `{ }` and `[ ]`, quote values with `${...}`, or write them on lines of their own");
+    }
+    match kind {
+        ErrorKind::UnknownAnchor | ErrorKind::MissingAnchorOrAliasName => {
+            Some("quote a text that begins with `*` or `&`, such as \"*\"")
+        }
+        ErrorKind::UnexpectedCharacter { .. } => Some("quote a text that begins with this character"),
+        ErrorKind::MappingValueNotAllowed => Some("check the indentation, or quote a text that holds `: `"),
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::SimpleKeyExpected => Some("check the indentation of this line and the one before"),
+        ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::UnclosedQuotedScalar => Some("close it"),
+        _ if source.contains('\t') => Some("indent with spaces, not tabs"),
+        _ => None,
     }
 }
 

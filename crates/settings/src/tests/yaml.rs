@@ -18,6 +18,22 @@ fn syntax_errors_have_a_place() {
     }
     let error = read::<Router>("listeners: [ { address: ${PORT:1} } ]").expect_err("braces").to_string();
     assert!(error.starts_with("r.yml:1:") && error.ends_with("or write them on lines of their own"), "{error}");
+    refuse(
+        "services:\n  *: {}",
+        concat!(
+            "2:3: services: not valid YAML: while parsing node, found unknown anchor; ",
+            "quote a text that begins with `*` or `&`, such as \"*\""
+        ),
+    );
+    refuse("threads: [ 1", "1:10: threads: not valid YAML: unclosed bracket '['; close it");
+    for (text, end) in [
+        ("admin: @x", "quote a text that begins with this character"),
+        ("admin: a: b", "check the indentation, or quote a text that holds `: `"),
+        ("routes:\n  - prefix: /a\n   service: b", "check the indentation of this line and the one before"),
+    ] {
+        let error = read::<Router>(text).expect_err("no YAML").to_string();
+        assert!(error.ends_with(end), "{error}");
+    }
     let error = read::<Router>("threads:\n\t4").expect_err("a tab").to_string();
     assert!(error.ends_with("indent with spaces, not tabs"), "{error}");
 }
