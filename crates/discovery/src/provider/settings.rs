@@ -4,7 +4,7 @@ use std::fmt;
 
 use tokio::task::JoinHandle;
 
-use super::{Feed, Provider, fixed, supervise};
+use super::{Feed, Provider, consul, fixed, supervise};
 
 /// One entry of `registries:`; its key says the kind.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -12,6 +12,8 @@ use super::{Feed, Provider, fixed, supervise};
 pub enum Settings {
     /// Lists in the file.
     Static(fixed::Settings),
+    /// A Consul agent.
+    Consul(consul::Settings),
 }
 
 /// A provider that is built and does not run yet.
@@ -25,6 +27,7 @@ impl Settings {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Static(_) => "static",
+            Self::Consul(_) => "consul",
         }
     }
 
@@ -37,6 +40,7 @@ impl Settings {
     pub(crate) fn build(&self) -> Result<Launch, String> {
         Ok(match self {
             Self::Static(settings) => Launch::new(fixed::Fixed::new(settings)),
+            Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
         })
     }
 }

@@ -1,0 +1,85 @@
+//! Instances from Consul, by blocking queries on the services in use.
+//!
+//! A source lives from one outage to the next. A life begins with one *canary* query; if the agent answers it, every
+//! service in use gets a task that holds a blocking query (`watch`). The first failure that concerns the agent as a
+//! whole ends the life and with it all tasks: what they said stands and ages until the next canary succeeds. So a
+//! thousand services ask a dead agent once in a while, not a thousand times.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `settings` | what an operator writes |
+//! | `index` | the rules of blocking queries, as a pure function |
+//! | `pace` | how often we ask: busy watches, failures, outages |
+//! | `records` | JSON to instances; bad records are skipped one by one |
+//! | `failure` | what a failed question means, and for whom |
+//! | `agent` | questions and answers, the token, and whether an empty answer is to be believed |
+//! | `watch` | one service, one task |
+//! | `catalogue` | the names and tags of all services, if exposure needs them |
+//! | `life` | which tasks run |
+//! | `sweep`, `changes` | many services over connections that cannot be shared: two watches and re-reads |
+
+mod agent;
+mod catalogue;
+mod changes;
+mod failure;
+mod index;
+mod life;
+mod pace;
+mod records;
+mod settings;
+mod sweep;
+mod watch;
+
+use std::{convert::Infallible, time::Duration};
+
+use model::{ProviderError, Update};
+
+use super::{Feed, Provider};
+use pace::Backoff;
+
+pub use settings::Settings;
+
+/// A Consul agent as a source of instances.
+#[derive(Debug)]
+pub struct Consul {
+    settings: Settings,
+}
+
+impl Consul {
+    /// A source with these settings. Certificates and token files are read at the beginning of each life, and once
+    /// here to find mistakes; a token file may still come.
+    ///
+    /// # Errors
+    /// What cannot work in the settings, and what to write instead.
+    pub fn new(settings: Settings) -> Result<Self, String> {
+        settings.check()?;
+        Ok(Self { settings })
+    }
+
+    /// Between canaries: an agent on this machine is asked again soon, one that many routers share is given time.
+    fn backoff(&self) -> Backoff {
+        let first = Duration::from_millis(500);
+        Backoff::new(first, if self.settings.is_local() { first } else { Duration::from_secs(5) })
+    }
+}
+
+impl Provider for Consul {
+    async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
+        let mut backoff = self.backoff();
+        loop {
+            match life::run(&self.settings, feed).await {
+                life::End::Closed => return Err(ProviderError::Closed),
+                life::End::Failed { error, reached } => {
+                    if reached {
+                        backoff = self.backoff();
+                    }
+                    feed.publish(Update::Unreachable(error)).await?;
+                }
+            }
+            tokio::time::sleep(backoff.next(fastrand::f64())).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Questions to one agent during one life of the source.
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use model::ServiceId;
+use tokio::{sync::Semaphore, time::Instant};
+use transport::client::{Client, ClientSettings, Response};
+
+use super::{
+    failure::{self, Failure},
+    index::Cursor,
+    settings::Settings,
+};
+
+/// Questions that do not block, at once: after an outage every watch asks one.
+const AT_ONCE: usize = 50;
+/// For an answer the agent has at hand, and on top of `wait` for one it blocks on.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The agent as our settings reach it.
+#[derive(Debug)]
+pub(super) struct Agent {
+    client: Client,
+    pub(super) settings: Settings,
+    permits: Semaphore,
+    /// The token was seen to have `node:read`; without it, it is asked again each time, as it may be granted.
+    sees_nodes: AtomicBool,
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    pub(super) index: Option<u64>,
+    /// The registry says that it left out what our token may not see (Consul 1.11 and later).
+    pub(super) filtered: bool,
+}
+
+impl Agent {
+    /// Reads the token and the certificates, as they are now.
+    pub(super) fn new(settings: &Settings) -> Result<Arc<Self>, Failure> {
+        let client = ClientSettings { headers: headers(settings)?, ..settings.client() };
+        let client = Client::new(client).map_err(|e| failure::no_answer(e, Duration::ZERO))?;
+        let permits = Semaphore::new(AT_ONCE);
+        Ok(Arc::new(Self { client, settings: settings.clone(), permits, sees_nodes: AtomicBool::new(false) }))
+    }
+
+    /// Whether watches share connections, as the canary found out.
+    pub(super) fn multiplexes(&self) -> bool {
+        self.client.multiplexes()
+    }
+
+    /// One small question of the kind all others are: does the agent answer, and does it know our token?
+    pub(super) async fn canary(&self) -> Result<(), Failure> {
+        self.ask("/v1/health/service/consul", Cursor::default()).await.map(drop)
+    }
+
+    /// Asks for a resource; with an index in the cursor, for its next state.
+    pub(super) async fn ask(&self, path: &str, cursor: Cursor) -> Result<Answer, Failure> {
+        let wait = self.settings.wait.get();
+        // The agent adds up to a sixteenth of its own, so that watches spread.
+        let patience = if cursor.index().is_some() { wait + wait / 16 + ANSWER } else { ANSWER };
+        let permit = if cursor.index().is_none() { self.permits.acquire().await.ok() } else { None };
+        let response = self.get(&self.query(path, cursor, wait), patience).await?;
+        drop(permit);
+        if response.status != http::StatusCode::OK {
+            return Err(failure::refused(response.status, &response.body));
+        }
+        let text = |name| response.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        Ok(Answer {
+            index: text("x-consul-index").and_then(|index| index.parse().ok()),
+            filtered: text("x-consul-results-filtered-by-acls") == Some("true"),
+            body: response.body,
+        })
+    }
+
+    /// Whether an answer without any record means that there is none.
+    ///
+    /// With access control on, a token that may not read a service gets 200 and an empty list, and Consul before 1.11
+    /// says nothing about it. Two documented questions tell: the agent-local health of a service name is refused with
+    /// 403 unless the token has `service:read` on it (404 is "may read, none here"), and the list of nodes, of which a
+    /// registry always has one, is empty unless the token has `node:read`. Both pass when access control is off.
+    ///
+    /// `Ok(None)` if the answer is to be believed, else what the token lacks.
+    pub(super) async fn lacks(&self, service: &ServiceId) -> Result<Option<String>, Failure> {
+        let path = format!("/v1/agent/health/service/name/{}", encode(service.as_str()));
+        let response = self.get(&path, ANSWER).await?;
+        if response.status == http::StatusCode::FORBIDDEN {
+            return match failure::refused(response.status, &response.body) {
+                Failure::Question(_) => Ok(Some(format!("the token has no service:read on {:?}", service.as_str()))),
+                unknown => Err(unknown),
+            };
+        }
+        if !self.sees_nodes.load(Ordering::Relaxed) {
+            let nodes = self.ask("/v1/catalog/nodes", Cursor::default()).await?;
+            self.sees_nodes.store(nodes.body.trim_ascii() != b"[]", Ordering::Relaxed);
+        }
+        Ok((!self.sees_nodes.load(Ordering::Relaxed)).then(|| "the token has no node:read".to_owned()))
+    }
+
+    async fn get(&self, path: &str, patience: Duration) -> Result<Response, Failure> {
+        let asked = Instant::now();
+        let got = self.client.get(path, asked + patience).await;
+        got.map_err(|error| failure::no_answer(error, asked.elapsed()))
+    }
+
+    fn query(&self, path: &str, cursor: Cursor, wait: Duration) -> String {
+        let mut query = format!("{path}?");
+        if self.settings.stale {
+            query.push_str("stale&");
+        }
+        if let Some(datacenter) = &self.settings.datacenter {
+            query.push_str("dc=");
+            query.push_str(&encode(datacenter));
+            query.push('&');
+        }
+        if let Some(index) = cursor.index() {
+            // Writing to a String cannot fail.
+            let _ = write!(query, "index={index}&wait={}ms", wait.as_millis());
+        }
+        query
+    }
+}
+
+fn headers(settings: &Settings) -> Result<HeaderMap, Failure> {
+    let failed = |why: String| Failure::Agent(model::ProviderError::Failed(why));
+    let mut headers = HeaderMap::new();
+    if let Some(source) = &settings.token {
+        let token = source.read().map_err(|e| failed(e.to_string()))?;
+        if !token.is_empty() {
+            let mut value = HeaderValue::from_str(token.expose())
+                .map_err(|_| failed("the token holds characters that no header may hold".into()))?;
+            value.set_sensitive(true);
+            headers.insert("x-consul-token", value);
+        }
+    }
+    Ok(headers)
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986, 2.3), for use as one path segment or query value.
+pub(super) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_segment() {
+        assert_eq!(encode("com.networknt.pets-1.0.0_x~y"), "com.networknt.pets-1.0.0_x~y");
+        assert_eq!(encode("a?b#c%d&e/../ é"), "a%3Fb%23c%25d%26e%2F..%2F%20%C3%A9");
+    }
+
+    #[test]
+    fn a_question_carries_what_the_settings_say() {
+        let settings = Settings { datacenter: Some("dc 2".into()), ..Settings::new("http://127.0.0.1:1") };
+        let agent = Agent::new(&settings).unwrap();
+        let wait = Duration::from_secs(60);
+        let (blocked, _) = Cursor::default().after(Some(9));
+        assert_eq!(agent.query("/p", blocked, wait), "/p?stale&dc=dc%202&index=9&wait=60000ms");
+        let plain = Agent::new(&Settings { stale: false, ..Settings::new("http://127.0.0.1:1") }).unwrap();
+        assert_eq!(plain.query("/p", Cursor::default(), wait), "/p?");
+    }
+}

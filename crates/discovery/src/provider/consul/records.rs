@@ -1,0 +1,212 @@
+//! Consul's JSON to instances. A bad record is skipped and named; the rest holds.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{Address, Endpoint, Host, Instance, InstanceId, Protocol, Standing, Tag};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What one answer of `/v1/health/service/NAME` says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Reading {
+    /// Instances that serve or drain, sorted by id.
+    pub(super) instances: Vec<Instance>,
+    /// What is wrong with the records that were left out.
+    pub(super) skipped: Vec<String>,
+    /// Records in the answer, whatever became of them: none at all may mean that we see nothing.
+    pub(super) records: usize,
+    /// Nodes that any record names: a check of such a node concerns this service.
+    pub(super) nodes: Vec<Arc<str>>,
+}
+
+/// Reads a whole answer.
+///
+/// An instance serves unless a check of it or of its node is critical; `warning` serves, with its own weight. In
+/// maintenance it drains. Only instances with all of the `wanted` tags count.
+pub(super) fn read(body: &[u8], wanted: &[Tag]) -> Result<Reading, serde_json::Error> {
+    let records: Vec<Value> = serde_json::from_slice(body)?;
+    let mut reading = Reading { records: records.len(), ..Reading::default() };
+    for record in records {
+        match Record::deserialize(record).map_err(|e| e.to_string()).and_then(|record| {
+            reading.nodes.push(record.node.node.as_str().into());
+            record.instance(wanted)
+        }) {
+            Ok(Some(instance)) => reading.instances.push(instance),
+            Ok(None) => {}
+            Err(reason) => reading.skipped.push(reason),
+        }
+    }
+    reading.nodes.sort();
+    reading.nodes.dedup();
+    reading.instances.sort_by(|a, b| a.id.cmp(&b.id));
+    reading.instances.dedup_by(|a, b| a.id == b.id);
+    Ok(reading)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Record {
+    node: Node,
+    service: Service,
+    #[serde(default)]
+    checks: Option<Vec<Check>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Node {
+    node: String,
+    #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
+    datacenter: Option<String>,
+    #[serde(default)]
+    meta: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
+    port: Option<i64>,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    #[serde(default)]
+    meta: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    weights: Option<Weights>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Weights {
+    #[serde(default = "one")]
+    passing: i64,
+    #[serde(default = "one")]
+    warning: i64,
+}
+
+fn one() -> i64 {
+    1
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Check {
+    #[serde(rename = "CheckID", default)]
+    id: String,
+    #[serde(default)]
+    status: String,
+}
+
+/// What the checks of an instance add up to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Health {
+    Passing,
+    Warning,
+    Critical,
+    /// An operator's word, which outranks what checks say.
+    Maintenance,
+}
+
+fn health(checks: &[Check]) -> Health {
+    let one = |check: &Check| match &*check.status {
+        _ if check.id == "_node_maintenance" || check.id.starts_with("_service_maintenance:") => Health::Maintenance,
+        "critical" => Health::Critical,
+        "warning" => Health::Warning,
+        // `passing`; other words are not Consul's and are no reason to stop serving.
+        _ => Health::Passing,
+    };
+    checks.iter().map(one).max().unwrap_or(Health::Passing)
+}
+
+impl Record {
+    /// The instance; `None` if it takes no requests or lacks a wanted tag; the error names the record and the remedy.
+    fn instance(self, wanted: &[Tag]) -> Result<Option<Instance>, String> {
+        let Self { node, service, checks } = self;
+        let name = format!("{}@{}", service.id, node.node);
+        let fail = |why: String| format!("instance {name:?}: {why}");
+        let health = health(checks.as_deref().unwrap_or_default());
+        let words = service.tags.as_deref().unwrap_or_default();
+        // Tags for other programs may hold anything (`rule=Host(a, b)`): what no request can name is no tag here.
+        let tags: Vec<Tag> = words.iter().filter_map(|tag| Tag::new(tag).ok()).collect();
+        if health == Health::Critical || !wanted.iter().all(|tag| tags.contains(tag)) {
+            return Ok(None);
+        }
+        let meta = service.meta.unwrap_or_default();
+        // A service id is unique on its node only.
+        let id = InstanceId::new(&name).map_err(|e| fail(e.to_string()))?;
+        let address = address(service.address, node.address.as_deref(), service.port).map_err(fail)?;
+        let protocol = protocol(&meta, words).map_err(fail)?;
+        let mut instance = Instance::new(id, Endpoint { address, protocol });
+        let weights = service.weights.unwrap_or(Weights { passing: 1, warning: 1 });
+        let weight = if health == Health::Warning { weights.warning } else { weights.passing };
+        instance.weight = u16::try_from(weight.clamp(0, i64::from(u16::MAX))).unwrap_or(u16::MAX);
+        instance.standing = if health == Health::Maintenance { Standing::Draining } else { Standing::Serving };
+        let node_meta = node.meta.unwrap_or_default();
+        instance.zone = meta.get("zone").or_else(|| node_meta.get("zone")).map(|zone| zone.as_str().into());
+        instance.environments = tags.clone().into();
+        instance.tags = tags.into();
+        instance.labels = labels(meta, &node.node, node.datacenter, node_meta.get("region"));
+        Ok(Some(instance.normalised()))
+    }
+}
+
+/// The service's own address, else its node's.
+fn address(own: Option<String>, node: Option<&str>, port: Option<i64>) -> Result<Address, String> {
+    let own = own.filter(|text| !text.is_empty());
+    let text = own.as_deref().or(node).unwrap_or_default();
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '/') {
+        return Err(format!("address {text:?} is no host: register it with Address"));
+    }
+    let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let port = port.ok_or("has no port between 1 and 65535: register it with Port")?;
+    Ok(Address { host: Host::parse(text), port })
+}
+
+/// What is spoken, first that says it: metadata `protocol`; metadata `secure: true` (Spring); a tag `protocol=WORD`;
+/// a tag that is such a word, the more secure one if there are several.
+fn protocol(meta: &BTreeMap<String, String>, tags: &[String]) -> Result<Option<Protocol>, String> {
+    let named = meta.get("protocol").map(String::as_str);
+    let tagged = || tags.iter().find_map(|tag| tag.strip_prefix("protocol="));
+    let known = |word: &str| {
+        Protocol::parse(&word.to_ascii_lowercase())
+            .map(Some)
+            .ok_or_else(|| format!("unknown protocol {word:?}: write http, h2c or https"))
+    };
+    if let Some(word) = named {
+        return known(word);
+    }
+    if meta.get("secure").is_some_and(|word| word == "true") {
+        return Ok(Some(Protocol::Https));
+    }
+    if let Some(word) = tagged() {
+        return known(word);
+    }
+    Ok(tags.iter().filter_map(|tag| Protocol::parse(tag)).max())
+}
+
+/// Metadata of the service, and where it runs. What the service says of itself comes first.
+fn labels(
+    meta: BTreeMap<String, String>,
+    node: &str,
+    datacenter: Option<String>,
+    region: Option<&String>,
+) -> Box<[(Arc<str>, Arc<str>)]> {
+    let mut all = meta;
+    all.entry("node".into()).or_insert_with(|| node.to_owned());
+    if let Some(datacenter) = datacenter {
+        all.entry("datacenter".into()).or_insert(datacenter);
+    }
+    if let Some(region) = region {
+        all.entry("region".into()).or_insert_with(|| region.clone());
+    }
+    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[cfg(test)]
+mod tests;

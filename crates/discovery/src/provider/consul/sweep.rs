@@ -1,0 +1,143 @@
+//! More services than connections: two watches, on all checks and on the catalogue, and re-reads of what changed.
+//!
+//! A change of a check names its service or node, and those services are read at once. A change of the catalogue
+//! (addresses, weights, metadata, instances without checks) does not say where, so all are read, at most once a second.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{Knowledge, ProviderError, ServiceId, Update};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+use transport::clock::tick;
+
+use super::{
+    agent::{Agent, Answer},
+    changes::Checks,
+    index::{Cursor, Verdict},
+    pace::Pace,
+    watch::{Voice, concern, path},
+};
+use crate::provider::Feed;
+
+/// Between two readings of everything.
+const FULL: Duration = Duration::from_secs(1);
+
+/// Keeps these services known until the agent as a whole fails.
+pub(super) async fn run(
+    agent: Arc<Agent>,
+    feed: Feed,
+    mut wanted: watch::Receiver<BTreeSet<ServiceId>>,
+) -> ProviderError {
+    let mut watchers = JoinSet::new();
+    let (checks, mut checks_seen) = watch::channel(None);
+    let (catalogue, mut catalogue_seen) = watch::channel(None);
+    watchers.spawn(follow(Arc::clone(&agent), "/v1/health/state/any", Pace::new(tick()), checks));
+    watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(FULL, tick()), catalogue));
+    let mut sweep = Sweep { agent, feed, voices: BTreeMap::new(), checks: Checks::default() };
+    loop {
+        let names = wanted.borrow_and_update().clone();
+        if let Err(error) = sweep.keep(&names).await {
+            return error;
+        }
+        let read = tokio::select! {
+            changed = wanted.changed() => match changed {
+                Ok(()) => Ok(()),
+                Err(_) => return ProviderError::Closed,
+            },
+            Ok(()) = checks_seen.changed() => {
+                let answer = checks_seen.borrow_and_update().clone();
+                sweep.on_checks(answer.as_deref()).await
+            }
+            Ok(()) = catalogue_seen.changed() => sweep.read(names).await,
+            Some(ended) = watchers.join_next() => Err(ended.unwrap_or_else(|e| ProviderError::Failed(e.to_string()))),
+        };
+        if let Err(error) = read {
+            return error;
+        }
+    }
+}
+
+/// Hands on each answer of one blocking query that says something new.
+async fn follow(
+    agent: Arc<Agent>,
+    path: &'static str,
+    mut pace: Pace,
+    answers: watch::Sender<Option<Arc<Answer>>>,
+) -> ProviderError {
+    let mut cursor = Cursor::default();
+    loop {
+        match agent.ask(path, cursor).await {
+            Ok(answer) => {
+                let (next, verdict) = cursor.after(answer.index);
+                if verdict == Verdict::Use && next != cursor {
+                    answers.send_replace(Some(Arc::new(answer)));
+                }
+                cursor = next;
+            }
+            Err(failure) => return failure.into_error(),
+        }
+        sleep(pace.wait(tick())).await;
+    }
+}
+
+struct Sweep {
+    agent: Arc<Agent>,
+    feed: Feed,
+    voices: BTreeMap<ServiceId, Voice>,
+    checks: Checks,
+}
+
+impl Sweep {
+    /// Reads services that are new among the wanted ones, and lets go of those that are not wanted.
+    async fn keep(&mut self, wanted: &BTreeSet<ServiceId>) -> Result<(), ProviderError> {
+        let gone: Vec<_> = self.voices.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
+        for service in gone {
+            self.voices.remove(&service);
+            let knowledge = Knowledge::KnownEmpty;
+            self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+        }
+        let new = wanted.iter().filter(|name| !self.voices.contains_key(*name)).cloned().collect();
+        self.read(new).await
+    }
+
+    async fn on_checks(&mut self, answer: Option<&Answer>) -> Result<(), ProviderError> {
+        let Some(answer) = answer else { return Ok(()) };
+        let checks = Checks::read(&answer.body).map_err(|e| ProviderError::Malformed(format!("checks: {e}")))?;
+        let changed = checks.since(&self.checks);
+        self.checks = checks;
+        let concerned = |(name, voice): &(&ServiceId, &Voice)| {
+            changed.services.contains(name.as_str()) || voice.nodes().iter().any(|node| changed.nodes.contains(&**node))
+        };
+        let names = self.voices.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
+        self.read(names).await
+    }
+
+    /// Reads these services; the agent's permits bound how many at once.
+    async fn read(&mut self, names: BTreeSet<ServiceId>) -> Result<(), ProviderError> {
+        let mut reads = JoinSet::new();
+        for name in names {
+            let voice = self.voices.remove(&name).unwrap_or_else(|| Voice::new(name, self.feed.clone()));
+            let agent = Arc::clone(&self.agent);
+            reads.spawn(async move { read(&agent, voice).await });
+        }
+        while let Some(done) = reads.join_next().await {
+            let voice = done.map_err(|e| ProviderError::Failed(e.to_string()))??;
+            self.voices.insert(voice.service().clone(), voice);
+        }
+        Ok(())
+    }
+}
+
+async fn read(agent: &Agent, mut voice: Voice) -> Result<Voice, ProviderError> {
+    let result = match agent.ask(&path(voice.service()), Cursor::default()).await {
+        Ok(answer) => voice.hear(agent, &answer).await,
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = result {
+        concern(agent, &mut voice, failure).await?;
+    }
+    Ok(voice)
+}

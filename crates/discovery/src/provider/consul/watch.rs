@@ -1,0 +1,145 @@
+//! One service, one task: ask, compare, publish, ask again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use model::{Knowledge, ProviderError, ServiceId, Update};
+use tokio::time::sleep;
+use transport::clock::tick;
+
+use super::{
+    agent::{Agent, Answer, encode},
+    failure::Failure,
+    index::{Cursor, Verdict},
+    pace::{Backoff, Pace},
+    records::{self, Reading},
+};
+use crate::provider::Feed;
+
+/// What was said last about one service, so that only changes are said.
+#[derive(Debug)]
+pub(super) struct Voice {
+    service: ServiceId,
+    feed: Feed,
+    said: Option<Result<Reading, ProviderError>>,
+    /// Whether the last word was that there is no instance. Read by the life that owns the watch.
+    empty: Arc<AtomicBool>,
+}
+
+impl Voice {
+    pub(super) fn new(service: ServiceId, feed: Feed) -> Self {
+        Self { service, feed, said: None, empty: Arc::default() }
+    }
+
+    pub(super) fn service(&self) -> &ServiceId {
+        &self.service
+    }
+
+    pub(super) fn empty(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.empty)
+    }
+
+    /// The nodes of the service, as far as is known.
+    pub(super) fn nodes(&self) -> &[Arc<str>] {
+        match &self.said {
+            Some(Ok(reading)) => &reading.nodes,
+            _ => &[],
+        }
+    }
+
+    /// Reads an answer and publishes what is new in it.
+    pub(super) async fn hear(&mut self, agent: &Agent, answer: &Answer) -> Result<(), Failure> {
+        let reading = records::read(&answer.body, &agent.settings.tags)
+            .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
+        if matches!(&self.said, Some(Ok(said)) if *said == reading) {
+            return Ok(());
+        }
+        let hidden = if reading.records > 0 { None } else { agent.lacks(&self.service).await? };
+        if let Some(lack) = hidden.or_else(|| (answer.filtered && reading.records == 0).then(|| FILTERED.to_owned())) {
+            return Err(Failure::Question(ProviderError::Denied(lack)));
+        }
+        let hidden = answer.filtered.then(|| FILTERED.to_owned());
+        for reason in hidden.iter().chain(&reading.skipped) {
+            let service = Some(self.service.clone());
+            self.publish(Update::Skipped { service, reason: reason.clone() }).await?;
+        }
+        self.empty.store(reading.instances.is_empty(), Ordering::Relaxed);
+        self.say(Knowledge::of(reading.instances.clone())).await?;
+        self.said = Some(Ok(reading));
+        Ok(())
+    }
+
+    /// Says that we do not know, once per reason.
+    pub(super) async fn despair(&mut self, error: ProviderError) -> Result<(), Failure> {
+        if !matches!(&self.said, Some(Err(said)) if *said == error) {
+            self.empty.store(false, Ordering::Relaxed);
+            self.say(Knowledge::Unknown(error.clone())).await?;
+            self.said = Some(Err(error));
+        }
+        Ok(())
+    }
+
+    async fn say(&self, knowledge: Knowledge) -> Result<(), Failure> {
+        let service = self.service.clone();
+        self.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await
+    }
+
+    async fn publish(&self, update: Update) -> Result<(), Failure> {
+        self.feed.publish(update).await.map_err(Failure::Agent)
+    }
+}
+
+const FILTERED: &str = "Consul left out what the token may not read: give it service:read and node:read";
+
+/// Path of the health of one service: all its instances with all their checks.
+pub(super) fn path(service: &ServiceId) -> String {
+    format!("/v1/health/service/{}", encode(service.as_str()))
+}
+
+/// Watches one service until the agent as a whole fails.
+pub(super) async fn service(agent: Arc<Agent>, mut voice: Voice) -> ProviderError {
+    let path = path(voice.service());
+    let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+    let (mut cursor, mut pace, mut backoff) = (Cursor::default(), Pace::new(tick()), calm());
+    loop {
+        match step(&agent, &mut voice, &path, cursor).await {
+            Ok(next) => {
+                cursor = next;
+                backoff = calm();
+                sleep(pace.wait(tick())).await;
+            }
+            Err(failure) => {
+                if let Err(fatal) = concern(&agent, &mut voice, failure).await {
+                    return fatal;
+                }
+                cursor = Cursor::default();
+                sleep(backoff.next(fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+async fn step(agent: &Agent, voice: &mut Voice, path: &str, cursor: Cursor) -> Result<Cursor, Failure> {
+    let answer = agent.ask(path, cursor).await?;
+    let (next, verdict) = cursor.after(answer.index);
+    if verdict == Verdict::Use {
+        voice.hear(agent, &answer).await?;
+    }
+    Ok(next)
+}
+
+/// Says the failure if it concerns this service alone; returns it if it concerns the agent.
+pub(super) async fn concern(agent: &Agent, voice: &mut Voice, failure: Failure) -> Result<(), ProviderError> {
+    let error = match failure {
+        Failure::Agent(error) => return Err(error),
+        // Every blocked query ends with 500 when a leader dies, and most succeed at once when asked again.
+        Failure::Doubtful(error) if agent.canary().await.is_err() => return Err(error),
+        Failure::Doubtful(error) | Failure::Question(error) => error,
+    };
+    voice.despair(error).await.map_err(Failure::into_error)
+}
