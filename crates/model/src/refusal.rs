@@ -53,6 +53,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// One of each kind, for tables and metrics.
+    pub const ALL: [Self; 20] = [
+        Self::BadRequest("the request is malformed"),
+        Self::HeadersTooLarge,
+        Self::UriTooLong,
+        Self::BodyTooLarge,
+        Self::ClientTimeout,
+        Self::NoRoute,
+        Self::Misdirected,
+        Self::MethodNotAllowed,
+        Self::UpgradeRefused,
+        Self::UnknownService,
+        Self::NoInstance,
+        Self::Overloaded,
+        Self::Connect,
+        Self::Reset,
+        Self::Protocol,
+        Self::HeadTimeout,
+        Self::IdleTimeout,
+        Self::Deadline,
+        Self::ClientGone,
+        Self::Internal,
+    ];
+
     /// HTTP status for the client.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -220,34 +244,11 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Refusal; 20] = [
-        Refusal::BadRequest("x"),
-        Refusal::HeadersTooLarge,
-        Refusal::UriTooLong,
-        Refusal::BodyTooLarge,
-        Refusal::ClientTimeout,
-        Refusal::NoRoute,
-        Refusal::Misdirected,
-        Refusal::MethodNotAllowed,
-        Refusal::UpgradeRefused,
-        Refusal::UnknownService,
-        Refusal::NoInstance,
-        Refusal::Overloaded,
-        Refusal::Connect,
-        Refusal::Reset,
-        Refusal::Protocol,
-        Refusal::HeadTimeout,
-        Refusal::IdleTimeout,
-        Refusal::Deadline,
-        Refusal::ClientGone,
-        Refusal::Internal,
-    ];
-
     #[test]
     fn codes_and_reasons_are_unique_and_begin_with_the_status() {
         let mut codes = HashSet::new();
         let mut reasons = HashSet::new();
-        for refusal in &ALL {
+        for refusal in &Refusal::ALL {
             assert!(codes.insert(refusal.code()), "{refusal:?}");
             assert!(reasons.insert(refusal.reason()), "{refusal:?}");
             assert_eq!(refusal.code()[3..6], refusal.status().as_str()[..], "{refusal:?}");

@@ -1,1 +1,12 @@
-//! stub
+//! What an operator sees of the router. Nothing here is global but the `tracing` subscriber, and nothing here makes a
+//! request wait.
+//!
+//! * [`log`]: what the router says of itself.
+//! * [`ids`]: by what a request is found again: correlation, traceability and trace ids.
+//! * [`access`]: one line for each request.
+//! * [`metrics`]: counters, resolved before the first request.
+
+pub mod access;
+pub mod ids;
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,235 @@
+//! Counters for the operator. Every label of the request path is looked up before the first request; counting is one
+//! relaxed addition.
+
+use std::fmt::Debug;
+
+use http::StatusCode;
+use model::Refusal;
+pub use prometheus_client::registry::Registry;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+
+/// Counters of the data path. Clones count into the same numbers.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// By class, 1xx to 5xx and others.
+    answered: [Counter; 6],
+    refused: [(&'static str, Counter); Refusal::ALL.len()],
+    closed: [Counter; Closed::ALL.len()],
+    /// Client connections taken.
+    pub accepted: Counter,
+    /// Client connections open now.
+    pub connections: Gauge,
+    /// Times that accepting paused because descriptors ran out.
+    pub accept_paused: Counter,
+    /// Access-log lines that were dropped because the file or pipe did not keep up.
+    pub access_lines_dropped: Counter,
+}
+
+/// Why a client connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Either side was done.
+    Done,
+    /// No first byte in time.
+    FirstByte,
+    /// No TLS handshake in time, or it failed.
+    Handshake,
+    /// No HTTP/2 preface in time.
+    Preface,
+    /// No complete request head in time.
+    Head,
+    /// Idle for longer than connections are kept.
+    Idle,
+    /// Plain HTTP on a TLS port.
+    Plain,
+    /// Too many connections.
+    Limit,
+    /// The peer broke the protocol, or a library's hard limit.
+    Protocol,
+    /// The connection broke.
+    Broken,
+    /// The router shuts down.
+    Drained,
+}
+
+impl Closed {
+    /// Every cause, in the order of the declaration.
+    pub const ALL: [Self; 11] = [
+        Self::Done,
+        Self::FirstByte,
+        Self::Handshake,
+        Self::Preface,
+        Self::Head,
+        Self::Idle,
+        Self::Plain,
+        Self::Limit,
+        Self::Protocol,
+        Self::Broken,
+        Self::Drained,
+    ];
+
+    /// One stable word: the metric's label, the log's field.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::FirstByte => "first_byte",
+            Self::Handshake => "handshake",
+            Self::Preface => "preface",
+            Self::Head => "head",
+            Self::Idle => "idle",
+            Self::Plain => "plain",
+            Self::Limit => "limit",
+            Self::Protocol => "protocol",
+            Self::Broken => "broken",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+impl Metrics {
+    /// All counters at zero, and the registry that shows them (`pointsman_...`). Other crates may register theirs too.
+    #[must_use]
+    pub fn new() -> (Self, Registry) {
+        let mut registry = Registry::with_prefix("pointsman");
+        let classes = Family::<Class, Counter>::default();
+        let reasons = Family::<Reason, Counter>::default();
+        let causes = Family::<Cause, Counter>::default();
+        let metrics = Self {
+            answered: CLASSES.map(|code_class| classes.get_or_create_owned(&Class { code_class })),
+            refused: Refusal::ALL.map(|refusal| {
+                let reason = refusal.reason();
+                (reason, reasons.get_or_create_owned(&Reason { reason }))
+            }),
+            closed: Closed::ALL.map(|cause| causes.get_or_create_owned(&Cause { cause: cause.as_str() })),
+            accepted: Counter::default(),
+            connections: Gauge::default(),
+            accept_paused: Counter::default(),
+            access_lines_dropped: Counter::default(),
+        };
+        registry.register("requests", "Requests answered, by class of the status", classes);
+        registry.register("refusals", "Requests the router answered itself, by reason", reasons);
+        registry.register("connections_accepted", "Client connections taken", metrics.accepted.clone());
+        registry.register("connections_closed", "Client connections ended, by cause", causes);
+        registry.register("connections", "Client connections open now", metrics.connections.clone());
+        registry.register(
+            "accept_paused",
+            "Times accepting paused for lack of descriptors",
+            metrics.accept_paused.clone(),
+        );
+        registry.register(
+            "access_lines_dropped",
+            "Access-log lines dropped because writing did not keep up",
+            metrics.access_lines_dropped.clone(),
+        );
+        (metrics, registry)
+    }
+
+    /// A request was answered, by an instance or by us.
+    pub fn answered(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100);
+        self.answered[if (1..=5).contains(&class) { class - 1 } else { 5 }].inc();
+    }
+
+    /// A request was answered by us. Counted besides [`Metrics::answered`].
+    pub fn refused(&self, refusal: &Refusal) {
+        let reason = refusal.reason();
+        if let Some((_, counter)) = self.refused.iter().find(|(r, _)| *r == reason) {
+            counter.inc();
+        }
+    }
+
+    /// A client connection was taken.
+    pub fn accepted(&self) {
+        self.accepted.inc();
+        self.connections.inc();
+    }
+
+    /// A client connection ended.
+    pub fn closed(&self, cause: Closed) {
+        self.closed[cause as usize].inc();
+        self.connections.dec();
+    }
+}
+
+/// All metrics of the registry as text, for `GET /metrics`, under [`CONTENT_TYPE`].
+#[must_use]
+pub fn encode(registry: &Registry) -> String {
+    let mut out = String::new();
+    let written = text::encode(&mut out, registry);
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    out
+}
+
+/// The media type of [`encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    code_class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let (metrics, registry) = Metrics::new();
+        metrics.accepted();
+        metrics.accepted();
+        metrics.closed(Closed::Head);
+        metrics.answered(StatusCode::NO_CONTENT);
+        metrics.answered(StatusCode::from_u16(999).unwrap());
+        metrics.answered(StatusCode::BAD_GATEWAY);
+        metrics.refused(&Refusal::Connect);
+        metrics.refused(&Refusal::BadRequest("why"));
+        metrics.access_lines_dropped.inc_by(3);
+        let text = encode(&registry);
+        for line in [
+            "pointsman_requests_total{code_class=\"2xx\"} 1",
+            "pointsman_requests_total{code_class=\"5xx\"} 1",
+            "pointsman_requests_total{code_class=\"other\"} 1",
+            "pointsman_requests_total{code_class=\"1xx\"} 0",
+            "pointsman_refusals_total{reason=\"connect\"} 1",
+            "pointsman_refusals_total{reason=\"bad_request\"} 1",
+            "pointsman_refusals_total{reason=\"no_route\"} 0",
+            "pointsman_connections_accepted_total 2",
+            "pointsman_connections_closed_total{cause=\"head\"} 1",
+            "pointsman_connections_closed_total{cause=\"done\"} 0",
+            "pointsman_connections 1",
+            "pointsman_access_lines_dropped_total 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn every_refusal_and_cause_has_its_own_counter() {
+        let (metrics, _) = Metrics::new();
+        for refusal in Refusal::ALL {
+            metrics.refused(&refusal);
+        }
+        assert!(metrics.refused.iter().all(|(_, counter)| counter.get() == 1));
+        for (at, cause) in Closed::ALL.into_iter().enumerate() {
+            metrics.closed(cause);
+            assert_eq!(metrics.closed[at].get(), 1, "{cause:?}");
+        }
+    }
+}
