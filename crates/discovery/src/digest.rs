@@ -11,6 +11,11 @@ impl Digest {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
+    /// Of these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> u64 {
+        Self::new().bytes(bytes).end()
+    }
+
     /// Goes on with these bytes.
     pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         for &byte in bytes {

@@ -12,9 +12,12 @@ use transport::Upstream;
 use crate::{
     Policies, Table, TableCell,
     freshness::Freshness,
-    provider::Settings,
+    provider::{
+        Settings,
+        embedded::{self, Registry},
+    },
     reconciler::{Command, MAILBOX, Mailbox, Reconciler},
-    sources::{Change, Sources},
+    sources::{Change, Source, Sources},
     status::Status,
 };
 
@@ -104,6 +107,18 @@ impl Discovery {
         self.status.clone()
     }
 
+    /// The embedded registries that run, with their names and settings, for their HTTP APIs. Asked anew after a reload.
+    pub async fn registries(&self) -> Vec<(Arc<str>, embedded::Settings, Registry)> {
+        let sources = self.sources.lock().await;
+        let embedded = |s: &Source| match (&s.settings, &s.registry) {
+            (Settings::Embedded(settings), Some(registry)) => {
+                Some((s.name.clone(), settings.clone(), registry.clone()))
+            }
+            _ => None,
+        };
+        sources.iter().filter_map(embedded).collect()
+    }
+
     /// How long updates took to be published.
     #[must_use]
     pub fn freshness(&self) -> Arc<Freshness> {
@@ -147,3 +162,6 @@ async fn arrange(commands: &mpsc::Sender<Command>, all: &mut Sources, change: Ch
     let _arranged = arranged.await;
     all.start(change);
 }
+
+#[cfg(test)]
+mod tests;

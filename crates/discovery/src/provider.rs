@@ -1,7 +1,9 @@
 //! The provider seam: what a source of instances must do, and nothing more. One file per kind of source.
 
 pub mod consul;
+pub mod embedded;
 pub mod fixed;
+mod host;
 pub mod settings;
 mod supervise;
 
@@ -35,6 +37,14 @@ pub struct Interest {
     pub services: BTreeSet<ServiceId>,
     /// What else is exposed; if it [`Exposure::needs_catalog`], the source looks at its whole catalogue for matches.
     pub exposure: Exposure,
+}
+
+impl Interest {
+    /// Whether no service at all is in use, so that a source has nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && !self.exposure.needs_catalog()
+    }
 }
 
 /// A provider's way to the reconciler: bounded, so that a storm waits in the provider and never in a request.

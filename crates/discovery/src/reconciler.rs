@@ -154,8 +154,8 @@ impl Reconciler {
             Command::Arrange { sources, policies, done } => {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 self.claims.arrange(ids, policies.hold);
-                self.status.send_modify(|status| Arc::make_mut(status).arrange(&sources, clock::tick()));
                 let interest = policies.interest();
+                self.status.send_modify(|s| Arc::make_mut(s).arrange(&sources, &interest, clock::tick()));
                 self.interest.send_if_modified(|old| {
                     let changed = **old != interest;
                     if changed {

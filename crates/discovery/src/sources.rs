@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     claims::SourceId,
     handle::StartError,
-    provider::{Feed, Interest, Settings, settings::Launch},
+    provider::{Feed, Interest, Settings, embedded::Registry, settings::Launch},
 };
 
 /// The running sources. Written by start and reload only.
@@ -29,6 +29,7 @@ pub(crate) struct Source {
     pub(crate) id: SourceId,
     pub(crate) name: Arc<str>,
     pub(crate) settings: Settings,
+    pub(crate) registry: Option<Registry>,
     task: JoinHandle<()>,
 }
 
@@ -80,12 +81,17 @@ impl Sources {
     pub(crate) fn start(&mut self, change: Change) {
         for Wanted { id, name, settings, launch } in change.wanted {
             if let Some(launch) = launch {
+                let registry = launch.registry.clone();
                 let task = launch.start(Feed::new(id, self.updates.clone(), self.interest.clone()));
-                self.running.push(Source { id, name, settings, task });
+                self.running.push(Source { id, name, settings, registry, task });
             } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id) {
                 old.settings = settings;
             }
         }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.running.iter()
     }
 
     /// Ends all.

@@ -67,14 +67,17 @@ impl Status {
         self.sources.iter().all(|s| s.answered)
     }
 
-    /// Replaces the set of sources; those that stay keep their state.
-    pub(crate) fn arrange(&mut self, sources: &[(SourceId, Arc<str>, &'static str)], now: Tick) {
+    /// Replaces the set of sources; those that stay keep their state. If nothing is of interest, nothing is waited for.
+    pub(crate) fn arrange(&mut self, sources: &[(SourceId, Arc<str>, &'static str)], interest: &Interest, now: Tick) {
         let old = std::mem::take(&mut self.sources);
         let kept = |id: SourceId| old.iter().find(|s| s.id == id).cloned();
         self.sources = sources
             .iter()
             .map(|(id, name, kind)| kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), kind, now))))
             .collect();
+        if interest.is_empty() {
+            self.sources.iter_mut().for_each(|s| Arc::make_mut(s).answered = true);
+        }
     }
 
     /// Notes what a source said; `claims` already hold it.

@@ -4,7 +4,12 @@ use std::fmt;
 
 use tokio::task::JoinHandle;
 
-use super::{Feed, Provider, consul, fixed, supervise};
+use super::{
+    Feed, Provider, consul,
+    embedded::{self, Embedded, Registry},
+    fixed::{self, Fixed},
+    supervise,
+};
 
 /// One entry of `registries:`; its key says the kind.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -12,6 +17,8 @@ use super::{Feed, Provider, consul, fixed, supervise};
 pub enum Settings {
     /// Lists in the file.
     Static(fixed::Settings),
+    /// Our own registry.
+    Embedded(embedded::Settings),
     /// A Consul agent.
     Consul(consul::Settings),
 }
@@ -19,6 +26,8 @@ pub enum Settings {
 /// A provider that is built and does not run yet.
 pub(crate) struct Launch {
     run: Box<dyn FnOnce(Feed) -> JoinHandle<()> + Send>,
+    /// For the HTTP API, if it is our own registry.
+    pub(crate) registry: Option<Registry>,
 }
 
 impl Settings {
@@ -27,19 +36,44 @@ impl Settings {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Static(_) => "static",
+            Self::Embedded(_) => "embedded",
             Self::Consul(_) => "consul",
         }
     }
 
-    /// Whether a running source of these settings can go on under the other ones.
+    /// Whether these settings can work, as far as can be told without using them.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Static(_) => Ok(()),
+            Self::Embedded(settings) => settings.check(),
+            Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
+        }
+    }
+
+    /// Whether a running source of these settings can go on under the other ones. Our own registry can as long as its
+    /// directory stays: address and token concern its HTTP API.
     pub(crate) fn same_source(&self, other: &Self) -> bool {
-        self == other
+        match (self, other) {
+            (Self::Embedded(one), Self::Embedded(other)) => one.directory == other.directory,
+            _ => self == other,
+        }
     }
 
     /// Builds the provider: whatever can be wrong with the settings is found here, before anything runs.
     pub(crate) fn build(&self) -> Result<Launch, String> {
+        self.check()?;
         Ok(match self {
-            Self::Static(settings) => Launch::new(fixed::Fixed::new(settings)),
+            Self::Static(settings) => Launch::new(Fixed::new(settings)),
+            Self::Embedded(settings) => {
+                let registry = match &settings.directory {
+                    Some(directory) => Registry::open(directory)?,
+                    None => Registry::in_memory(),
+                };
+                Launch { registry: Some(registry.clone()), ..Launch::new(Embedded::new(registry)) }
+            }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
         })
     }
@@ -47,7 +81,7 @@ impl Settings {
 
 impl Launch {
     fn new(provider: impl Provider) -> Self {
-        Self { run: Box::new(|feed| tokio::spawn(supervise::run(provider, feed))) }
+        Self { run: Box::new(|feed| tokio::spawn(supervise::run(provider, feed))), registry: None }
     }
 
     /// Starts it on the current runtime.

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
-use model::{Address, Endpoint, Host, Instance, InstanceId, Protocol, Tag};
+use model::{Address, Endpoint, Instance, InstanceId, Protocol, Tag};
 use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::provider::host;
 
 /// A URL of an instance.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +50,7 @@ impl FromStr for Url {
         }
         let (host, port) = split_port(authority).ok_or_else(|| wrong("the port must be a number from 1 to 65535"))?;
         let address = Address {
-            host: parse_host(host).ok_or_else(|| wrong("the host is neither a name nor an IP address"))?,
+            host: host::of_url(host).ok_or_else(|| wrong(&format!("the host {}", host::RULE)))?,
             port: port.unwrap_or_else(|| protocol.default_port()),
         };
         let environment = match query.map(|q| q.split_once('=')) {
@@ -77,18 +79,6 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
             let digits = &port[1..];
             let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
             (port > 0).then_some((host, Some(port)))
-        }
-    }
-}
-
-/// An IP address, with brackets around IPv6, or a name of letters, digits, hyphens, underscores and dots.
-fn parse_host(text: &str) -> Option<Host> {
-    let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    match Host::parse(text) {
-        Host::Ip(ip) => (ip.is_ipv4() || text.starts_with('[')).then_some(Host::Ip(ip)),
-        Host::Name(name) => {
-            let ok = (1..=253).contains(&name.len()) && name.bytes().all(named);
-            ok.then(|| Host::parse(&name.to_ascii_lowercase()))
         }
     }
 }
@@ -127,10 +117,10 @@ mod tests {
         check("http://a:65536", Err("1 to 65535"));
         check("http://a:+80", Err("1 to 65535"));
         check("http://a:", Err("1 to 65535"));
-        check("http://", Err("neither a name"));
-        check("http://a b:80", Err("neither a name"));
-        check("http://[::1", Err("neither a name"));
-        check("http://::1", Err("neither a name"));
+        check("http://", Err("the host must be"));
+        check("http://a b:80", Err("the host must be"));
+        check("http://[::1", Err("the host must be"));
+        check("http://::1", Err("the host must be"));
         check("http://u:p@a:80", Err("user and password"));
         check("http://a:80/v1", Err("rewrite paths"));
         check("http://a:80?env=x", Err("?environment=NAME"));

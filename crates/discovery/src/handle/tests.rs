@@ -1,0 +1,95 @@
+use std::{path::Path, time::Duration};
+
+use tempfile::{TempDir, tempdir};
+use tokio::time::timeout;
+
+use super::*;
+use crate::{provider::embedded::Registration, testing::policies};
+
+/// The section `registries:` of a file.
+fn sources(yaml: &str) -> Vec<(String, Settings)> {
+    let entries: settings::Entries<Settings> = settings::parse(yaml, Path::new("router.yml"), &|_| None).unwrap();
+    entries.into_iter().map(|(name, settings)| (name.into_inner(), settings)).collect()
+}
+
+fn local(directory: &TempDir, port: u16) -> String {
+    format!("local: {{ embedded: {{ directory: \"{}\", address: 127.0.0.1:{port} }} }}", directory.path().display())
+}
+
+const PETS: &str = r#"direct: { static: { services: { pets: ["http://10.0.0.1:80"] } } }"#;
+const OTHER_PETS: &str = r#"direct: { static: { services: { pets: ["http://10.0.0.2:80"] } } }"#;
+
+async fn start(yaml: &str) -> Discovery {
+    Discovery::start(sources(yaml), policies(), |_| {}).await.unwrap()
+}
+
+/// Waits until the members of a service are these.
+async fn check(discovery: &Discovery, service: &str, expected: &[&str]) {
+    let members = || {
+        let labels = |t: &Table| {
+            t.service(service).map(|s| s.members.iter().map(|m| m.upstream.label.to_string()).collect::<Vec<_>>())
+        };
+        discovery.table().with(labels).unwrap_or_default()
+    };
+    let cell = discovery.table();
+    let mut generations = cell.generations();
+    let settled = timeout(Duration::from_secs(5), async {
+        while members() != expected {
+            generations.changed().await.unwrap();
+        }
+    });
+    settled.await.unwrap_or_else(|_| panic!("{:?}, not {expected:?}", members()));
+}
+
+fn orders() -> Registration {
+    serde_json::from_str(r#"{"name":"orders","ip":"10.0.1.1","port":80}"#).unwrap()
+}
+
+#[tokio::test]
+async fn sources_fill_one_table_and_a_reload_leaves_the_unconcerned_alone() {
+    let directory = tempdir().unwrap();
+    let discovery = start(&format!("{}\n{PETS}", local(&directory, 8400))).await;
+    check(&discovery, "pets", &["10.0.0.1:80"]).await;
+    let registry = discovery.registries().await.remove(0).2;
+    registry.register(orders()).await;
+    check(&discovery, "orders", &["10.0.1.1:80"]).await;
+    let upstream = |d: &Discovery| d.table().load().service("orders").unwrap().members[0].upstream.clone();
+    let before = upstream(&discovery);
+
+    let changed = format!("{OTHER_PETS}\n{}", local(&directory, 8500));
+    discovery.reload(sources(&changed), policies()).await.unwrap();
+    check(&discovery, "pets", &["10.0.0.2:80"]).await;
+    assert!(Arc::ptr_eq(&before, &upstream(&discovery)), "the registry went on, with all it learned");
+    let (name, settings, _) = discovery.registries().await.remove(0);
+    assert_eq!((&*name, settings.address.port()), ("local", 8500), "its API moves");
+    let names: Vec<_> = discovery.status().borrow().sources.iter().map(|s| s.name.to_string()).collect();
+    assert_eq!(names, ["direct", "local"]);
+
+    discovery.reload(sources(PETS), policies()).await.unwrap();
+    check(&discovery, "orders", &[]).await;
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_work_changes_nothing() {
+    let directory = tempdir().unwrap();
+    let discovery = start(PETS).await;
+    check(&discovery, "pets", &["10.0.0.1:80"]).await;
+    let bad = format!("{OTHER_PETS}\nbad: {{ consul: {{ url: \"ftp://x\" }} }}\n{}", local(&directory, 8400));
+    let error = discovery.reload(sources(&bad), policies()).await.unwrap_err();
+    assert!(error.to_string().starts_with("registries.bad: "), "{error}");
+    check(&discovery, "pets", &["10.0.0.1:80"]).await;
+    assert_eq!(discovery.status().borrow().sources.len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_shutdown_the_directory_is_free_and_the_table_readable() {
+    let directory = tempdir().unwrap();
+    let yaml = local(&directory, 8400);
+    let discovery = start(&yaml).await;
+    discovery.registries().await.remove(0).2.register(orders()).await;
+    check(&discovery, "orders", &["10.0.1.1:80"]).await;
+    let table = discovery.table();
+    discovery.shutdown().await;
+    assert!(table.load().service("orders").is_some());
+    check(&start(&yaml).await, "orders", &["10.0.1.1:80"]).await;
+}
