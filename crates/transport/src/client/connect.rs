@@ -102,10 +102,12 @@ impl Origin {
         prepare(&stream);
         let Some(tls) = &self.tls else { return Ok(Stream::Clear(stream)) };
         let handshake = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.server_name.clone(), stream);
-        let stream = self.within(deadline, Step::Tls, handshake).await?.map_err(|e| ClientError::Tls {
-            address: self.address.clone(),
-            remedy: tls::remedy(&e),
-            cause: chain(&e),
+        let stream = self.within(deadline, Step::Tls, handshake).await?.map_err(|e| match e.kind() {
+            // The peer hung up without a word of TLS: busy or restarting, not misconfigured.
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
+                self.broken(Step::Tls, &e)
+            }
+            _ => ClientError::Tls { address: self.address.clone(), remedy: tls::remedy(&e), cause: chain(&e) },
         })?;
         Ok(Stream::Tls(Box::new(stream)))
     }

@@ -260,8 +260,19 @@ async fn failed_handshakes_say_what_to_do() {
     let error = other.get("/", soon()).await.unwrap_err().to_string();
     assert!(error.contains("`server_name`"), "{error}");
 
-    let (clear, _) = script(&[&[OK]]).await;
-    let url = format!("https://{}", clear.inner.origin.address);
-    let error = client(url).get("/", Instant::now() + Duration::from_secs(1)).await.unwrap_err();
-    assert!(matches!(error, ClientError::Tls { .. } | ClientError::TimedOut { step: Step::Tls, .. }), "{error}");
+    // What plain servers say to a TLS hello, and what busy ones do.
+    let said = |text: &'static str| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+        });
+        client(url).get("/", soon()).await.unwrap_err()
+    };
+    let error = said("HTTP/1.1 400 Bad Request\r\n\r\n").await.to_string();
+    assert!(error.contains("use http://"), "{error}");
+    let error = said("").await;
+    assert!(matches!(error, ClientError::Broken { step: Step::Tls, .. }), "{error}");
 }

@@ -114,20 +114,17 @@ impl Agent {
     }
 
     fn query(&self, path: &str, cursor: Cursor, wait: Duration) -> String {
-        let mut query = format!("{path}?");
+        let mut parts = Vec::new();
         if self.settings.stale {
-            query.push_str("stale&");
+            parts.push("stale".to_owned());
         }
         if let Some(datacenter) = &self.settings.datacenter {
-            query.push_str("dc=");
-            query.push_str(&encode(datacenter));
-            query.push('&');
+            parts.push(format!("dc={}", encode(datacenter)));
         }
         if let Some(index) = cursor.index() {
-            // Writing to a String cannot fail.
-            let _ = write!(query, "index={index}&wait={}ms", wait.as_millis());
+            parts.push(format!("index={index}&wait={}ms", wait.as_millis()));
         }
-        query
+        if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
     }
 }
 
@@ -153,6 +150,7 @@ pub(super) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             out.push(char::from(byte));
         } else {
+            // Writing to a String cannot fail.
             let _ = write!(out, "%{byte:02X}");
         }
     }
@@ -177,6 +175,6 @@ mod tests {
         let (blocked, _) = Cursor::default().after(Some(9));
         assert_eq!(agent.query("/p", blocked, wait), "/p?stale&dc=dc%202&index=9&wait=60000ms");
         let plain = Agent::new(&Settings { stale: false, ..Settings::new("http://127.0.0.1:1") }).unwrap();
-        assert_eq!(plain.query("/p", Cursor::default(), wait), "/p?");
+        assert_eq!(plain.query("/p", Cursor::default(), wait), "/p");
     }
 }

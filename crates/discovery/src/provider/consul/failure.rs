@@ -33,10 +33,12 @@ const TURNED_AWAY: Duration = Duration::from_secs(1);
 pub(super) fn no_answer(error: ClientError, after: Duration) -> Failure {
     Failure::Agent(match error {
         ClientError::TooLarge { .. } => return Failure::Question(ProviderError::Malformed(error.to_string())),
-        ClientError::Broken { step: Step::Head, .. } if after < TURNED_AWAY => ProviderError::Limited(format!(
-            "{error}; if this repeats, raise http_max_conns_per_client of the agent or use https, where watches share \
+        ClientError::Broken { step: Step::Tls | Step::Head, .. } if after < TURNED_AWAY => {
+            ProviderError::Limited(format!(
+                "{error}; if this repeats, raise http_max_conns_per_client of the agent or use https, where watches share \
              connections"
-        )),
+            ))
+        }
         // Settings name files that may be back in a moment: said as they are, tried again as everything else.
         ClientError::Settings(cause) => ProviderError::Failed(cause),
         error => ProviderError::Unreachable(error.to_string()),
@@ -88,10 +90,15 @@ mod tests {
 
     #[test]
     fn a_connection_closed_at_once_was_turned_away_and_one_closed_later_broke() {
-        let broken = ClientError::Broken { address: "a:1".into(), step: Step::Head, cause: "closed".into() };
-        let reason = |after| no_answer(broken.clone(), after).into_error().reason();
-        assert_eq!(reason(Duration::from_millis(5)), "limited");
-        assert_eq!(reason(Duration::from_secs(30)), "unreachable");
+        let reason = |step, after| {
+            let broken = ClientError::Broken { address: "a:1".into(), step, cause: "closed".into() };
+            no_answer(broken, after).into_error().reason()
+        };
+        for step in [Step::Head, Step::Tls] {
+            assert_eq!(reason(step, Duration::from_millis(5)), "limited");
+            assert_eq!(reason(step, Duration::from_secs(30)), "unreachable");
+        }
+        assert_eq!(reason(Step::Body, Duration::from_millis(5)), "unreachable");
     }
 
     #[test]

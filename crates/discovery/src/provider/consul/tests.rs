@@ -2,7 +2,10 @@
 //! workspace's integration tests.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -236,11 +239,11 @@ async fn one_server_error_with_a_good_canary_is_no_outage() {
 
 #[tokio::test]
 async fn in_an_outage_one_question_is_asked_for_all_services() {
-    let broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let broken = Arc::new(AtomicBool::new(false));
     let down = Arc::clone(&broken);
     let mut fake = fake(20, move |path, _| {
         let blocked = path.contains("index=");
-        if down.load(std::sync::atomic::Ordering::SeqCst) {
+        if down.load(Ordering::SeqCst) {
             return Reply::Status(500, "No cluster leader");
         }
         otherwise(path, || Reply::Answer(if blocked { 11 } else { 10 }, A))
@@ -249,7 +252,7 @@ async fn in_an_outage_one_question_is_asked_for_all_services() {
     for _ in 0..20 {
         assert_eq!(fake.said().await, "a@n");
     }
-    broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    broken.store(true, Ordering::SeqCst);
     while fake.said().await != "unreachable: failed" {}
     // Questions that were on their way when their watches ended may still come in before the first canary.
     assert_eq!(fake.said().await, "unreachable: failed");
@@ -260,7 +263,7 @@ async fn in_an_outage_one_question_is_asked_for_all_services() {
     let asked = fake.asked.lock().unwrap().clone();
     assert!(asked.iter().all(|path| path.starts_with("/v1/health/service/consul")), "{asked:?}");
     assert!((3..=4).contains(&asked.len()), "{asked:?}");
-    broken.store(false, std::sync::atomic::Ordering::SeqCst);
+    broken.store(false, Ordering::SeqCst);
     while fake.said().await != "a@n" {}
 }
 
@@ -290,4 +293,32 @@ async fn an_empty_list_without_the_right_to_read_is_not_believed() {
     })
     .await;
     assert_eq!(nodes.said().await, "unknown: denied");
+}
+
+#[tokio::test]
+async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
+    let failing = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&failing);
+    let mut fake = fake(life::CONNECTIONS, move |path, _| match path {
+        path if path.contains("/v1/health/state/any") && !path.contains("index=") => Reply::Answer(2, "[]"),
+        path if path.contains("/v1/health/state/any?stale&index=2") && now.load(Ordering::SeqCst) => {
+            Reply::Answer(3, r#"[{"Node":"n","CheckID":"c","Status":"passing","ServiceName":"pets7"}]"#)
+        }
+        path if path.contains("/v1/health/state/any?stale&index=2") => Reply::Answer(2, "[]"),
+        path if path.starts_with("/v1/catalog/services") && !path.contains("index=") => Reply::Answer(2, "{}"),
+        path if path.contains("index=") => Reply::Hang,
+        path => otherwise(path, || Reply::Answer(2, if now.load(Ordering::SeqCst) { B } else { A })),
+    })
+    .await;
+    for _ in 0..life::CONNECTIONS {
+        assert_eq!(fake.said().await, "a@n");
+    }
+    // The catalogue's first answer may read everything once more.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fake.asked.lock().unwrap().clear();
+    failing.store(true, Ordering::SeqCst);
+    assert_eq!(fake.said().await, "b@n");
+    let asked = fake.asked.lock().unwrap().clone();
+    let about: Vec<_> = asked.iter().filter(|path| path.contains("/pets")).collect();
+    assert_eq!(about, ["/v1/health/service/pets7?stale"]);
 }
