@@ -1,0 +1,108 @@
+//! Agents with TLS and access control.
+
+use std::{collections::BTreeSet, process::Command};
+
+use discovery::provider::consul::Settings;
+use model::{Knowledge, ProviderError, Update};
+use serde_json::json;
+use settings::{Secret, SecretSource};
+
+use super::rig::{Registrar, ca, environment, named, source, unique};
+
+/// Settings for the agent with TLS, with this token.
+fn secure(token: Option<SecretSource>) -> Option<Settings> {
+    let url = environment("CONSUL_TLS_URL")?;
+    Some(Settings { token, ca: Some(ca()), ..Settings::new(url) })
+}
+
+fn token(kind: &str) -> String {
+    std::env::var(format!("CONSUL_TOKEN_{kind}")).unwrap()
+}
+
+fn inline(text: &str) -> Option<SecretSource> {
+    Some(SecretSource::Inline(Secret::from(text.to_owned())))
+}
+
+#[tokio::test]
+async fn over_tls_a_token_shows_what_it_may_read_and_no_more() {
+    let Some(settings) = secure(None) else { return };
+    let registrar = Registrar::secure(&settings.url, &token("WRITE"));
+    let (allowed, never, forbidden) = (unique("api-pets"), unique("api-none"), unique("secret"));
+    registrar.register(&json!({ "ID": allowed, "Name": allowed, "Port": 1 })).await;
+    let settings = Settings { token: inline(&token("READ")), ..settings };
+    let mut source = source(settings, named(&[&allowed, &never, &forbidden]));
+    let (mut known, mut empty, mut denied) = (false, false, false);
+    source
+        .until("three answers", |update| {
+            if let Update::Service { service, knowledge, .. } = update {
+                match knowledge {
+                    Knowledge::Known(_) => known |= service.as_str() == allowed,
+                    Knowledge::KnownEmpty => empty |= service.as_str() == never,
+                    Knowledge::Unknown(ProviderError::Denied(_)) => denied |= service.as_str() == forbidden,
+                    other @ Knowledge::Unknown(_) => panic!("{other:?}"),
+                }
+            }
+            (known && empty && denied).then_some(())
+        })
+        .await;
+    registrar.deregister(&allowed).await;
+    source.empty(&allowed).await;
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_known_rather_than_empty() {
+    let Some(settings) = secure(None) else { return };
+    let registrar = Registrar::secure(&settings.url, &token("WRITE"));
+    let name = unique("api-hidden");
+    registrar.register(&json!({ "ID": name, "Name": name, "Port": 1 })).await;
+    for token in [None, inline("")] {
+        let mut source = source(Settings { token, ..settings.clone() }, named(&[&name]));
+        let told = source.denied(&name).await;
+        assert!(told.contains("service:read"), "{told}");
+    }
+    registrar.deregister(&name).await;
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_an_outage_that_a_new_token_file_ends() {
+    let Some(settings) = secure(None) else { return };
+    let registrar = Registrar::secure(&settings.url, &token("WRITE"));
+    let name = unique("api-late");
+    registrar.register(&json!({ "ID": name, "Name": name, "Port": 1 })).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "5f0c1a52-0000-0000-0000-000000000000\n").unwrap();
+    let token_file = Some(SecretSource::File(file.path().to_owned()));
+    let mut source = source(Settings { token: token_file, ..settings }, named(&[&name]));
+    let error = source.until("refusal", |u| if let Update::Unreachable(e) = u { Some(e) } else { None }).await;
+    assert!(matches!(&error, ProviderError::Denied(text) if text.contains("check `token`")), "{error}");
+
+    std::fs::write(file.path(), token("READ") + "\n").unwrap();
+    source.known(&name, 1).await;
+    registrar.deregister(&name).await;
+}
+
+#[tokio::test]
+async fn over_tls_two_hundred_watches_share_few_connections() {
+    let Some(settings) = secure(inline(&std::env::var("CONSUL_TOKEN_READ").unwrap_or_default())) else { return };
+    let port = settings.url.rsplit(':').next().unwrap().to_owned();
+    let connections = || {
+        let printed =
+            Command::new("ss").args(["-Htnp", "state", "established", "dport", "=", &format!(":{port}")]).output();
+        let mine = format!("pid={},", std::process::id());
+        String::from_utf8(printed.unwrap().stdout).unwrap().lines().filter(|line| line.contains(&mine)).count()
+    };
+    let names: Vec<_> = (0..200).map(|_| unique("api-share")).collect();
+    let mut source = source(settings, named(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+    let mut left: BTreeSet<_> = names.iter().cloned().collect();
+    source
+        .until("200 empty services", |update| {
+            if let Update::Service { service, knowledge: Knowledge::KnownEmpty, .. } = update {
+                left.remove(service.as_str());
+            }
+            left.is_empty().then_some(())
+        })
+        .await;
+    // Other tests talk to the same agent from this process, each over one or two connections.
+    let open = connections();
+    assert!((1..30).contains(&open), "{open} connections");
+}

@@ -1,0 +1,192 @@
+//! Agents to talk to, a registrar that writes to them, and the source under test.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use discovery::provider::{
+    Feed, Interest, Provider as _,
+    consul::{Consul, Settings},
+};
+use http::{HeaderValue, StatusCode};
+use model::{Exposure, Instance, Knowledge, ProviderError, ServiceId, Update};
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use transport::client::{Client, ClientSettings, TlsSettings};
+
+/// Long enough for a busy machine; a test that waits this long fails.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+// === agents ===
+
+/// The environment of the shared agent, or `None` if this run has no registries and needs none.
+pub(super) fn environment(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok();
+    if value.is_none() {
+        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|r| r == "consul"), "{name} is not set, and consul is required");
+        println!("skipped: needs a real Consul; tests/run starts one");
+    }
+    value
+}
+
+pub(super) fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes to an agent as a registrar does.
+pub(super) struct Registrar(Client);
+
+impl Registrar {
+    pub(super) fn clear(url: &str) -> Self {
+        Self(Client::new(ClientSettings::new(url)).unwrap())
+    }
+
+    pub(super) fn secure(url: &str, token: &str) -> Self {
+        let mut settings = ClientSettings::new(url);
+        settings.tls = TlsSettings { ca: Some(ca()), ..TlsSettings::default() };
+        settings.headers.insert("x-consul-token", HeaderValue::from_str(token).unwrap());
+        Self(Client::new(settings).unwrap())
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Bytes {
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let answer = self.0.put(path, body, Instant::now() + PATIENCE).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {:?}", answer.body);
+        answer.body
+    }
+
+    pub(super) async fn register(&self, service: &Value) {
+        self.put("/v1/agent/service/register", service).await;
+    }
+
+    pub(super) async fn deregister(&self, id: &str) {
+        self.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null).await;
+    }
+}
+
+pub(super) fn ca() -> PathBuf {
+    std::env::var("CONSUL_CACERT").unwrap().into()
+}
+
+/// An agent of this test's own, to be killed; stopped at the end.
+pub(super) struct Own {
+    id: String,
+    pub(super) url: String,
+}
+
+fn registries(tool: &str, arguments: &[&str]) -> String {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/registries/").to_owned() + tool;
+    let output = Command::new(tool).args(arguments).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Own {
+    pub(super) fn start() -> Self {
+        let id = unique("own");
+        let printed = registries("up", &["consul", "server", "--id", &id]);
+        let url = printed.trim().strip_prefix("export CONSUL_URL=").unwrap().to_owned();
+        Self { id, url }
+    }
+
+    pub(super) fn node(&self, action: &str) {
+        registries("node", &[&self.id, "1", action]);
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        registries("down", &[&self.id]);
+    }
+}
+
+// === the source under test ===
+
+pub(super) struct Source {
+    updates: mpsc::Receiver<(usize, Update)>,
+    pub(super) interest: watch::Sender<Arc<Interest>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) fn named(services: &[&str]) -> Interest {
+    Interest { services: services.iter().map(|s| ServiceId::new(s).unwrap()).collect(), exposure: Exposure::Routed }
+}
+
+pub(super) fn source(settings: Settings, interest: Interest) -> Source {
+    let (sender, updates) = mpsc::channel(64);
+    let (interest, interested) = watch::channel(Arc::new(interest));
+    let feed = Feed::new(0, sender, interested);
+    let mut consul = Consul::new(settings).unwrap();
+    let task = tokio::spawn(async move { drop(consul.watch(&feed).await) });
+    Source { updates, interest, task }
+}
+
+impl Source {
+    /// The next update that this function accepts; all before it are passed over.
+    pub(super) async fn until<T>(&mut self, what: &str, mut accept: impl FnMut(Update) -> Option<T>) -> T {
+        let mut seen = Vec::new();
+        let found = timeout(PATIENCE, async {
+            loop {
+                let (_, update) = self.updates.recv().await.expect("the source ended");
+                seen.push(format!("{update:?}"));
+                if let Some(found) = accept(update) {
+                    return found;
+                }
+            }
+        })
+        .await;
+        found.unwrap_or_else(|_| panic!("no {what}; seen: {seen:#?}"))
+    }
+
+    pub(super) async fn knowledge(&mut self, name: &str, accept: impl Fn(&Knowledge) -> bool) -> Knowledge {
+        self.until(name, |update| match update {
+            Update::Service { service, knowledge, .. } if service.as_str() == name && accept(&knowledge) => {
+                Some(knowledge)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for a list of this many instances.
+    pub(super) async fn known(&mut self, name: &str, count: usize) -> Vec<Instance> {
+        match self.knowledge(name, |k| matches!(k, Knowledge::Known(list) if list.len() == count)).await {
+            Knowledge::Known(list) => list,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn empty(&mut self, name: &str) {
+        self.knowledge(name, |k| *k == Knowledge::KnownEmpty).await;
+    }
+
+    pub(super) async fn denied(&mut self, name: &str) -> String {
+        let denied = |k: &Knowledge| matches!(k, Knowledge::Unknown(ProviderError::Denied(_)));
+        format!("{:?}", self.knowledge(name, denied).await)
+    }
+
+    /// Nothing is said for half a second.
+    pub(super) async fn silent(&mut self) {
+        let said = timeout(Duration::from_millis(500), self.updates.recv()).await;
+        assert!(said.is_err(), "{said:?}");
+    }
+}

@@ -1,0 +1,72 @@
+# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default).
+# shellcheck shell=bash disable=SC2034
+start() {
+  CONSUL=$CACHE/consul/usr/bin/consul
+  [ -x "$CONSUL" ] || CONSUL=$(command -v consul) || die "consul is missing: ./install consul"
+  need curl openssl
+  case ${1:-dev} in dev) dev ;; server) server ;; tls) tls ;; *) die "consul variants: dev server tls" ;; esac
+}
+leader() { curl -fsS "$@" | grep -q ':'; }
+dev() {
+  local http dns grpc server serf; port http; port dns; port grpc; port server; port serf
+  mkdir -p "$DIR/conf"
+  spawn 1 "$CONSUL" agent -dev -node node1 -bind 127.0.0.1 -client 127.0.0.1 -log-level info \
+    -http-port "$http" -dns-port "$dns" -grpc-port "$grpc" -server-port "$server" -serf-lan-port "$serf" -serf-wan-port -1 \
+    -hcl 'disable_update_check = true' -hcl 'disable_coordinates = true'
+  await 30 consul leader "http://127.0.0.1:$http/v1/status/leader"
+  await 30 consul curl -fsS "http://127.0.0.1:$http/v1/health/service/consul?passing"
+  emit CONSUL_URL "http://127.0.0.1:$http"
+}
+# One server that remembers: a restart finds what was registered.
+server() {
+  local http dns server serf; port http; port dns; port server; port serf
+  spawn 1 "$CONSUL" agent -server -bootstrap-expect 1 -node node1 -data-dir "$DIR/data" -bind 127.0.0.1 -client 127.0.0.1 \
+    -log-level info -http-port "$http" -dns-port "$dns" -server-port "$server" -serf-lan-port "$serf" -serf-wan-port -1 \
+    -raft-protocol 3 -hcl 'disable_update_check = true' -hcl 'disable_coordinates = true' -hcl 'ports { grpc = -1 }' \
+    -hcl 'performance { raft_multiplier = 1 leave_drain_time = "100ms" }' -hcl 'leave_on_terminate = false'
+  await 30 consul leader "http://127.0.0.1:$http/v1/status/leader"
+  emit CONSUL_URL "http://127.0.0.1:$http"
+}
+# One server: HTTPS with a throwaway CA, client certificates checked when offered, ACLs deny by default.
+tls() {
+  local http https dns server serf k; port http; port https; port dns; port server; port serf
+  make_ca; make_cert server server.dc1.consul "DNS:server.dc1.consul,$LOOPBACK_SAN"; make_cert client client.dc1.consul "DNS:client.dc1.consul"
+  k=$(uuid)
+  cat >"$DIR/consul.hcl" <<EOF
+node_name = "node1"
+server = true
+bootstrap_expect = 1
+data_dir = "$DIR/data"
+bind_addr = "127.0.0.1"
+client_addr = "127.0.0.1"
+disable_update_check = true
+disable_coordinates = true
+ports { http = -1 https = $https dns = $dns server = $server serf_lan = $serf serf_wan = -1 grpc = -1 }
+ca_file = "$DIR/tls/ca.pem"
+cert_file = "$DIR/tls/server.pem"
+key_file = "$DIR/tls/server.key"
+verify_incoming_rpc = true
+verify_outgoing = true
+verify_server_hostname = true
+tls_min_version = "tls12"
+raft_protocol = 3
+performance { raft_multiplier = 1 leave_drain_time = "100ms" }
+leave_on_terminate = false
+acl { enabled = true default_policy = "deny" down_policy = "extend-cache" tokens { master = "$k" } }
+EOF
+  spawn 1 "$CONSUL" agent -config-file "$DIR/consul.hcl"
+  local u="https://127.0.0.1:$https"
+  await 30 consul leader --cacert "$DIR/tls/ca.pem" "$u/v1/status/leader"
+  put() { curl -fsS --cacert "$DIR/tls/ca.pem" -H "X-Consul-Token: $k" -X PUT --data "$2" "$u/v1/$1"; }
+  await 30 consul-acl put acl/policy '{"Name":"probe","Rules":"node_prefix \"\" { policy = \"read\" }"}'
+  put acl/policy '{"Name":"agent","Rules":"node_prefix \"\" { policy = \"write\" } service_prefix \"\" { policy = \"read\" }"}' >/dev/null
+  put acl/policy '{"Name":"router","Rules":"node_prefix \"\" { policy = \"read\" } service_prefix \"api-\" { policy = \"read\" } query_prefix \"\" { policy = \"read\" }"}' >/dev/null
+  put acl/policy '{"Name":"registrar","Rules":"node_prefix \"\" { policy = \"read\" } service_prefix \"api-\" { policy = \"write\" } key_prefix \"\" { policy = \"deny\" }"}' >/dev/null
+  token() { local t; t=$(uuid); put acl/token "{\"SecretID\":\"$t\",\"Description\":\"$1\",\"Policies\":[{\"Name\":\"$1\"}]}" >/dev/null; printf %s "$t"; }
+  local ta tr tw; ta=$(token agent); tr=$(token router); tw=$(token registrar)
+  put agent/token/agent "{\"Token\":\"$ta\"}"
+  emit CONSUL_URL "$u"; emit CONSUL_CACERT "$DIR/tls/ca.pem"
+  emit CONSUL_CLIENT_CERT "$DIR/tls/client.pem"; emit CONSUL_CLIENT_KEY "$DIR/tls/client.key"
+  emit CONSUL_TOKEN_MANAGEMENT "$k"; emit CONSUL_TOKEN_READ "$tr"; emit CONSUL_TOKEN_WRITE "$tw"
+}
+uuid() { cat /proc/sys/kernel/random/uuid; }
