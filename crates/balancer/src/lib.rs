@@ -1,12 +1,37 @@
 //! Decides which instance gets a request. Pure: no I/O, no locks, no allocation in `pick`, and time is an argument.
+//!
+//! * [`algorithm`]: what the configuration can name; the registration point.
+//! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
+//! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on.
+//! * `round_robin`, `least_requests`, `local_first`: one algorithm each.
+//! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash).
+//!
+//! A new algorithm is one file, one variant of [`Algorithm`] and one arm in [`Algorithm::build`]; the laws in `tests`
+//! run over every variant.
 
+pub mod admission;
+pub mod algorithm;
+mod ewma;
+pub mod hash;
+mod hashed;
+mod least_requests;
+mod local_first;
+mod maglev;
+mod ring;
+mod roster;
+mod round_robin;
+#[cfg(test)]
+mod tests;
 pub mod vitals;
 
-use std::sync::Arc;
+use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use model::{Instance, Tick, UpstreamKey};
 
-pub use vitals::Vitals;
+pub use admission::{Admission, Cause};
+pub use algorithm::{Algorithm, ConsistentHash, HashKey, Scheme};
+pub use hash::hash;
+pub use vitals::{Totals, Vitals};
 
 /// One instance a balancer may choose, with its live state.
 #[derive(Debug, Clone)]
@@ -22,7 +47,7 @@ pub struct Candidate {
 /// What is known of the request that asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
-    /// Hash of the affinity key, if the service hashes and the request has the key.
+    /// [`hash()`] of the affinity key, if the service hashes and the request has the key.
     pub hash: Option<u64>,
     /// Instances this request was already sent to.
     pub tried: &'a [UpstreamKey],
@@ -31,42 +56,19 @@ pub struct Ask<'a> {
 }
 
 /// A choice among the candidates it was built from.
-pub trait Balancer: Send + Sync + std::fmt::Debug + 'static {
+pub trait Balancer: Send + Sync + Debug + 'static {
     /// Index of the chosen candidate, or `None` if every one was tried. Must not block, allocate or take a lock.
     ///
-    /// Candidates that [`Vitals::admits`] refuses are used only if no other is left.
+    /// Candidates that [`Vitals::admits`] refuses are used only if no other is left, and among equals one of weight 0
+    /// only after the others: the last instance is never rested.
     fn pick(&self, ask: &Ask<'_>) -> Option<usize>;
-}
-
-/// The configured algorithm; the registration point of this crate.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// Power of two choices by requests in flight.
-    LeastRequests,
 }
 
 /// Where this router runs, for local-first balancing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Addresses of this host.
-    pub addresses: Vec<std::net::IpAddr>,
+    /// Addresses of this host. Loopback addresses count without being named.
+    pub addresses: Vec<IpAddr>,
     /// Our zone, if configured.
     pub zone: Option<Arc<str>>,
-}
-
-impl Algorithm {
-    /// Builds the balancer for these candidates. All tables and schedules are computed here, off the request path.
-    #[must_use]
-    pub fn build(&self, candidates: Vec<Candidate>, _place: &Place) -> Box<dyn Balancer> {
-        Box::new(First(candidates))
-    }
-}
-
-#[derive(Debug)]
-struct First(Vec<Candidate>);
-impl Balancer for First {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
-        self.0.iter().position(|c| !ask.tried.contains(&c.key))
-    }
 }

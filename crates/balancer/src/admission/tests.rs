@@ -1,0 +1,128 @@
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+
+fn at(millis: u64) -> Tick {
+    Tick(millis * 1_000_000)
+}
+
+/// A gate that failed at 0 and whose rest is over at 2 s.
+fn failed() -> Gate {
+    let gate = Gate::default();
+    gate.fail(Cause::Connect, at(0));
+    gate
+}
+
+fn rest(gate: &Gate, now: Tick) -> Duration {
+    match gate.state(now) {
+        Admission::Out { until, .. } => until.since(now),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_failure_rests_the_instance_for_a_second_and_a_bit() {
+    let gate = failed();
+    assert!(!gate.admits(at(999)) && !gate.enter(at(999)));
+    assert!(gate.admits(at(1251)));
+    let rest = rest(&gate, at(0));
+    assert!((S..=S * 5 / 4).contains(&rest), "{rest:?}");
+}
+
+#[test]
+fn one_request_probes_and_its_answer_lets_the_instance_in() {
+    let gate = failed();
+    assert!(gate.enter(at(2000)));
+    assert_eq!(gate.state(at(2000)), Admission::Probing);
+    assert!(!gate.admits(at(2001)) && !gate.enter(at(2001)));
+    gate.succeed();
+    assert_eq!(gate.state(at(2002)), Admission::In);
+    assert!(gate.admits(at(2002)) && gate.enter(at(2002)));
+}
+
+#[test]
+fn rests_double_up_to_thirty_seconds_and_keep_their_beginning() {
+    let gate = Gate::default();
+    let mut now = at(5);
+    for row in 0..40 {
+        gate.fail(Cause::Connect, now);
+        let expected = (S * 2_u32.pow(row.min(10))).min(30 * S);
+        let rest = rest(&gate, now);
+        assert!((expected..=expected * 5 / 4).contains(&rest), "rest {row}: {rest:?}");
+        assert!(matches!(gate.state(now), Admission::Out { since, .. } if since == at(5)));
+        now = now.after(rest);
+        assert!(gate.enter(now), "rest {row}");
+    }
+    gate.succeed();
+    gate.fail(Cause::Connect, now);
+    assert!(rest(&gate, now) <= S * 5 / 4, "a success did not end the row");
+}
+
+#[test]
+fn failures_within_a_rest_are_the_same_event() {
+    let gate = failed();
+    let before = gate.state(at(1));
+    for _ in 0..100 {
+        gate.fail(Cause::Connect, at(1));
+    }
+    assert_eq!(gate.state(at(1)), before);
+}
+
+#[test]
+fn a_last_resort_that_fails_after_the_rest_lengthens_it() {
+    let gate = failed();
+    gate.fail(Cause::Connect, at(2000));
+    assert!(rest(&gate, at(2000)) >= 2 * S);
+}
+
+#[test]
+fn a_probe_that_says_nothing_frees_its_place() {
+    let gate = failed();
+    assert!(gate.enter(at(2000)));
+    gate.give_back(at(2000), at(2100));
+    assert!(matches!(gate.state(at(2100)), Admission::Out { .. }));
+    assert!(gate.enter(at(2100)));
+    assert!(!gate.enter(at(2100)));
+}
+
+#[test]
+fn older_requests_that_end_do_not_free_the_probe() {
+    let gate = failed();
+    assert!(gate.enter(at(2000)));
+    gate.give_back(at(1999), at(2100));
+    assert_eq!(gate.state(at(2100)), Admission::Probing);
+}
+
+#[test]
+fn a_probe_without_end_is_overtaken() {
+    let gate = failed();
+    assert!(gate.enter(at(2000)));
+    assert!(!gate.enter(at(31_999)));
+    assert!(gate.enter(at(32_000)));
+    assert!(!gate.enter(at(32_001)));
+}
+
+#[test]
+fn exactly_one_of_many_threads_gets_the_probe() {
+    for _ in 0..200 {
+        let gate = failed();
+        let entered: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| usize::from(gate.enter(at(2000))))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        assert_eq!(entered, 1);
+    }
+}
+
+#[test]
+fn a_word_holds_every_rest() {
+    for row in [0, 1, 0x7F] {
+        for probing in [false, true] {
+            for micros in [0, 1, TIME_MASK] {
+                let rest = Rest { cause: Cause::Connect, row, probing, micros };
+                assert_eq!(Rest::of(rest.word()), Some(rest));
+            }
+        }
+    }
+    assert_eq!(Rest::of(0), None);
+}

@@ -1,0 +1,150 @@
+//! The balancing algorithms a configuration can name; the registration point of this crate.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Error, MapAccess, value::MapAccessDeserializer},
+};
+
+use crate::{
+    Balancer, Candidate, Place, hashed::Hashed, least_requests::LeastRequests, local_first::LocalFirst, maglev::Maglev,
+    ring::Ring, roster::Roster, round_robin::RoundRobin,
+};
+
+/// How the instance is chosen: `balance: least_requests`, or `balance: { consistent_hash: { header: x-user } }`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// Each in its turn, in proportion to the weights.
+    RoundRobin,
+    /// Of two at random the one with fewer requests in flight for its weight.
+    #[default]
+    LeastRequests,
+    /// Instances on this host, then in this zone, then the rest; among them as `least_requests`.
+    LocalFirst,
+    /// The same key to the same instance, as long as that instance is there and takes requests.
+    ConsistentHash(ConsistentHash),
+}
+
+impl Algorithm {
+    /// Builds the balancer for these candidates. All tables and schedules are computed here, off the request path.
+    #[must_use]
+    pub fn build(&self, candidates: Vec<Candidate>, place: &Place) -> Box<dyn Balancer> {
+        match self {
+            Self::RoundRobin => Box::new(RoundRobin::new(Roster::new(candidates))),
+            Self::LeastRequests => Box::new(LeastRequests::new(Roster::new(candidates))),
+            Self::LocalFirst => Box::new(LocalFirst::new(candidates, place)),
+            Self::ConsistentHash(by) => match by.scheme {
+                Scheme::Maglev => Box::new(Hashed::new(candidates, Maglev::new)),
+                Scheme::Ring => Box::new(Hashed::new(candidates, Ring::new)),
+            },
+        }
+    }
+
+    /// What of a request to hash into [`Ask::hash`](crate::Ask::hash), if this algorithm looks at it.
+    #[must_use]
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        match self {
+            Self::ConsistentHash(by) => Some(&by.key),
+            Self::RoundRobin | Self::LeastRequests | Self::LocalFirst => None,
+        }
+    }
+}
+
+/// Settings of `consistent_hash`: `client_address`, or a map with one of `header`, `cookie`, `client_address: true`, and
+/// optionally `algorithm`. A request without the key is balanced as by `least_requests`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsistentHash {
+    /// What of the request is hashed.
+    pub key: HashKey,
+    /// How hashes map to instances.
+    pub scheme: Scheme,
+}
+
+/// What of a request says where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The value of this request header; the name is in lower case.
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The address of the client, without the port.
+    ClientAddress,
+}
+
+/// How hashes map to instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// A Maglev table: even to a percent and quickest. A service that grows past 10, 40 or 160 instances gets a larger
+    /// table, and keys are dealt anew.
+    #[default]
+    Maglev,
+    /// A ring of points: less even, and only the keys of an instance that comes or goes ever move.
+    Ring,
+}
+
+/// `consistent_hash` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    header: Option<String>,
+    cookie: Option<String>,
+    #[serde(default)]
+    client_address: bool,
+    #[serde(default)]
+    algorithm: Scheme,
+}
+
+impl Written {
+    fn check(self) -> Result<ConsistentHash, String> {
+        let key = match (self.header, self.cookie, self.client_address) {
+            (Some(name), None, false) => HashKey::Header(token("header", &name)?.to_ascii_lowercase()),
+            (None, Some(name), false) => HashKey::Cookie(token("cookie", &name)?.to_owned()),
+            (None, None, true) => HashKey::ClientAddress,
+            _ => {
+                let choice = "`header: NAME`, `cookie: NAME` and `client_address: true`";
+                return Err(format!("consistent_hash needs exactly one of {choice}"));
+            }
+        };
+        Ok(ConsistentHash { key, scheme: self.algorithm })
+    }
+}
+
+/// Header and cookie names are tokens (RFC 9110 section 5.6.2, RFC 6265 section 4.1.1).
+fn token<'a>(kind: &str, name: &'a str) -> Result<&'a str, String> {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !name.is_empty() && name.bytes().all(ok) {
+        Ok(name)
+    } else {
+        Err(format!("{name:?} cannot be the name of a {kind}: use letters, digits and hyphens"))
+    }
+}
+
+impl<'de> Deserialize<'de> for ConsistentHash {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Visitor)
+    }
+}
+
+struct Visitor;
+
+impl<'de> de::Visitor<'de> for Visitor {
+    type Value = ConsistentHash;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`client_address` or a map with `header`, `cookie` or `client_address`")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<ConsistentHash, E> {
+        match word {
+            "client_address" => Ok(ConsistentHash { key: HashKey::ClientAddress, scheme: Scheme::default() }),
+            other => Err(E::unknown_variant(other, &["client_address"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ConsistentHash, A::Error> {
+        Written::deserialize(MapAccessDeserializer::new(map))?.check().map_err(A::Error::custom)
+    }
+}

@@ -1,0 +1,60 @@
+//! Consistent hashing: what Maglev and the ring have in common.
+
+use std::fmt::Debug;
+
+use crate::{
+    Ask, Balancer, Candidate,
+    least_requests::LeastRequests,
+    roster::{Roster, WALK, around},
+};
+
+/// A fixed map from hashes to members.
+pub(crate) trait Lookup: Send + Sync + Debug + 'static {
+    /// The member a hash belongs to, then those that take over for it, in an order that depends on nothing but the hash and
+    /// the members. May repeat members and name some never; may be empty.
+    fn owners(&self, hash: u64) -> impl Iterator<Item = usize>;
+}
+
+/// What a [`Lookup`] is made of. Members come sorted by id, so that the order of registration does not matter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) weight: u16,
+}
+
+/// The owner of the request's hash, the next if that one cannot be used. A request without a hash goes by least requests.
+#[derive(Debug)]
+pub(crate) struct Hashed<L> {
+    lookup: L,
+    /// Candidate of each member.
+    members: Box<[usize]>,
+    least: LeastRequests,
+}
+
+impl<L: Lookup> Hashed<L> {
+    pub(crate) fn new(candidates: Vec<Candidate>, lookup: impl FnOnce(&[Member<'_>]) -> L) -> Self {
+        let instances: Vec<_> = candidates.iter().map(|c| c.instance.clone()).collect();
+        let roster = Roster::new(candidates);
+        let mut sorted: Vec<_> = instances
+            .iter()
+            .zip(roster.weights())
+            .map(|(i, weight)| Member { id: i.id.as_str(), weight })
+            .enumerate()
+            .collect();
+        sorted.sort_by_key(|(_, member)| member.id);
+        let (members, sorted): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
+        Self { lookup: lookup(&sorted), members: members.into(), least: LeastRequests::new(roster) }
+    }
+}
+
+impl<L: Lookup> Balancer for Hashed<L> {
+    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+        let Some(hash) = ask.hash else { return self.least.pick(ask) };
+        let roster = self.least.roster();
+        let mut owners = self.lookup.owners(hash).take(WALK).map(|member| self.members[member]);
+        owners.find(|&at| roster.is_wanted(at, ask)).or_else(|| {
+            let owner = self.lookup.owners(hash).next().unwrap_or_default();
+            roster.best(ask, around(self.members.len(), owner).map(|member| self.members[member]))
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! What the configuration may say.
+
+use super::*;
+
+fn read(json: &str) -> Result<Algorithm, String> {
+    serde_json::from_str(json).map_err(|e| e.to_string())
+}
+
+fn by(key: HashKey, scheme: Scheme) -> Algorithm {
+    Algorithm::ConsistentHash(ConsistentHash { key, scheme })
+}
+
+#[test]
+fn names_and_maps_are_read() {
+    for (json, expected) in [
+        (r#""round_robin""#, Algorithm::RoundRobin),
+        (r#""least_requests""#, Algorithm::LeastRequests),
+        (r#""local_first""#, Algorithm::LocalFirst),
+        (r#"{"consistent_hash": {"header": "X-User"}}"#, by(HashKey::Header("x-user".into()), Scheme::Maglev)),
+        (
+            r#"{"consistent_hash": {"cookie": "SID", "algorithm": "ring"}}"#,
+            by(HashKey::Cookie("SID".into()), Scheme::Ring),
+        ),
+        (r#"{"consistent_hash": "client_address"}"#, by(HashKey::ClientAddress, Scheme::Maglev)),
+        (
+            r#"{"consistent_hash": {"client_address": true, "algorithm": "ring"}}"#,
+            by(HashKey::ClientAddress, Scheme::Ring),
+        ),
+    ] {
+        assert_eq!(read(json), Ok(expected), "{json}");
+    }
+    assert_eq!(Algorithm::default(), Algorithm::LeastRequests);
+}
+
+#[test]
+fn errors_say_what_is_allowed() {
+    for (json, expected) in [
+        (r#""least_request""#, "least_requests"),
+        (r#"{"consistent_hash": {}}"#, "exactly one of"),
+        (r#"{"consistent_hash": {"client_address": false}}"#, "exactly one of"),
+        (r#"{"consistent_hash": {"header": "a", "cookie": "b"}}"#, "exactly one of"),
+        (r#"{"consistent_hash": {"heder": "a"}}"#, "unknown field `heder`"),
+        (r#"{"consistent_hash": {"header": "a b"}}"#, "cannot be the name of a header"),
+        (r#"{"consistent_hash": {"cookie": ""}}"#, "cannot be the name of a cookie"),
+        (r#"{"consistent_hash": {"header": "a", "algorithm": "rong"}}"#, "`maglev` or `ring`"),
+        (r#"{"consistent_hash": "client"}"#, "client_address"),
+        (r#"{"consistent_hash": 5}"#, "`client_address` or a map"),
+    ] {
+        let error = read(json).unwrap_err();
+        assert!(error.contains(expected), "{json}: {error}");
+    }
+}
+
+#[test]
+fn only_hashing_looks_at_a_key() {
+    let keys = algorithms().iter().filter(|a| a.hash_key().is_some()).count();
+    assert_eq!(keys, 2);
+    assert_eq!(hashing(Scheme::Ring).hash_key(), Some(&HashKey::ClientAddress));
+}
+
+#[test]
+fn local_comes_before_zone_before_the_rest() {
+    let zoned = |number, zone: &str| {
+        let mut candidate = candidate(number, 1);
+        let zone = Some(Arc::from(zone));
+        candidate.instance = Arc::new(Instance { zone, ..(*candidate.instance).clone() });
+        candidate
+    };
+    let all = vec![zoned(0, "b"), zoned(1, "a"), zoned(2, "b"), zoned(3, "a")];
+    let here = IpAddr::from((0x0A00_0002_u32).to_be_bytes());
+    let place = Place { addresses: vec![here], zone: Some("a".into()) };
+    let balancer = Algorithm::LocalFirst.build(all.clone(), &place);
+    let picks = |tried: &[u64]| {
+        let tried: Vec<_> = tried.iter().copied().map(UpstreamKey).collect();
+        let pick = |_| balancer.pick(&Ask { tried: &tried, ..ask(None) }).unwrap();
+        (0..100).map(pick).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(picks(&[]), [2].into());
+    assert_eq!(picks(&[2]), [1, 3].into());
+    assert_eq!(picks(&[2, 3]), [1].into());
+    assert_eq!(picks(&[1, 2, 3]), [0].into());
+    let nowhere = Algorithm::LocalFirst.build(all, &Place::default());
+    assert_eq!(tally(&*nowhere, 4, 1000).iter().filter(|n| **n > 0).count(), 4);
+}

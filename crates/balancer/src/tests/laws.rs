@@ -1,0 +1,123 @@
+//! What every algorithm promises, whatever it chooses by.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// One candidate of the tests below, as proptest invents it.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    weight: u16,
+    rests: bool,
+    tried: bool,
+    in_flight: u8,
+}
+
+impl State {
+    /// What the documentation of [`Balancer`] demands, smallest first; `None`: never.
+    fn rank(self, weighted: bool) -> Option<(bool, bool)> {
+        (!self.tried).then_some((self.rests, weighted && self.weight == 0))
+    }
+}
+
+fn states() -> impl Strategy<Value = Vec<State>> {
+    let weight = prop_oneof![2 => Just(1_u16), 1 => Just(0), 2 => 0_u16..=1000, 1 => Just(u16::MAX)];
+    let state = (weight, any::<bool>(), any::<bool>(), any::<u8>())
+        .prop_map(|(weight, rests, tried, in_flight)| State { weight, rests, tried, in_flight });
+    prop::collection::vec(state, 0..12)
+}
+
+fn set_up(states: &[State]) -> Vec<Candidate> {
+    let weights: Vec<_> = states.iter().map(|s| s.weight).collect();
+    let candidates = candidates(&weights);
+    for (candidate, state) in candidates.iter().zip(states) {
+        if state.rests {
+            rest(candidate);
+        }
+        (0..state.in_flight).for_each(|_| candidate.vitals.begin());
+    }
+    candidates
+}
+
+proptest! {
+    /// Untried always, admitted first, weighted before weight 0; `None` only if all were tried.
+    #[test]
+    fn the_choice_is_of_the_best_rank_there_is(states in states(), hash in any::<Option<u64>>()) {
+        let candidates = set_up(&states);
+        let tried: Vec<_> =
+            candidates.iter().zip(&states).filter(|(_, s)| s.tried).map(|(c, _)| c.key).collect();
+        let weighted = states.iter().any(|s| s.weight > 0);
+        let best = states.iter().filter_map(|s| s.rank(weighted)).min();
+        for algorithm in algorithms() {
+            // Distance comes before load and after rank: without a place all are equally far.
+            let balancer = algorithm.build(candidates.clone(), &Place::default());
+            for _ in 0..20 {
+                let picked = balancer.pick(&Ask { hash, tried: &tried, now: NOW });
+                let rank = picked.and_then(|at| states[at].rank(weighted));
+                prop_assert_eq!(picked.is_some(), best.is_some(), "{:?}", algorithm);
+                prop_assert_eq!(rank, best, "{:?}", algorithm);
+            }
+        }
+    }
+
+    /// Retrying with what was tried reaches every candidate exactly once, then ends.
+    #[test]
+    fn retries_reach_everyone_once(states in states(), hash in any::<Option<u64>>()) {
+        let candidates = set_up(&states);
+        for algorithm in algorithms() {
+            let balancer = algorithm.build(candidates.clone(), &Place::default());
+            let mut tried = Vec::new();
+            while let Some(at) = balancer.pick(&Ask { hash, tried: &tried, now: NOW }) {
+                tried.push(candidates[at].key);
+                prop_assert!(tried.len() <= candidates.len(), "{:?} repeats", algorithm);
+            }
+            prop_assert_eq!(tried.iter().collect::<HashSet<_>>().len(), candidates.len(), "{:?}", algorithm);
+        }
+    }
+
+    /// The rank rule over distances: what is near is preferred only among what is equally usable.
+    #[test]
+    fn near_ones_do_not_come_before_usable_ones(states in states(), near in 0_u32..12) {
+        let candidates = set_up(&states);
+        let place = Place { addresses: vec![IpAddr::from((0x0A00_0000 + near).to_be_bytes())], zone: None };
+        let weighted = |s: &State| s.weight > 0 || states.iter().all(|s| s.weight == 0);
+        let balancer = Algorithm::LocalFirst.build(candidates, &place);
+        if let Some(at) = balancer.pick(&ask(None)) {
+            let usable = states.iter().any(|s| !s.rests && weighted(s));
+            prop_assert!(!usable || !states[at].rests);
+            if let Some(local) = states.get(near as usize).filter(|s| !s.rests && weighted(s)) {
+                prop_assert_eq!(at, near as usize, "{:?}", local);
+            }
+        }
+    }
+}
+
+#[test]
+fn none_of_none_and_one_of_one() {
+    for algorithm in algorithms() {
+        for hash in [None, Some(0), Some(u64::MAX)] {
+            let none = algorithm.build(Vec::new(), &Place::default());
+            assert_eq!(none.pick(&ask(hash)), None, "{algorithm:?}");
+            let one = candidates(&[0]);
+            rest(&one[0]);
+            let one = algorithm.build(one, &Place::default());
+            assert_eq!(one.pick(&ask(hash)), Some(0), "{algorithm:?}");
+            let tried = Ask { tried: &[UpstreamKey(0)], ..ask(hash) };
+            assert_eq!(one.pick(&tried), None, "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn the_only_usable_one_of_very_many_is_found() {
+    let candidates = candidates(&[1; 1000]);
+    candidates.iter().filter(|c| c.key != UpstreamKey(777)).for_each(rest);
+    for algorithm in algorithms() {
+        let balancer = algorithm.build(candidates.clone(), &Place::default());
+        for number in 0..50 {
+            assert_eq!(balancer.pick(&ask(Some(client(number)))), Some(777), "{algorithm:?}");
+        }
+    }
+}

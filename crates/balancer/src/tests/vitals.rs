@@ -1,0 +1,113 @@
+//! Live state under outcomes and under threads.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use super::*;
+use crate::{Admission, Totals};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn ended(outcome: Outcome) -> Vitals {
+    let vitals = Vitals::default();
+    vitals.begin();
+    vitals.end(outcome, 10 * MS, NOW);
+    vitals
+}
+
+#[test]
+fn each_outcome_counts_as_what_it_is() {
+    for (outcome, failures, admits, measured) in [
+        (Outcome::Answered(200), 0, true, true),
+        (Outcome::Answered(500), 0, true, true),
+        (Outcome::ConnectFailed, 1, false, false),
+        (Outcome::Refused, 1, true, false),
+        (Outcome::Reset, 1, true, false),
+        (Outcome::TimedOut, 1, true, true),
+        (Outcome::Protocol, 1, true, false),
+        (Outcome::Abandoned, 0, true, true),
+    ] {
+        let vitals = ended(outcome);
+        assert_eq!(vitals.totals(), Totals { requests: 1, failures }, "{outcome:?}");
+        assert_eq!(vitals.admits(NOW), admits, "{outcome:?}");
+        assert_eq!(vitals.latency(), measured.then_some(10 * MS), "{outcome:?}");
+        assert_eq!(vitals.in_flight(), 0, "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_abandoned_attempt_never_lowers_the_average() {
+    let vitals = ended(Outcome::Answered(200));
+    for (age, expected) in [(MS, 10 * MS), (900 * MS, 900 * MS)] {
+        vitals.begin();
+        vitals.end(Outcome::Abandoned, age, Tick(NOW.0 * 100));
+        assert_eq!(vitals.latency(), Some(expected));
+    }
+}
+
+#[test]
+fn a_probe_is_one_request_and_every_end_of_it_is_an_end() {
+    let later = NOW.after(Duration::from_secs(2));
+    for outcome in [Outcome::Abandoned, Outcome::Refused, Outcome::Reset, Outcome::TimedOut, Outcome::Protocol] {
+        let vitals = ended(Outcome::ConnectFailed);
+        assert!(!vitals.try_begin(NOW));
+        assert!(vitals.try_begin(later));
+        assert_eq!((vitals.state(later), vitals.in_flight()), (Admission::Probing, 1));
+        assert!(!vitals.try_begin(later));
+        vitals.end(outcome, 5 * MS, later.after(5 * MS));
+        assert_eq!(vitals.in_flight(), 0);
+        assert!(vitals.try_begin(later.after(6 * MS)), "{outcome:?} kept the probe");
+        vitals.end(Outcome::Answered(200), MS, later.after(7 * MS));
+        assert_eq!(vitals.state(later), Admission::In);
+    }
+}
+
+#[test]
+fn an_end_too_many_does_not_wrap() {
+    let vitals = ended(Outcome::Answered(200));
+    vitals.end(Outcome::Answered(200), MS, NOW);
+    assert_eq!(vitals.in_flight(), 0);
+}
+
+#[test]
+fn in_flight_is_exact_under_threads_and_never_more_than_there_are() {
+    const THREADS: u32 = 4;
+    let vitals = Vitals::default();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|worker| {
+                let vitals = &vitals;
+                scope.spawn(move || {
+                    for number in 0..20_000_u32 {
+                        let now = Tick(u64::from(number) * 1_000_000);
+                        if !vitals.try_begin(now) {
+                            vitals.begin();
+                        }
+                        let outcome = match (number + worker) % 5 {
+                            0 => Outcome::ConnectFailed,
+                            1 => Outcome::Abandoned,
+                            _ => Outcome::Answered(200),
+                        };
+                        vitals.end(outcome, MS, now);
+                    }
+                })
+            })
+            .collect();
+        // A wrapped counter would be read as about four thousand million.
+        let reader = scope.spawn(|| {
+            let mut highest = 0;
+            while !over.load(Ordering::Relaxed) {
+                highest = highest.max(vitals.in_flight());
+            }
+            highest
+        });
+        workers.into_iter().for_each(|w| w.join().unwrap());
+        over.store(true, Ordering::Relaxed);
+        assert!(reader.join().unwrap() <= THREADS);
+    });
+    assert_eq!(vitals.in_flight(), 0);
+    assert_eq!(vitals.totals(), Totals { requests: 80_000, failures: 16_000 });
+}
