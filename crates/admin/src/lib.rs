@@ -1,1 +1,47 @@
-//! stub
+//! The operator's side: small HTTP/1.1 APIs on listeners of their own, never on those of clients.
+//!
+//! * [`health`]: is the router alive, is it ready.
+//! * [`table`]: who serves what, as the router sees it now.
+//! * [`registry`]: the API by which services register themselves.
+//! * [`guard`]: keeps web pages in an operator's browser away from all of that.
+//! * [`fault`]: errors, in the shape clients know from the router.
+//! * [`serve`](serve()): a listener that slow clients cannot hold.
+
+pub mod fault;
+pub mod guard;
+pub mod health;
+pub mod registry;
+mod serve;
+pub mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::Router;
+use discovery::{TableCell, freshness::Freshness, status::Status};
+use tokio::sync::watch;
+
+pub use fault::Fault;
+pub use health::Readiness;
+pub use serve::serve;
+
+/// What the admin API shows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The current table.
+    pub table: Arc<TableCell>,
+    /// What the sources are doing.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// How long changes took to be published.
+    pub freshness: Arc<Freshness>,
+    /// Whether the router wants new work.
+    pub readiness: Arc<Readiness>,
+}
+
+/// The admin API for a listener at this address.
+pub fn app(admin: Admin, address: SocketAddr) -> Router {
+    guard::around(fault::closed(health::routes().merge(table::routes())).with_state(admin), address)
+}

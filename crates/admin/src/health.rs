@@ -1,0 +1,92 @@
+//! Is the router alive, and is it ready: for load balancers, orchestrators and people.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+
+use crate::{Admin, Fault};
+
+/// Whether the router wants new work. Set once when it begins to end; read by every question for readiness.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    draining: AtomicBool,
+}
+
+impl Readiness {
+    /// From now on the router is not ready, whatever the sources say.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is ending.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The answer for those who want JSON.
+#[derive(Debug, Serialize)]
+struct Health {
+    /// `UP`, or `DOWN` if it should get no new work.
+    status: &'static str,
+    /// Why not.
+    reasons: Vec<String>,
+}
+
+pub(crate) fn routes() -> Router<Admin> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/health/live", get(async || "OK"))
+        .route("/health/ready", get(ready))
+        .route("/health/{service}", get(service))
+}
+
+/// Always 200: a router that waits for a registry is not made better by a restart.
+async fn health(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    answer(StatusCode::OK, &headers, reasons(&admin))
+}
+
+async fn ready(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let reasons = reasons(&admin);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer(status, &headers, reasons)
+}
+
+/// As light-4j's servers answer: `OK` if this one can serve the service.
+async fn service(State(admin): State<Admin>, Path(name): Path<String>) -> Result<&'static str, Fault> {
+    let served = admin.table.with(|t| t.service(&name).is_some_and(|s| !s.members.is_empty()));
+    served.then_some("OK").ok_or_else(|| Fault::not_found(format!("there is no instance of {name:?}")))
+}
+
+fn answer(status: StatusCode, headers: &HeaderMap, reasons: Vec<String>) -> Response {
+    let json = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("json"));
+    if json {
+        let word = if reasons.is_empty() { "UP" } else { "DOWN" };
+        return (status, Json(Health { status: word, reasons })).into_response();
+    }
+    let text = if status == StatusCode::OK { "OK".to_owned() } else { reasons.join("\n") + "\n" };
+    (status, text).into_response()
+}
+
+/// Why the router should get no new work; empty if it should.
+fn reasons(admin: &Admin) -> Vec<String> {
+    let status = Arc::clone(&admin.status.borrow());
+    let waiting = status.sources.iter().filter(|s| !s.answered);
+    let waiting = waiting.map(|s| match &s.state {
+        discovery::status::State::Down(error) => format!("source {} has not answered yet: {error}", s.name),
+        _ => format!("source {} has not answered yet", s.name),
+    });
+    let draining = admin.readiness.is_draining().then(|| "the router is draining".to_owned());
+    draining.into_iter().chain(waiting).collect()
+}

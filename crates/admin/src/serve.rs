@@ -1,0 +1,122 @@
+//! A listener that slow, silent or greedy clients cannot hold.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// How long a request head may take, and how long a connection may idle between requests.
+const HEAD: Duration = Duration::from_secs(10);
+/// Connections at once. Long polls hold one each; above, new ones wait in the kernel's queue.
+const CONNECTIONS: usize = 1024;
+/// How long requests in hand may go on after the end was asked for; long polls are cut off.
+const GRACE: Duration = Duration::from_secs(2);
+/// Pause when the process has no descriptor left for another connection.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Serves an API until `shutdown` ends, then finishes what is in hand within two seconds.
+pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let (end, _) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &permits) => accepted,
+            // Reaps what is over, so that the set does not grow.
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((socket, permit)) => {
+                let (app, ending) = (app.clone(), end.subscribe());
+                connections.spawn(async move {
+                    connection(socket, app, ending).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+    end.send_replace(true);
+    let all_over = async { while connections.join_next().await.is_some() {} };
+    if timeout(GRACE, all_over).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, _) = listener.accept().await?;
+    Ok((socket, permit))
+}
+
+async fn connection(socket: TcpStream, app: Router, mut ending: watch::Receiver<bool>) {
+    let service = TowerToHyperService::new(app);
+    let mut serving = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(socket), service)
+    );
+    let ended = tokio::select! {
+        result = &mut serving => Some(result),
+        // The sender lives as long as the listener, so an error means the same.
+        _ = ending.wait_for(|end| *end) => None,
+    };
+    let result = match ended {
+        Some(result) => result,
+        None => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "an admin connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::testing::Stage;
+
+    #[tokio::test]
+    async fn silent_clients_keep_nobody_else_waiting() {
+        let stage = Stage::new(Router::new().route("/", get(async || "OK"))).await;
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            let mut socket = TcpStream::connect(stage.address).await.unwrap();
+            socket.write_all(b"GET / HT").await.unwrap();
+            silent.push(socket);
+        }
+        assert_eq!(stage.get("/").await.body, "OK");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_given_up() {
+        let stage = Stage::new(Router::new()).await;
+        let mut socket = TcpStream::connect(stage.address).await.unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        // Without the limit this would wait for ever: nothing else ends the connection.
+        let closed = timeout(HEAD * 3, socket.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok());
+    }
+}

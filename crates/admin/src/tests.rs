@@ -1,0 +1,119 @@
+use std::{sync::Mutex, time::Duration};
+
+use balancer::{Algorithm, Place};
+use discovery::{Discovery, Policies, Policy, Settings};
+use model::{Exposure, ServiceId};
+use serde_json::json;
+use transport::ClientTls;
+
+use super::*;
+use crate::testing::{PATIENCE, Stage};
+
+/// Policies that expose everything and route `lonely`, which nobody serves.
+fn policies() -> Policies {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
+    Policies {
+        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls }),
+        services: [].into(),
+        routed: [ServiceId::new("lonely").unwrap()].into(),
+        exposure: Exposure::Everything,
+        environment: None,
+        place: Place::default(),
+        hold: Duration::from_secs(30),
+    }
+}
+
+const PETS: &str =
+    r#"direct: { static: { services: { pets: [{ url: "https://10.0.0.1:8443", weight: 2, tags: [x] }] } } }"#;
+
+async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
+    let entries: settings::Entries<Settings> =
+        settings::parse(yaml, std::path::Path::new("router.yml"), &|_| None).unwrap();
+    let sources = entries.into_iter().map(|(name, settings)| (name.into_inner(), settings)).collect();
+    let retired = Mutex::new(Vec::new());
+    let retire = move |keys| retired.lock().unwrap().extend(keys);
+    let discovery = Discovery::start(sources, policies(), retire).await.unwrap();
+    let admin = Admin {
+        table: discovery.table(),
+        status: discovery.status(),
+        freshness: discovery.freshness(),
+        readiness: Arc::default(),
+    };
+    let stage = Stage::new(app(admin.clone(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+    (discovery, admin, stage)
+}
+
+/// Waits until every source has answered.
+async fn settled(discovery: &Discovery) {
+    let mut status = discovery.status();
+    tokio::time::timeout(PATIENCE, status.wait_for(|s| s.is_ready())).await.unwrap().unwrap();
+    let cell = discovery.table();
+    let mut generations = cell.generations();
+    let filled = async {
+        while cell.load().service("pets").is_none() {
+            generations.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, filled).await.unwrap();
+}
+
+#[tokio::test]
+async fn health_tells_ready_from_alive() {
+    let (discovery, admin, stage) = start(PETS).await;
+    settled(&discovery).await;
+    for path in ["/health", "/health/live", "/health/ready", "/health/pets"] {
+        let answer = stage.get(path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "OK"), "{path}");
+    }
+    assert_eq!(stage.get("/health/none").await.status, 404);
+    let json = stage.ask("GET /health/ready", &["accept: application/json"], "").await.json();
+    assert_eq!(json, json!({ "status": "UP", "reasons": [] }));
+    admin.readiness.drain();
+    let answer = stage.get("/health/ready").await;
+    assert_eq!((answer.status, answer.body.trim()), (503, "the router is draining"));
+    assert_eq!(stage.get("/health/live").await.status, 200);
+    assert_eq!(stage.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_source_that_never_answered_keeps_the_router_unready_and_is_named() {
+    // Nobody listens on port 1 of loopback.
+    let yaml = format!("{PETS}\ndc1: {{ consul: {{ url: \"http://127.0.0.1:1\" }} }}");
+    let (discovery, _, stage) = start(&yaml).await;
+    let mut status = discovery.status();
+    let live = |s: &Arc<Status>| s.sources[0].answered && s.sources[1].state != discovery::status::State::Starting;
+    tokio::time::timeout(PATIENCE, status.wait_for(live)).await.unwrap().unwrap();
+    let answer = stage.get("/health/ready").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.starts_with("source dc1 has not answered yet: "), "{}", answer.body);
+    let sources = stage.get("/table").await.json()["sources"].clone();
+    assert_eq!((&sources[0]["state"], &sources[1]["state"]), (&json!("live"), &json!("down")));
+    assert_eq!((&sources[0]["members"], &sources[1]["kind"]), (&json!(1), &json!("consul")));
+}
+
+#[tokio::test]
+async fn the_table_is_shown_with_what_was_learned() {
+    let (discovery, _, stage) = start(PETS).await;
+    settled(&discovery).await;
+    let upstream = discovery.table().load().service("pets").unwrap().members[0].upstream.clone();
+    upstream.vitals.begin();
+    let table = stage.get("/table").await.json();
+    assert_eq!(table["digest"], format!("{:016x}", discovery.table().load().digest()));
+    let names: Vec<_> = table["services"].as_array().unwrap().iter().map(|s| s["name"].clone()).collect();
+    assert_eq!(names, ["lonely", "pets"]);
+    assert_eq!(table["services"][0]["members"], json!([]));
+    let member = json!({
+        "id": "10.0.0.1:8443", "address": "10.0.0.1:8443", "protocol": "https", "source": "direct", "weight": 2,
+        "standing": "serving", "tags": ["x"], "in_flight": 1, "admission": "in", "requests": 0, "failures": 0,
+    });
+    assert_eq!(table["services"][1]["members"][0], member);
+    assert_eq!(stage.get("/table/pets").await.json(), table["services"][1]);
+    let missing = stage.get("/table/none").await;
+    assert_eq!((missing.status, missing.json()["code"].as_str()), (404, Some("PTS40411")));
+}
