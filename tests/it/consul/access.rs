@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use discovery::provider::consul::Settings;
-use model::{Knowledge, ProviderError, Update};
+use discovery::provider::{Interest, consul::Settings};
+use model::{Exposure, Knowledge, ProviderError, Update};
 use serde_json::json;
 use settings::{Secret, SecretSource};
 
@@ -105,4 +105,14 @@ async fn over_tls_two_hundred_watches_share_few_connections() {
     // Other tests talk to the same agent from this process, each over one or two connections.
     let open = connections();
     assert!((1..30).contains(&open), "{open} connections");
+}
+
+#[tokio::test]
+async fn a_catalogue_that_may_not_be_seen_is_told_and_empties_nothing() {
+    let Some(settings) = secure(None) else { return };
+    let everything = Interest { services: BTreeSet::new(), exposure: Exposure::Everything };
+    let mut source = source(settings, everything);
+    let first = source.until("a word about the catalogue", Some).await;
+    assert!(matches!(&first, Update::Skipped { service: None, reason } if reason.contains("looks empty")), "{first:?}");
+    source.silent().await;
 }

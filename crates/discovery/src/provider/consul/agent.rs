@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use model::ServiceId;
+use model::{ProviderError, ServiceId};
 use tokio::{sync::Semaphore, time::Instant};
 use transport::client::{Client, ClientSettings, Response};
 
@@ -94,10 +94,13 @@ impl Agent {
     pub(super) async fn lacks(&self, service: &ServiceId) -> Result<Option<String>, Failure> {
         let path = format!("/v1/agent/health/service/name/{}", encode(service.as_str()));
         let response = self.get(&path, ANSWER).await?;
-        if response.status == http::StatusCode::FORBIDDEN {
+        // 429 and 503 are how this question says `warning` and `critical`.
+        if !matches!(response.status.as_u16(), 200 | 404 | 429 | 503) {
             return match failure::refused(response.status, &response.body) {
-                Failure::Question(_) => Ok(Some(format!("the token has no service:read on {:?}", service.as_str()))),
-                unknown => Err(unknown),
+                Failure::Question(ProviderError::Denied(_)) => {
+                    Ok(Some(format!("the token has no service:read on {:?}", service.as_str())))
+                }
+                other => Err(other),
             };
         }
         if !self.sees_nodes.load(Ordering::Relaxed) {
@@ -105,6 +108,16 @@ impl Agent {
             self.sees_nodes.store(nodes.body.trim_ascii() != b"[]", Ordering::Relaxed);
         }
         Ok((!self.sees_nodes.load(Ordering::Relaxed)).then(|| "the token has no node:read".to_owned()))
+    }
+
+    /// Whom a failure concerns: `Ok` is the question's own error, `Err` one of the agent as a whole.
+    pub(super) async fn concerns_it(&self, failure: Failure) -> Result<ProviderError, ProviderError> {
+        match failure {
+            Failure::Agent(error) => Err(error),
+            // Every blocked query ends with 500 when a leader dies, and most succeed at once when asked again.
+            Failure::Doubtful(error) if self.canary().await.is_err() => Err(error),
+            Failure::Doubtful(error) | Failure::Question(error) => Ok(error),
+        }
     }
 
     async fn get(&self, path: &str, patience: Duration) -> Result<Response, Failure> {
@@ -129,7 +142,7 @@ impl Agent {
 }
 
 fn headers(settings: &Settings) -> Result<HeaderMap, Failure> {
-    let failed = |why: String| Failure::Agent(model::ProviderError::Failed(why));
+    let failed = |why: String| Failure::Agent(ProviderError::Failed(why));
     let mut headers = HeaderMap::new();
     if let Some(source) = &settings.token {
         let token = source.read().map_err(|e| failed(e.to_string()))?;

@@ -47,46 +47,48 @@ pub(super) fn read(body: &[u8]) -> Result<(Names, Vec<String>), serde_json::Erro
 pub(super) async fn watch(agent: Arc<Agent>, feed: Feed, names: watch::Sender<Names>) -> ProviderError {
     let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
     let (mut cursor, mut pace, mut backoff) = (Cursor::default(), Pace::new(tick()), calm());
-    let mut said: Option<String> = None;
+    let mut told = None;
     loop {
-        let result = match agent.ask("/v1/catalog/services", cursor).await {
-            Ok(answer) => {
-                let (next, verdict) = cursor.after(answer.index);
-                cursor = next;
-                if verdict == Verdict::Use { read(&answer.body).map(Some).map_err(|e| e.to_string()) } else { Ok(None) }
+        let (next, trouble, pause) = match step(&agent, &names, cursor).await {
+            Ok((next, trouble)) => {
+                backoff = calm();
+                (next, trouble, Duration::ZERO)
             }
-            Err(Failure::Agent(error)) => return error,
-            Err(Failure::Doubtful(error)) if agent.canary().await.is_err() => return error,
-            Err(other) => Err(other.into_error().to_string()),
+            Err(failure) => match agent.concerns_it(failure).await {
+                Ok(error) => (Cursor::default(), Some(format!("catalogue: {error}")), backoff.next(fastrand::f64())),
+                Err(error) => return error,
+            },
         };
-        let trouble = match result {
-            Ok(None) => None,
-            // A catalogue holds Consul itself at least: an empty one is one that we may not see.
-            Ok(Some((new, _))) if new.is_empty() => {
-                Some("catalogue is empty: the token has no service:read on any service, or no node:read".to_owned())
-            }
-            Ok(Some((new, odd))) => {
-                names.send_if_modified(|old| std::mem::replace(old, new) != *old);
-                odd.into_iter().next()
-            }
-            Err(error) => {
-                cursor = Cursor::default();
-                sleep(backoff.next(fastrand::f64())).await;
-                Some(format!("catalogue: {error}"))
-            }
-        };
-        match trouble {
-            Some(reason) if said.as_ref() != Some(&reason) => {
-                said = Some(reason.clone());
-                if let Err(closed) = feed.publish(Update::Skipped { service: None, reason }).await {
-                    return closed;
-                }
-            }
-            Some(_) => {}
-            None => backoff = calm(),
+        if trouble != told
+            && let Some(reason) = trouble.clone()
+            && let Err(closed) = feed.publish(Update::Skipped { service: None, reason }).await
+        {
+            return closed;
         }
-        sleep(pace.wait(tick())).await;
+        (cursor, told) = (next, trouble);
+        sleep(pause + pace.wait(tick())).await;
     }
+}
+
+/// One question; what is odd about the answer.
+async fn step(
+    agent: &Agent,
+    names: &watch::Sender<Names>,
+    cursor: Cursor,
+) -> Result<(Cursor, Option<String>), Failure> {
+    let answer = agent.ask("/v1/catalog/services", cursor).await?;
+    let (next, verdict) = cursor.after(answer.index);
+    if verdict == Verdict::AskAgain {
+        return Ok((next, None));
+    }
+    let (new, odd) =
+        read(&answer.body).map_err(|e| Failure::Question(ProviderError::Malformed(format!("catalogue: {e}"))))?;
+    // A catalogue holds Consul itself at least: an empty one is one that we may not see.
+    if new.is_empty() {
+        return Ok((next, Some("the catalogue looks empty: give the token service:read and node:read".to_owned())));
+    }
+    names.send_if_modified(|old| std::mem::replace(old, new) != *old);
+    Ok((next, odd.into_iter().next()))
 }
 
 #[cfg(test)]

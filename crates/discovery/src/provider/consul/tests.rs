@@ -296,6 +296,16 @@ async fn an_empty_list_without_the_right_to_read_is_not_believed() {
 }
 
 #[tokio::test]
+async fn an_empty_list_is_not_believed_while_the_right_to_read_cannot_be_told() {
+    let mut fake = fake(1, |path, _| match path {
+        path if path.starts_with("/v1/agent/health") => Reply::Status(500, "ACL resolution failed"),
+        path => otherwise(path, || Reply::Answer(3, "[]")),
+    })
+    .await;
+    assert_eq!(fake.said().await, "unknown: failed");
+}
+
+#[tokio::test]
 async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     let failing = Arc::new(AtomicBool::new(false));
     let now = Arc::clone(&failing);

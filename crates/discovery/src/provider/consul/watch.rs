@@ -59,11 +59,12 @@ impl Voice {
         if matches!(&self.said, Some(Ok(said)) if *said == reading) {
             return Ok(());
         }
-        let hidden = if reading.records > 0 { None } else { agent.lacks(&self.service).await? };
-        if let Some(lack) = hidden.or_else(|| (answer.filtered && reading.records == 0).then(|| FILTERED.to_owned())) {
+        let hidden = answer.filtered.then(|| FILTERED.to_owned());
+        if reading.records == 0
+            && let Some(lack) = agent.lacks(&self.service).await?.or_else(|| hidden.clone())
+        {
             return Err(Failure::Question(ProviderError::Denied(lack)));
         }
-        let hidden = answer.filtered.then(|| FILTERED.to_owned());
         for reason in hidden.iter().chain(&reading.skipped) {
             let service = Some(self.service.clone());
             self.publish(Update::Skipped { service, reason: reason.clone() }).await?;
@@ -135,11 +136,6 @@ async fn step(agent: &Agent, voice: &mut Voice, path: &str, cursor: Cursor) -> R
 
 /// Says the failure if it concerns this service alone; returns it if it concerns the agent.
 pub(super) async fn concern(agent: &Agent, voice: &mut Voice, failure: Failure) -> Result<(), ProviderError> {
-    let error = match failure {
-        Failure::Agent(error) => return Err(error),
-        // Every blocked query ends with 500 when a leader dies, and most succeed at once when asked again.
-        Failure::Doubtful(error) if agent.canary().await.is_err() => return Err(error),
-        Failure::Doubtful(error) | Failure::Question(error) => error,
-    };
+    let error = agent.concerns_it(failure).await?;
     voice.despair(error).await.map_err(Failure::into_error)
 }
