@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! Whether an instance takes requests: one state, whatever the cause.
 
 use std::{

@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! An average latency that rises at once and falls slowly.
 
 use std::{
@@ -112,6 +114,14 @@ mod tests {
         let fallen = ewma.get().unwrap();
         // 10 + 90 / e
         assert!((43 * MS..44 * MS).contains(&fallen), "{fallen:?}");
+    }
+
+    #[test]
+    fn a_core_whose_clock_was_read_earlier_changes_nothing() {
+        let ewma = Ewma::default();
+        ewma.observe(100 * MS, at(1000));
+        ewma.observe(10 * MS, at(999));
+        assert_eq!(ewma.get(), Some(100 * MS));
     }
 
     #[test]

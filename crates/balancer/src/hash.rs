@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! The hash that routers agree on.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};

@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! Consistent hashing: what Maglev and the ring have in common.
 
 use std::fmt::Debug;

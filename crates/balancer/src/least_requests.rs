@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! The less busy of two.
 
 use crate::{Ask, Balancer, roster::Roster};

@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! Near instances before far ones.
 
 use std::net::IpAddr;
@@ -29,6 +31,7 @@ struct Circle {
 
 impl LocalFirst {
     pub(crate) fn new(candidates: Vec<Candidate>, place: &Place) -> Self {
+        let unweighted = Roster::is_unweighted(&candidates);
         let mut circles: [(Vec<usize>, Vec<Candidate>); 3] = Default::default();
         for (at, candidate) in candidates.into_iter().enumerate() {
             let (places, within) = &mut circles[Distance::of(&candidate.instance, place) as usize];
@@ -36,7 +39,7 @@ impl LocalFirst {
             within.push(candidate);
         }
         let circle = |(places, within): (Vec<usize>, _)| Circle {
-            least: LeastRequests::new(Roster::new(within)),
+            least: LeastRequests::new(Roster::part(within, unweighted)),
             places: places.into(),
         };
         Self { circles: circles.into_iter().filter(|(places, _)| !places.is_empty()).map(circle).collect() }

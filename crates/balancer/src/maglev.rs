@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! Google's consistent hashing.
 
 use crate::{

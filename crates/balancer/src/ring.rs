@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! A ring of points.
 
 use crate::{

@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! The candidates as balancers keep them, and the order in which they are fallen back on.
 
 use std::sync::Arc;
@@ -37,13 +39,22 @@ pub(crate) enum Rank {
 impl Roster {
     /// All weights 0 say as much as all weights 1.
     pub(crate) fn new(candidates: Vec<Candidate>) -> Self {
-        let unweighted = candidates.iter().all(|c| c.instance.weight == 0);
+        let unweighted = Self::is_unweighted(&candidates);
+        Self::part(candidates, unweighted)
+    }
+
+    /// Of some of the candidates, where `unweighted` speaks of all.
+    pub(crate) fn part(candidates: Vec<Candidate>, unweighted: bool) -> Self {
         let seat = |c: Candidate| Seat {
             key: c.key,
             weight: if unweighted { 1 } else { c.instance.weight },
             vitals: c.vitals,
         };
         Self(candidates.into_iter().map(seat).collect())
+    }
+
+    pub(crate) fn is_unweighted(candidates: &[Candidate]) -> bool {
+        candidates.iter().all(|c| c.instance.weight == 0)
     }
 
     pub(crate) fn len(&self) -> usize {

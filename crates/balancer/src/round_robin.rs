@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! Each in its turn.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,3 +1,5 @@
+//! hot path
+//!
 //! What we learned of one instance: atomics written by leases, read by balancers.
 
 use std::{

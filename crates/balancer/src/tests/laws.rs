@@ -44,15 +44,18 @@ fn set_up(states: &[State]) -> Vec<Candidate> {
 proptest! {
     /// Untried always, admitted first, weighted before weight 0; `None` only if all were tried.
     #[test]
-    fn the_choice_is_of_the_best_rank_there_is(states in states(), hash in any::<Option<u64>>()) {
+    fn the_choice_is_of_the_best_rank_there_is(
+        states in states(),
+        hash in any::<Option<u64>>(),
+        near in 0_u32..12,
+    ) {
         let candidates = set_up(&states);
         let tried: Vec<_> =
             candidates.iter().zip(&states).filter(|(_, s)| s.tried).map(|(c, _)| c.key).collect();
         let weighted = states.iter().any(|s| s.weight > 0);
         let best = states.iter().filter_map(|s| s.rank(weighted)).min();
         for algorithm in algorithms() {
-            // Distance comes before load and after rank: without a place all are equally far.
-            let balancer = algorithm.build(candidates.clone(), &Place::default());
+            let balancer = algorithm.build(candidates.clone(), &place_of(near));
             for _ in 0..20 {
                 let picked = balancer.pick(&Ask { hash, tried: &tried, now: NOW });
                 let rank = picked.and_then(|at| states[at].rank(weighted));
@@ -77,21 +80,22 @@ proptest! {
         }
     }
 
-    /// The rank rule over distances: what is near is preferred only among what is equally usable.
+    /// Distance decides among the best rank.
     #[test]
-    fn near_ones_do_not_come_before_usable_ones(states in states(), near in 0_u32..12) {
-        let candidates = set_up(&states);
-        let place = Place { addresses: vec![IpAddr::from((0x0A00_0000 + near).to_be_bytes())], zone: None };
-        let weighted = |s: &State| s.weight > 0 || states.iter().all(|s| s.weight == 0);
-        let balancer = Algorithm::LocalFirst.build(candidates, &place);
-        if let Some(at) = balancer.pick(&ask(None)) {
-            let usable = states.iter().any(|s| !s.rests && weighted(s));
-            prop_assert!(!usable || !states[at].rests);
-            if let Some(local) = states.get(near as usize).filter(|s| !s.rests && weighted(s)) {
-                prop_assert_eq!(at, near as usize, "{:?}", local);
-            }
+    fn the_near_one_is_chosen_if_none_is_of_better_rank(states in states(), near in 0_u32..12) {
+        let balancer = Algorithm::LocalFirst.build(set_up(&states), &place_of(near));
+        let weighted = states.iter().any(|s| s.weight > 0);
+        let states: Vec<_> = states.iter().map(|s| State { tried: false, ..*s }).collect();
+        let best = states.iter().filter_map(|s| s.rank(weighted)).min();
+        if let Some(local) = states.get(near as usize).filter(|s| s.rank(weighted) == best) {
+            prop_assert_eq!(balancer.pick(&ask(None)), Some(near as usize), "{:?}", local);
         }
     }
+}
+
+/// The place of candidate `number`.
+fn place_of(number: u32) -> Place {
+    Place { addresses: vec![IpAddr::from((0x0A00_0000 + number).to_be_bytes())], zone: None }
 }
 
 #[test]
