@@ -118,6 +118,27 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_read_as_it_is_written_in_a_file() {
+        let text = "url: 'https://127.0.0.1:8501'\ntoken: { file: token }\nca: ca.pem\nclient_certificate: c.pem\n\
+                    client_key: k.pem\nserver_name: server.dc1.consul\ndatacenter: dc2\nstale: false\nwait: 2m\n\
+                    tags: [prod]\n";
+        let read: Settings = ::settings::parse(text, std::path::Path::new("x.yml"), &|_| None).unwrap();
+        let expected = Settings {
+            url: "https://127.0.0.1:8501".into(),
+            token: Some(SecretSource::File("token".into())),
+            ca: Some("ca.pem".into()),
+            client_certificate: Some("c.pem".into()),
+            client_key: Some("k.pem".into()),
+            server_name: Some("server.dc1.consul".into()),
+            datacenter: Some("dc2".into()),
+            stale: false,
+            wait: Span::from_secs(120),
+            tags: vec![Tag::new("prod").unwrap()],
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
     fn mistakes_are_found_before_anything_runs() {
         let check = |settings: Settings, part: &str| {
             let error = settings.check().unwrap_err();
