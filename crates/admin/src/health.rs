@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use discovery::status::State as Source;
 use serde::Serialize;
 
 use crate::{Admin, Fault};
@@ -83,8 +84,11 @@ fn answer(status: StatusCode, headers: &HeaderMap, reasons: Vec<String>) -> Resp
 fn reasons(admin: &Admin) -> Vec<String> {
     let status = Arc::clone(&admin.status.borrow());
     let waiting = status.sources.iter().filter(|s| !s.answered);
-    let waiting = waiting.map(|s| match &s.state {
-        discovery::status::State::Down(error) => format!("source {} has not answered yet: {error}", s.name),
+    let waiting = waiting.map(|s| match (&s.state, s.awaited.first()) {
+        (Source::Down(error), _) => format!("source {} has not answered yet: {error}", s.name),
+        (Source::Live, Some(first)) => {
+            format!("source {} has not answered yet for {first} and {} other services", s.name, s.awaited.len() - 1)
+        }
         _ => format!("source {} has not answered yet", s.name),
     });
     let draining = admin.readiness.is_draining().then(|| "the router is draining".to_owned());

@@ -30,6 +30,10 @@ pub(crate) const MAILBOX: usize = 64;
 /// How often replaced tables are looked at. A core lets go of its old table within a second.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How many services of one table get a log line of their own: more is a start or a reload, which nobody reads line by
+/// line.
+const LOGGED: usize = 32;
+
 /// Is told which upstreams left the table, so that every core drains their connections.
 pub(crate) type Retire = Box<dyn Fn(Vec<UpstreamKey>) + Send>;
 
@@ -140,7 +144,7 @@ impl Reconciler {
         let mut name = None;
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
-            status.note(source, word, &self.claims, &self.interest.borrow(), now);
+            status.note(source, word, now);
             name = status.sources.iter().find(|s| s.id == source).map(|s| s.name.clone());
         });
         if let Some(name) = name.filter(|_| !touched.is_empty()) {
@@ -155,7 +159,7 @@ impl Reconciler {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 self.claims.arrange(ids, policies.hold);
                 let interest = policies.interest();
-                self.status.send_modify(|s| Arc::make_mut(s).arrange(&sources, &interest, clock::tick()));
+                self.status.send_modify(|s| Arc::make_mut(s).arrange(&sources, &interest, &self.claims, clock::tick()));
                 self.interest.send_if_modified(|old| {
                     let changed = **old != interest;
                     if changed {
@@ -215,14 +219,22 @@ impl Reconciler {
     }
 }
 
-/// One line per service whose members changed.
+/// One line per service whose members changed, or one for all if they are many.
 fn log(generation: u64, causes: &BTreeMap<ServiceId, Cause>, arrived: &[Arc<Upstream>], departed: &[Arc<Upstream>]) {
-    let labels = |list: &[Arc<Upstream>], service: &ServiceId| -> Vec<Arc<str>> {
-        list.iter().filter(|u| u.service == *service).map(|u| u.label.clone()).collect()
-    };
-    for (service, cause) in causes {
-        let (came, left) = (labels(arrived, service), labels(departed, service));
-        if !came.is_empty() || !left.is_empty() {
+    let mut changes: BTreeMap<&ServiceId, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    for upstream in arrived {
+        changes.entry(&upstream.service).or_default().0.push(&upstream.label);
+    }
+    for upstream in departed {
+        changes.entry(&upstream.service).or_default().1.push(&upstream.label);
+    }
+    if changes.len() > LOGGED {
+        let (services, came, left) = (changes.len(), arrived.len(), departed.len());
+        tracing::info!(services, came, left, generation, "instances of many services changed");
+        return;
+    }
+    for (service, (came, left)) in changes {
+        if let Some(cause) = causes.get(service) {
             tracing::info!(%service, ?came, ?left, %cause, generation, "instances changed");
         }
     }

@@ -1,7 +1,7 @@
 //! What the sources are doing, for health, status pages and logs.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -37,6 +37,8 @@ pub struct Source {
     pub since: Tick,
     /// Whether it has told all it was asked, at least once since it was started.
     pub answered: bool,
+    /// Until it has: the services of interest it has not told about yet.
+    pub awaited: BTreeSet<ServiceId>,
     /// When it last told of instances.
     pub heard: Option<Tick>,
     /// How many times it told of instances.
@@ -68,31 +70,39 @@ impl Status {
     }
 
     /// Replaces the set of sources; those that stay keep their state. If nothing is of interest, nothing is waited for.
-    pub(crate) fn arrange(&mut self, sources: &[(SourceId, Arc<str>, &'static str)], interest: &Interest, now: Tick) {
+    pub(crate) fn arrange(
+        &mut self,
+        sources: &[(SourceId, Arc<str>, &'static str)],
+        interest: &Interest,
+        claims: &Claims,
+        now: Tick,
+    ) {
         let old = std::mem::take(&mut self.sources);
         let kept = |id: SourceId| old.iter().find(|s| s.id == id).cloned();
-        self.sources = sources
-            .iter()
-            .map(|(id, name, kind)| kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), kind, now))))
-            .collect();
-        if interest.is_empty() {
-            self.sources.iter_mut().for_each(|s| Arc::make_mut(s).answered = true);
+        for (id, name, kind) in sources {
+            let mut source = kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), kind, now)));
+            if !source.answered {
+                let source = Arc::make_mut(&mut source);
+                source.answered = interest.is_empty();
+                source.awaited = interest.services.iter().filter(|s| !claims.speaks_of(*id, s)).cloned().collect();
+            }
+            self.sources.push(source);
         }
     }
 
-    /// Notes what a source said; `claims` already hold it.
-    pub(crate) fn note(&mut self, id: SourceId, word: Word, claims: &Claims, interest: &Interest, now: Tick) {
+    /// Notes what a source said.
+    pub(crate) fn note(&mut self, id: SourceId, word: Word, now: Tick) {
         let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return };
         let source = Arc::make_mut(source);
         match word {
             Word::Everything => {
                 source.doubts.clear();
-                source.answered = true;
+                source.awaited.clear();
                 source.hear(now);
             }
             Word::Service(service) => {
                 source.doubts.remove(&service);
-                source.answered |= interest.services.iter().all(|s| claims.speaks_of(id, s));
+                source.awaited.remove(&service);
                 source.hear(now);
             }
             Word::Doubt(service, error) => {
@@ -122,6 +132,7 @@ impl Source {
             state: State::Starting,
             since: now,
             answered: false,
+            awaited: BTreeSet::new(),
             heard: None,
             updates: 0,
             doubts: BTreeMap::new(),
@@ -133,6 +144,7 @@ impl Source {
     fn hear(&mut self, now: Tick) {
         self.updates += 1;
         self.heard = Some(now);
+        self.answered |= self.awaited.is_empty();
         self.turn(State::Live, now);
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use balancer::{Ask, Place};
-use model::{Instance, Refusal, ServiceId, Tag};
+use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
 use super::view::View;
@@ -115,7 +115,8 @@ fn digest(id: &ServiceId, members: &[Member]) -> u64 {
             .field(m.upstream.protocol.as_str())
             .field(&i.weight.to_string())
             .field(i.zone.as_deref().unwrap_or_default())
-            .field(&format!("{:?} {}", i.standing, i.environment_only));
+            .field(if i.standing == Standing::Draining { "draining" } else { "serving" })
+            .field(if i.environment_only { "reserved" } else { "open" });
         for tag in &i.environments {
             d = d.field(tag.as_str());
         }

@@ -180,6 +180,33 @@ fn a_reader_sees_each_store_and_generations_follow_it() {
     assert_eq!(Arc::strong_count(&old), 1, "nobody else holds it");
 }
 
+/// Swaps under readers on other threads: each table they see is whole, and none is older than the one before.
+#[test]
+fn readers_see_whole_tables_in_their_order() {
+    let cell = Arc::new(TableCell::new(table(policies(), vec![("a", vec![instance("x", 1), instance("y", 2)])])));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut reader = cell.reader();
+            std::thread::spawn(move || {
+                let mut last = 0;
+                while last < 1000 {
+                    let table = reader.load();
+                    assert!(table.generation >= last);
+                    last = table.generation;
+                    assert_eq!(picks(table.service("a").unwrap(), None).len(), 2);
+                }
+            })
+        })
+        .collect();
+    for n in 0..1000_u32 {
+        let next = cell.with(|t| then(t, "a", vec![instance("x", 1), instance("y", 3 + (n % 2) as u8)])).unwrap();
+        drop(cell.store(next.table));
+    }
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
 /// A small world: services `a` to `d` with instances 0 to 5 at one of two addresses, of weight 1 or 2.
 type World = BTreeMap<usize, BTreeMap<u8, (bool, u16)>>;
 
