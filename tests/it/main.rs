@@ -2,3 +2,7 @@
 
 #[cfg(test)]
 mod consul;
+#[cfg(test)]
+mod dev_certs;
+#[cfg(test)]
+mod tidy;
