@@ -188,7 +188,8 @@ fn words_are_found_at_both_ends_of_a_name() {
 
 // --- what the rules look at
 
-fn report(rule: &str, reason: &str, remedy: &str, offences: Vec<String>) {
+fn report(rule: &str, reason: &str, remedy: &str, offences: impl IntoIterator<Item = String>) {
+    let offences: Vec<String> = offences.into_iter().collect();
     let list = offences.join("\n  ");
     assert!(offences.is_empty(), "\nrule:   {rule}\nreason: {reason}\nremedy: {remedy}\n  {list}\n");
 }

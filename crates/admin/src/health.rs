@@ -81,7 +81,7 @@ fn answer(status: StatusCode, headers: &HeaderMap, reasons: Vec<String>) -> Resp
 }
 
 /// Why the router should get no new work; empty if it should.
-fn reasons(admin: &Admin) -> Vec<String> {
+pub fn reasons(admin: &Admin) -> Vec<String> {
     let status = Arc::clone(&admin.status.borrow());
     let waiting = status.sources.iter().filter(|s| !s.answered);
     let waiting = waiting.map(|s| match (&s.state, s.awaited.first()) {

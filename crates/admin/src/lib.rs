@@ -1,6 +1,7 @@
 //! The operator's side: small HTTP/1.1 APIs on listeners of their own, never on those of clients.
 //!
 //! * [`health`]: is the router alive, is it ready.
+//! * [`metrics`]: the counters, for Prometheus.
 //! * [`table`]: who serves what, as the router sees it now.
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
@@ -10,6 +11,7 @@
 pub mod fault;
 pub mod guard;
 pub mod health;
+pub mod metrics;
 pub mod registry;
 mod serve;
 pub mod table;
@@ -22,6 +24,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use discovery::{TableCell, freshness::Freshness, status::Status};
+use telemetry::metrics::Registry as Metrics;
 use tokio::sync::watch;
 
 pub use fault::Fault;
@@ -39,9 +42,14 @@ pub struct Admin {
     pub freshness: Arc<Freshness>,
     /// Whether the router wants new work.
     pub readiness: Arc<Readiness>,
+    /// The counters of the data path.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The admin API for a listener at this address.
 pub fn app(admin: Admin, address: SocketAddr) -> Router {
-    guard::around(fault::closed(health::routes().merge(table::routes())).with_state(admin), address)
+    guard::around(
+        fault::closed(health::routes().merge(table::routes()).merge(metrics::routes())).with_state(admin),
+        address,
+    )
 }

@@ -44,6 +44,7 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
         status: discovery.status(),
         freshness: discovery.freshness(),
         readiness: Arc::default(),
+        metrics: Arc::new(telemetry::metrics::Metrics::new().1),
     };
     let stage = Stage::new(app(admin.clone(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
     (discovery, admin, stage)

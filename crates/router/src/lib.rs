@@ -1,8 +1,34 @@
 //! The data path and the composition root.
+//!
+//! **The path of a request**, in reading order: `server` (a client's connection) → [`proxy`] (the data path on one
+//! page) → [`hygiene`], [`limits`], [`target`] with [`path`], [`query`], [`authority`] and [`route`] → [`rewrite`] →
+//! [`attempt`] with [`affinity`]. An [`exchange`] goes along and becomes a line of the access [`log`]; a refusal
+//! becomes an answer in [`refuse`].
+//!
+//! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
+//! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration.
 
+pub mod accept;
+pub mod affinity;
+pub mod attempt;
 pub mod authority;
+pub mod client;
+pub mod control;
+pub mod core;
+pub mod demo;
+pub mod exchange;
 pub mod hygiene;
+pub mod limits;
+pub mod log;
 pub mod path;
+pub mod plan;
+pub mod proxy;
 pub mod query;
+pub mod refuse;
 pub mod rewrite;
 pub mod route;
+mod server;
+pub mod settings;
+pub mod target;
+
+pub use control::{Router, Start};

@@ -1,1 +1,172 @@
-fn main() {}
+//! The `pointsman` binary: arguments, signals, exit codes. All else is the library's.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // this is where people are spoken to
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use router::{
+    Router, Start,
+    control::{Origin, Overrides, StartError},
+    demo,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Allocates from per-thread heaps: a core's memory stays its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long a start waits for its registries before it says that it is not ready.
+const READY: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, about = "A router for server-side service discovery.")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the router. Without a configuration: loopback only, a certificate made on the spot, the embedded registry.
+    Run {
+        /// The configuration file, or a directory with a router.yml.
+        #[arg(long, env = "POINTSMAN_CONFIG")]
+        config: Option<PathBuf>,
+        /// Listen here instead of the file's listeners.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// The admin listener's address.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        admin: Option<SocketAddr>,
+    },
+    /// Check a configuration file and say what is wrong with it.
+    Check {
+        /// The configuration file, or a directory with a router.yml.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Show it all: a router, a registry and services that register themselves, with lines to paste.
+    Demo {
+        /// Where clients connect.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+        listen: SocketAddr,
+        /// Where services register.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8400")]
+        registry: SocketAddr,
+        /// Where operators look.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8401")]
+        admin: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().verb {
+        Verb::Run { config, listen, admin } => run(config.map(file), Overrides { listen, admin }),
+        Verb::Check { config } => check(file(config)),
+        Verb::Demo { listen, registry, admin } => show(&demo::Addresses { listen, registry, admin }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("pointsman: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The file itself, or `router.yml` in a directory kept outside the program.
+fn file(path: PathBuf) -> PathBuf {
+    if path.is_dir() { path.join("router.yml") } else { path }
+}
+
+fn check(path: PathBuf) -> Result<(), String> {
+    let shown = path.display().to_string();
+    let warnings = router::control::check(&Origin::File(path)).map_err(|error| error.to_string())?;
+    for warning in warnings {
+        println!("{shown}: warning: {warning}");
+    }
+    println!("{shown}: valid");
+    Ok(())
+}
+
+fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
+    let origin = config.map_or(Origin::Nothing, Origin::File);
+    let settings = origin.load(&overrides).map_err(|error| error.to_string())?;
+    let level = std::env::var("RUST_LOG").ok();
+    let log = telemetry::log::Log::init(&settings.log, level.as_deref()).map_err(|error| error.to_string())?;
+    raise_descriptors();
+    let without_file = matches!(origin, Origin::Nothing);
+    let log = level.is_none().then_some(log);
+    let router = Router::start(Start { origin, overrides, log }).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(attend(router, without_file))
+}
+
+async fn attend(router: Router, without_file: bool) -> Result<(), String> {
+    let cannot = |error: std::io::Error| format!("cannot watch signals: {error}");
+    let mut end = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut hangup = settings::watch::Hangup::new().map_err(cannot)?;
+    announce(&router, without_file).await;
+    loop {
+        tokio::select! {
+            _ = end.recv() => break,
+            _ = interrupt.recv() => break,
+            // What is wrong with the file the log says; the old configuration goes on.
+            () = hangup.received() => drop(router.reload().await),
+        }
+    }
+    tokio::select! {
+        () = router.drain() => Ok(()),
+        _ = end.recv() => Err("ended at once by a second signal".to_owned()),
+        _ = interrupt.recv() => Err("ended at once by a second signal".to_owned()),
+    }
+}
+
+async fn announce(router: &Router, without_file: bool) {
+    let ready = async {
+        loop {
+            match router.readiness().await {
+                Ok(()) => return,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let ready = tokio::time::timeout(READY, ready).await.is_ok();
+    let addresses = router.addresses();
+    if ready {
+        println!("pointsman is ready: {addresses}");
+    } else {
+        let why = router.readiness().await.err().unwrap_or_default();
+        println!("pointsman listens, but is not ready ({why}): {addresses}");
+    }
+    if without_file {
+        println!(
+            "no configuration: loopback only, every registered service is exposed, registrations are kept in ./data, \
+             the certificate was made on the spot (curl -k)"
+        );
+    }
+}
+
+fn show(addresses: &demo::Addresses) -> Result<(), String> {
+    raise_descriptors();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(async {
+        let demo = demo::Demo::start(addresses).await.map_err(|error: StartError| error.to_string())?;
+        println!("{}", demo.tour());
+        let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = end.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// A router needs two descriptors for each request in hand; the usual soft limit is 1024.
+fn raise_descriptors() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        eprintln!("pointsman: cannot raise the limit of open files: {error}");
+    }
+}

@@ -19,7 +19,6 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
-use crate::authority::Authority;
 pub use forwarded::Connection;
 pub use trust::{Network, NetworkError, Trusted};
 
@@ -79,19 +78,14 @@ impl HostPolicy {
 /// Makes the client's head ready for an instance. Path and query are not its business.
 ///
 /// Takes the `Host` field out and returns what the client called us, for [`HostPolicy::choose`]: the host is set for
-/// each attempt. `authority` is what [`crate::hygiene::check`] found.
-pub fn outbound(
-    head: &mut Parts,
-    authority: Option<&Authority<'_>>,
-    from: &Connection,
-    rules: &Rewriting,
-) -> Option<HeaderValue> {
+/// each attempt. The head must have passed [`crate::hygiene::check`].
+pub fn outbound(head: &mut Parts, from: &Connection, rules: &Rewriting) -> Option<HeaderValue> {
     let headers = &mut head.headers;
     strip_connection_fields(headers);
     for name in &rules.ours {
         headers.remove(name);
     }
-    let client_host = headers.remove(HOST).or_else(|| client_host(authority?));
+    let client_host = headers.remove(HOST).or_else(|| HeaderValue::from_str(head.uri.authority()?.as_str()).ok());
     from.tell(headers, client_host.as_ref(), rules);
     if rules.via {
         headers.append(http::header::VIA, via(head.version));
@@ -204,14 +198,6 @@ fn joined<'a>(values: impl Iterator<Item = &'a HeaderValue>, separator: &[u8]) -
         out.extend_from_slice(value.as_bytes());
     }
     HeaderValue::from_maybe_shared(out).unwrap_or(UNKNOWN) // never: values joined by ", " or "; " are a value
-}
-
-fn client_host(authority: &Authority<'_>) -> Option<HeaderValue> {
-    let text = match authority.port {
-        None => HeaderValue::from_str(&authority.host),
-        Some(port) => HeaderValue::try_from(format!("{}:{port}", authority.host)),
-    };
-    text.ok() // always, an authority is ASCII
 }
 
 fn via(version: http::Version) -> HeaderValue {

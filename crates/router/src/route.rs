@@ -158,6 +158,15 @@ impl<T> Routes<T> {
         Some(Found { index, route, matched_segments: pattern.segments.len() })
     }
 
+    /// The route at this position in the list the routes were built from.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn get(&self, index: usize) -> &Route<T> {
+        &self.routes[index].route
+    }
+
     /// The routes in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Route<T>> {
         self.routes.iter().map(|compiled| &compiled.route)

@@ -41,6 +41,8 @@ pub enum Closed {
     Preface,
     /// No complete request head in time.
     Head,
+    /// The client did not read what it asked for.
+    Stall,
     /// Idle for longer than connections are kept.
     Idle,
     /// Plain HTTP on a TLS port.
@@ -57,12 +59,13 @@ pub enum Closed {
 
 impl Closed {
     /// Every cause, in the order of the declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Done,
         Self::FirstByte,
         Self::Handshake,
         Self::Preface,
         Self::Head,
+        Self::Stall,
         Self::Idle,
         Self::Plain,
         Self::Limit,
@@ -80,6 +83,7 @@ impl Closed {
             Self::Handshake => "handshake",
             Self::Preface => "preface",
             Self::Head => "head",
+            Self::Stall => "stall",
             Self::Idle => "idle",
             Self::Plain => "plain",
             Self::Limit => "limit",

@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use balancer::Vitals;
-use model::{Address, InstanceId, Protocol, ServiceId, UpstreamKey};
+use http::{HeaderValue, uri::Authority};
+use model::{Address, Host, InstanceId, Protocol, ServiceId, UpstreamKey};
 
 use crate::ClientTls;
 
@@ -28,8 +29,13 @@ pub struct Upstream {
     pub tls: Option<Arc<ClientTls>>,
     /// What we learned. Shared with its successor if only TLS settings change.
     pub vitals: Arc<Vitals>,
-    /// `host:port` for logs and response headers, made once.
+    /// `host:port` for logs, made once.
     pub label: Arc<str>,
+    /// What it is called in `Host` and `:authority` unless the configuration says otherwise: the name its certificate
+    /// is checked for if one is configured, else its host; the port if it is not the scheme's own.
+    pub authority: Authority,
+    /// The same as a header.
+    pub host: HeaderValue,
     learned: AtomicU8,
 }
 
@@ -56,7 +62,9 @@ impl Upstream {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let key = UpstreamKey(NEXT.fetch_add(1, Ordering::Relaxed));
         let label = address.to_string().into();
-        Self { key, service, id, address, protocol, tls, vitals, label, learned: AtomicU8::new(0) }
+        let authority = authority(&address, protocol, tls.as_deref());
+        let host = HeaderValue::from_str(authority.as_str()).unwrap_or(UNKNOWN);
+        Self { authority, host, key, service, id, address, protocol, tls, vitals, label, learned: AtomicU8::new(0) }
     }
 
     /// The HTTP version to expect: fixed by `http` and `h2c`, for `https` what ALPN chose last.
@@ -78,3 +86,14 @@ impl Upstream {
         self.learned.store(if version == Version::H1 { 1 } else { 2 }, Ordering::Relaxed);
     }
 }
+
+fn authority(address: &Address, protocol: Protocol, tls: Option<&ClientTls>) -> Authority {
+    let named = tls.filter(|_| protocol == Protocol::Https).and_then(|tls| tls.server_name.as_ref());
+    let host = named.map_or_else(|| address.host.clone(), |name| Host::parse(&name.to_str()));
+    let text =
+        if address.port == protocol.default_port() { host.to_string() } else { format!("{host}:{}", address.port) };
+    // Host names come from registries, which accept more than an authority does.
+    text.parse().unwrap_or(Authority::from_static("unknown"))
+}
+
+const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");

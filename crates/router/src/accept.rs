@@ -1,0 +1,159 @@
+//! One listening socket per address. A task takes each connection and hands it to the core with the fewest: the kernel's
+//! own spreading (SO_REUSEPORT) is uneven for few long connections, loses waiting ones when a socket closes, and would
+//! let a second router start silently on the same port.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use telemetry::metrics::Metrics;
+use tokio::{
+    net,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use crate::{
+    core::{Load, Order},
+    plan::Listener,
+};
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+/// Pause when the process has no descriptor left, or as many connections as allowed.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// One core, as the acceptor sees it.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// Its inbox.
+    pub orders: mpsc::UnboundedSender<Order>,
+    /// How many connections it has.
+    pub load: Arc<Load>,
+}
+
+/// A socket that is accepted from. Dropping it closes the socket.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// As configured; the port may be 0.
+    pub configured: SocketAddr,
+    /// The address it has.
+    pub address: SocketAddr,
+    listener: watch::Sender<Arc<Listener>>,
+    task: JoinHandle<()>,
+}
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// If the address cannot be had.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Lets a restart have the port while old connections are in TIME_WAIT; not two routers at once.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Acceptor {
+    /// Accepts from the socket and hands connections to the cores; no more than `most` at once.
+    ///
+    /// # Errors
+    /// If the socket cannot be watched.
+    pub fn start(
+        socket: TcpListener,
+        listener: Arc<Listener>,
+        desks: Arc<[Desk]>,
+        most: watch::Receiver<usize>,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let configured = listener.address;
+        let address = socket.local_addr()?;
+        let socket = net::TcpListener::from_std(socket)?;
+        let (listener, current) = watch::channel(listener);
+        let task = tokio::spawn(accept(socket, current, desks, most, metrics));
+        Ok(Self { configured, address, listener, task })
+    }
+
+    /// Whether it serves TLS.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        self.listener.borrow().tls.is_some()
+    }
+
+    /// From now on connections are served by these settings.
+    pub fn change(&self, listener: Arc<Listener>) {
+        self.listener.send_replace(listener);
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(
+    socket: net::TcpListener,
+    listener: watch::Receiver<Arc<Listener>>,
+    desks: Arc<[Desk]>,
+    most: watch::Receiver<usize>,
+    metrics: Metrics,
+) {
+    loop {
+        if desks.iter().map(|desk| desk.load.connections()).sum::<usize>() >= *most.borrow() {
+            metrics.accept_paused.inc();
+            sleep(EXHAUSTED).await;
+            continue;
+        }
+        match socket.accept().await {
+            Ok((stream, peer)) => hand_over(stream, peer, &listener, &desks, &metrics),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                metrics.accept_paused.inc();
+                tracing::warn!(%error, "cannot accept connections; raise the limit of open files (ulimit -n)");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+fn hand_over(
+    stream: net::TcpStream,
+    peer: SocketAddr,
+    listener: &watch::Receiver<Arc<Listener>>,
+    desks: &[Desk],
+    metrics: &Metrics,
+) {
+    // Both fail only for a connection that is gone already.
+    let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { return };
+    let Some(desk) = desks.iter().min_by_key(|desk| desk.load.connections()) else { return };
+    desk.load.add();
+    metrics.accepted();
+    // A core that is gone means that the router ends.
+    desk.orders.send(Order::Accept(stream, peer, Arc::clone(&listener.borrow()))).ok();
+}
+
+/// Whether the failure concerns the one connection that was to be accepted (accept(2), "Error handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::PermissionDenied
+    )
+}

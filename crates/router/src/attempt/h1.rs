@@ -1,0 +1,82 @@
+//! One attempt over HTTP/1.1.
+
+use std::rc::Rc;
+
+use http::{
+    HeaderValue, Request, StatusCode,
+    header::{CONNECTION, EXPECT, HOST, TE},
+    response::Parts,
+};
+use model::{Outcome, Refusal};
+use transport::{Body, Lease, h1::Connection, pool::Pool, relay::Source};
+
+use super::{Failure, Outbound, patience::Patience};
+use crate::{exchange::Exchange, refuse, rewrite};
+
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    out: &mut Outbound,
+    patience: &mut Patience,
+    lease: &mut Lease,
+    mut connection: Connection,
+    pool: &Rc<Pool>,
+) -> Result<(Parts, Source), Failure> {
+    let head = head(exchange, out, lease);
+    if out.body.is_some() && out.head.headers.contains_key(EXPECT) {
+        // The body is taken at once, so the client may send it. An HTTP/1 client is told by hyper.
+        exchange.responder.inform(StatusCode::CONTINUE, http::HeaderMap::new());
+    }
+    let body = out.body.take().map_or(Body::Empty, Body::Upload);
+    patience.sent();
+    let sending = connection.send.try_send_request(Request::from_parts(head, body));
+    let response = match patience.wait(exchange, sending).await {
+        Err(refusal) => return Err(Failure::given_up(refusal)),
+        Ok(Err(mut error)) => {
+            let unsent = error.take_message().map(Request::into_body);
+            return Err(match unsent {
+                Some(body) => {
+                    if let Body::Upload(upload) = body {
+                        out.body = Some(upload);
+                    }
+                    Failure::new(Refusal::Reset, Outcome::Refused)
+                }
+                None => failure(exchange, error.error()),
+            });
+        }
+        Ok(Ok(response)) => response,
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it.
+        return Err(Failure::new(Refusal::Protocol, Outcome::Protocol));
+    }
+    lease.head();
+    let (head, incoming) = response.into_parts();
+    Ok((head, Source::H1 { incoming, home: Some((connection, Rc::clone(pool))) }))
+}
+
+/// The head in HTTP/1.1's form, for this instance. A copy: the request may yet be sent to another.
+fn head(exchange: &Exchange, out: &Outbound, lease: &Lease) -> http::request::Parts {
+    let mut head = out.head.clone();
+    let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), &lease.upstream().host);
+    head.headers.insert(HOST, host.clone());
+    head.headers.remove(EXPECT);
+    rewrite::join_cookies(&mut head.headers);
+    if head.headers.contains_key(TE) {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    head.version = http::Version::HTTP_11;
+    head
+}
+
+/// What an error says after the request may have been sent.
+fn failure(exchange: &Exchange, error: &hyper::Error) -> Failure {
+    tracing::debug!(%error, "instance failed");
+    if let Some(cause) = exchange.record.upload.as_ref().and_then(|tally| tally.failed()) {
+        return Failure::new(refuse::of_body(cause), Outcome::Abandoned);
+    }
+    if error.is_parse() {
+        Failure::new(Refusal::Protocol, Outcome::Protocol)
+    } else {
+        Failure::new(Refusal::Reset, Outcome::Reset)
+    }
+}

@@ -1,0 +1,122 @@
+//! hot path
+//!
+//! One attempt over HTTP/2.
+
+use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
+
+use http::{
+    HeaderMap, HeaderValue, StatusCode, Uri,
+    header::EXPECT,
+    response::Parts,
+    uri::{Authority, Scheme},
+};
+use model::{Outcome, Protocol, Refusal};
+use tokio::time::{Sleep, sleep};
+use transport::{
+    Lease, Upstream,
+    h2::{Connection, Opened},
+    pump::Blocked,
+    relay::Source,
+};
+
+use super::{Failure, Outbound, patience::Patience};
+use crate::{exchange::Exchange, refuse};
+
+/// How long an instance may keep silent to `Expect: 100-continue` before the body is sent anyway: many HTTP/2 servers
+/// never answer it. The time curl takes for it too.
+const CONTINUE: Duration = Duration::from_secs(1);
+
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    out: &mut Outbound,
+    patience: &mut Patience,
+    lease: &mut Lease,
+    connection: &Rc<Connection>,
+) -> Result<(Parts, Source), Failure> {
+    let head = head(exchange, out, lease.upstream())?;
+    let mut hold = expects(&head.headers).then(|| Box::pin(sleep(CONTINUE)));
+    let opened = connection.open(head, out.body.is_none());
+    let Opened { mut response, mut pump, mut ticket } = opened.map_err(|error| {
+        tracing::debug!(instance = %lease.upstream().label, %error, "stream refused");
+        Failure::new(Refusal::Reset, Outcome::Refused)
+    })?;
+    patience.sent();
+    let answer = poll_fn(|cx| {
+        while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+            let (interim, ()) = interim.into_parts();
+            inform(exchange, interim.status, interim.headers, &mut hold);
+        }
+        if let Poll::Ready(answer) = Pin::new(&mut response).poll(cx) {
+            return Poll::Ready(answer.map_err(|error| failure(&error)));
+        }
+        if hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
+            inform(exchange, StatusCode::CONTINUE, HeaderMap::new(), &mut hold);
+        }
+        if hold.is_none()
+            && let (Some(sink), Some(body)) = (&mut pump, &mut out.body)
+        {
+            match sink.poll(&mut **body, &mut false, cx) {
+                Poll::Pending => patience.blocked = sink.is_blocked(),
+                // Why the instance takes no more of it, its answer will say.
+                Poll::Ready(Ok(()) | Err(Blocked::Receiver)) => pump = None,
+                Poll::Ready(Err(Blocked::Source(error))) => {
+                    return Poll::Ready(Err(Failure::new(refuse::of_body(error), Outcome::Abandoned)));
+                }
+            }
+        }
+        patience.poll_end(exchange, cx).map(|refusal| Err(Failure::given_up(refusal)))
+    });
+    let (head, stream) = answer.await?.into_parts();
+    ticket.head();
+    lease.head();
+    let request = pump.zip(out.body.take());
+    Ok((head, Source::H2 { stream, request: request.map(|(pump, body)| (pump, body.forget())), ticket }))
+}
+
+/// The head in HTTP/2's form, for this instance. A copy: the request may yet be sent to another.
+fn head(exchange: &Exchange, out: &Outbound, upstream: &Upstream) -> Result<http::request::Parts, Failure> {
+    let policy = &exchange.plan.rewriting.host;
+    let host = policy.choose(out.host.as_ref(), &upstream.host);
+    let authority = if *host == upstream.host {
+        upstream.authority.clone()
+    } else {
+        Authority::try_from(host.as_bytes())
+            .map_err(|_| Failure::given_up(Refusal::BadRequest("the host is malformed")))?
+    };
+    let scheme = if upstream.protocol == Protocol::Https { Scheme::HTTPS } else { Scheme::HTTP };
+    let mut head = out.head.clone();
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    uri.scheme = Some(scheme);
+    uri.authority = Some(authority);
+    head.uri = Uri::from_parts(uri).map_err(|_| Failure::given_up(Refusal::BadRequest("the path is malformed")))?;
+    head.version = http::Version::HTTP_2;
+    if out.body.is_none() {
+        head.headers.remove(EXPECT);
+    }
+    Ok(head)
+}
+
+fn expects(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Passes an interim answer on: 100 if it was asked for, and what is meant for clients. Others are dropped.
+fn inform(exchange: &mut Exchange, status: StatusCode, headers: HeaderMap, hold: &mut Option<Pin<Box<Sleep>>>) {
+    match status {
+        StatusCode::CONTINUE if hold.take().is_none() => {}
+        StatusCode::CONTINUE | StatusCode::EARLY_HINTS => exchange.responder.inform(status, headers),
+        _ => {}
+    }
+}
+
+/// What an error before the head says. GOAWAY and REFUSED_STREAM prove that nothing was done (RFC 9113, 8.7).
+fn failure(error: &h2::Error) -> Failure {
+    let refused = error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if refused || (error.is_go_away() && error.is_remote()) {
+        Failure::new(Refusal::Reset, Outcome::Refused)
+    } else if error.is_io() || error.is_remote() {
+        Failure::new(Refusal::Reset, Outcome::Reset)
+    } else {
+        Failure::new(Refusal::Protocol, Outcome::Protocol)
+    }
+}

@@ -1,0 +1,97 @@
+//! The operator's listeners: admin, and the HTTP API of each embedded registry.
+
+use std::{io, net::SocketAddr};
+
+use discovery::provider::embedded;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use super::StartError;
+
+/// The APIs that run.
+#[derive(Debug, Default)]
+pub(super) struct Apis {
+    running: Vec<Api>,
+}
+
+#[derive(Debug)]
+struct Api {
+    name: String,
+    configured: SocketAddr,
+    /// A changed token or a new registry behind the same address is another API.
+    settings: Option<embedded::Settings>,
+    address: SocketAddr,
+    end: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// An API that shall run.
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    pub(super) settings: Option<embedded::Settings>,
+    pub(super) app: axum::Router,
+}
+
+impl Apis {
+    /// Makes exactly these run. Those that stay are not touched.
+    ///
+    /// # Errors
+    /// If an address cannot be had; what runs then goes on.
+    pub(super) async fn arrange(&mut self, wanted: Vec<Wanted>) -> Result<(), StartError> {
+        let mut next = Vec::new();
+        let mut new = Vec::new();
+        for api in wanted {
+            let same =
+                |old: &Api| old.name == api.name && old.configured == api.address && old.settings == api.settings;
+            match self.running.iter().position(same) {
+                Some(at) => next.push(self.running.remove(at)),
+                None => new.push(api),
+            }
+        }
+        // What gives way frees its address for what comes.
+        for mut old in std::mem::take(&mut self.running) {
+            old.stop().await;
+        }
+        self.running = next;
+        for api in new {
+            let socket = TcpListener::bind(api.address).await;
+            let socket = socket.map_err(|error| StartError::bind(&api.name, api.address, &error))?;
+            let started = Api::start(socket, api);
+            self.running.push(started.map_err(|error| StartError::Io(error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// The address of the API of this name.
+    pub(super) fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.running.iter().find(|api| api.name == name).map(|api| api.address)
+    }
+
+    /// Names and addresses of all.
+    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.running.iter().map(|api| (api.name.clone(), api.address)).collect()
+    }
+}
+
+impl Api {
+    fn start(socket: TcpListener, api: Wanted) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let (end, ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(admin::serve(socket, api.app, async {
+            // Also when the sender is dropped.
+            ended.await.ok();
+        }));
+        Ok(Self { name: api.name, configured: api.address, settings: api.settings, address, end: Some(end), task })
+    }
+
+    async fn stop(&mut self) {
+        drop(self.end.take());
+        (&mut self.task).await.ok();
+    }
+}
+
+impl std::fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wanted").field("name", &self.name).field("address", &self.address).finish_non_exhaustive()
+    }
+}

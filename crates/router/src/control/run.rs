@@ -1,0 +1,322 @@
+//! The control thread.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc as blocking},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use admin::{Admin, Readiness};
+use discovery::Discovery;
+use model::UpstreamKey;
+use settings::watch::Files;
+use telemetry::{access::AccessLog, metrics::Metrics};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep, sleep_until},
+};
+use transport::tls::{Tickets, TlsError};
+
+use super::{
+    Addresses, Command, Origin, Start, StartError,
+    apis::{Apis, Wanted},
+    cores::Seat,
+    identity::Ephemeral,
+};
+use crate::{
+    accept::{Acceptor, Desk, bind},
+    core::{Order, Parts},
+    plan::{Compiled, Listener, Made, Operations, compile},
+    settings::Settings,
+};
+
+/// How long requests on a retired upstream may go on: what a rolling deploy gives its instances to end.
+const RETIRE: Duration = Duration::from_secs(30);
+/// How often the end of the last connection is looked for while draining.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running router's parts.
+struct Running {
+    start: Start,
+    made: Made,
+    pem: Arc<str>,
+    desks: Arc<[Desk]>,
+    cores: Vec<JoinHandle<()>>,
+    acceptors: Vec<Acceptor>,
+    most: watch::Sender<usize>,
+    discovery: Discovery,
+    apis: Apis,
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+    registry: Arc<telemetry::metrics::Registry>,
+    operations: Operations,
+    files: Files,
+    /// Ends with this process' last line written.
+    _access: AccessLog,
+}
+
+pub(super) async fn run(
+    start: Start,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+    told: blocking::Sender<Result<Addresses, StartError>>,
+) {
+    let mut running = match Box::pin(Running::start(start)).await {
+        Ok(running) => running,
+        Err(error) => {
+            told.send(Err(error)).ok();
+            return;
+        }
+    };
+    told.send(Ok(running.addresses())).ok();
+    loop {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                None => break,
+                Some(Command::Drain(done)) => {
+                    running.drain().await;
+                    done.send(()).ok();
+                    break;
+                }
+                Some(command) => running.obey(command).await,
+            },
+            changed = running.files.changed() => {
+                tracing::info!(?changed, "files changed");
+                // What is wrong was logged; the old plan stays.
+                running.reload().await.ok();
+            }
+        }
+    }
+    running.end().await;
+}
+
+impl Running {
+    async fn start(start: Start) -> Result<Self, StartError> {
+        // The watch begins before the files are read, so that no change falls between.
+        let mut files = Files::new(start.origin.file().cloned(), settings::watch::POLL);
+        let settings = start.origin.load(&start.overrides)?;
+        let (made, pem) = make()?;
+        let compiled = compile(&settings, &made)?;
+        warn(&compiled.warnings);
+        files.set_paths(watched(&start.origin, &compiled.operations));
+
+        let sockets: Vec<_> = compiled
+            .plan
+            .listeners
+            .iter()
+            .map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener))))
+            .collect::<Result<_, _>>()?;
+        let (metrics, registry) = Metrics::new();
+        let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
+            .map_err(|error| StartError::Io(format!("access log: {error}")))?;
+        let threads = settings.threads.unwrap_or_else(available).max(1);
+        let seats: Vec<Seat> = (0..threads).map(|_| Seat::new()).collect();
+        let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
+        let retire = retire(Arc::clone(&desks));
+        let discovery = Discovery::start(compiled.sources, compiled.policies, retire).await?;
+        let mut cores = Vec::new();
+        for (number, seat) in seats.into_iter().enumerate() {
+            let parts = Parts {
+                plan: Arc::clone(&compiled.plan),
+                table: discovery.table().reader(),
+                reporter: discovery.reporter(),
+                metrics: metrics.clone(),
+                access: access.pen(),
+                load: Arc::clone(&seat.desk.load),
+            };
+            cores.push(seat.start(number, parts).map_err(|e| StartError::Io(e.to_string()))?);
+        }
+        let mut running = Self {
+            start,
+            made,
+            pem,
+            desks,
+            cores,
+            acceptors: Vec::new(),
+            most: watch::Sender::new(compiled.plan.connections),
+            discovery,
+            apis: Apis::default(),
+            readiness: Arc::default(),
+            metrics,
+            registry: Arc::new(registry),
+            operations: compiled.operations,
+            files,
+            _access: access,
+        };
+        running.arrange_apis().await?;
+        for (socket, listener) in sockets {
+            running.accept(socket, listener)?;
+        }
+        Ok(running)
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reload(done) => drop(done.send(self.reload().await)),
+            Command::Replace(settings, done) => {
+                self.start.origin = Origin::Given(settings);
+                drop(done.send(self.reload().await));
+            }
+            Command::Addresses(reply) => drop(reply.send(self.addresses())),
+            Command::Readiness(reply) => drop(reply.send(self.ready())),
+            Command::Drain(done) => drop::<oneshot::Sender<()>>(done),
+        }
+    }
+
+    /// Reads the settings anew and follows them. If anything is wrong with them, nothing changes and the log says what.
+    async fn reload(&mut self) -> Result<(), StartError> {
+        let result = self.try_reload().await;
+        match &result {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => tracing::error!(%error, "configuration not reloaded, the old one goes on"),
+        }
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<(), StartError> {
+        let settings: Settings = self.start.origin.load(&self.start.overrides)?;
+        let compiled = compile(&settings, &self.made)?;
+        warn(&compiled.warnings);
+        let new = self.open_new(&compiled)?;
+        // Policies first: a new route never meets a service without its policy.
+        self.discovery.reload(compiled.sources, compiled.policies).await?;
+        for desk in self.desks.iter() {
+            desk.orders.send(Order::Plan(Arc::clone(&compiled.plan))).ok();
+        }
+        self.most.send_replace(compiled.plan.connections);
+        self.acceptors.retain(|a| compiled.plan.listeners.iter().any(|l| l.address == a.configured));
+        for acceptor in &self.acceptors {
+            if let Some(same) = compiled.plan.listeners.iter().find(|l| l.address == acceptor.configured) {
+                acceptor.change(Arc::clone(same));
+            }
+        }
+        for (socket, listener) in new {
+            self.accept(socket, listener)?;
+        }
+        self.files.set_paths(watched(&self.start.origin, &compiled.operations));
+        self.operations = compiled.operations;
+        if let Some(log) = &self.start.log {
+            log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;
+        }
+        self.arrange_apis().await
+    }
+
+    /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes.
+    fn open_new(&self, compiled: &Compiled) -> Result<Vec<(std::net::TcpListener, Arc<Listener>)>, StartError> {
+        let is_new = |l: &&Arc<Listener>| !self.acceptors.iter().any(|a| a.configured == l.address);
+        let new = compiled.plan.listeners.iter().filter(is_new);
+        new.map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener)))).collect()
+    }
+
+    fn accept(&mut self, socket: std::net::TcpListener, listener: Arc<Listener>) -> Result<(), StartError> {
+        let desks = Arc::clone(&self.desks);
+        let acceptor = Acceptor::start(socket, listener, desks, self.most.subscribe(), self.metrics.clone());
+        self.acceptors.push(acceptor.map_err(|error| StartError::Io(error.to_string()))?);
+        Ok(())
+    }
+
+    async fn arrange_apis(&mut self) -> Result<(), StartError> {
+        let address = self.operations.admin;
+        let mut wanted =
+            vec![Wanted { name: ADMIN.to_owned(), address, settings: None, app: admin::app(self.admin(), address) }];
+        for (name, settings, registry) in self.discovery.registries().await {
+            let app = admin::registry::app(registry, &settings);
+            wanted.push(Wanted { name: name.to_string(), address: settings.address, settings: Some(settings), app });
+        }
+        self.apis.arrange(wanted).await
+    }
+
+    fn addresses(&self) -> Addresses {
+        let tls = |acceptor: &Acceptor| (acceptor.address, acceptor.speaks_tls());
+        let registries = self.apis.addresses().into_iter().filter(|(name, _)| name != ADMIN).collect();
+        Addresses {
+            clients: self.acceptors.iter().map(tls).collect(),
+            admin: self.apis.address(ADMIN),
+            registries,
+            certificate: Some(Arc::clone(&self.pem)),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let reasons = admin::health::reasons(&self.admin());
+        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+    }
+
+    fn admin(&self) -> Admin {
+        Admin {
+            table: self.discovery.table(),
+            status: self.discovery.status(),
+            freshness: self.discovery.freshness(),
+            readiness: Arc::clone(&self.readiness),
+            metrics: Arc::clone(&self.registry),
+        }
+    }
+
+    async fn drain(&mut self) {
+        let Operations { drain_delay, drain_deadline, .. } = self.operations;
+        tracing::info!(?drain_delay, ?drain_deadline, "draining: readiness fails, service goes on");
+        self.readiness.drain();
+        sleep(drain_delay).await;
+        self.acceptors.clear();
+        let deadline = Instant::now() + drain_deadline;
+        self.desks.iter().for_each(|desk| drop(desk.orders.send(Order::Drain)));
+        let open = || self.desks.iter().map(|desk| desk.load.connections()).sum::<usize>();
+        let over = async {
+            while open() > 0 {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = over => tracing::info!("drained"),
+            () = sleep_until(deadline) => tracing::warn!(connections = open(), "drain deadline: closing what is left"),
+        }
+    }
+
+    async fn end(self) {
+        let Self { acceptors, discovery, desks, cores, .. } = self;
+        drop(acceptors);
+        discovery.shutdown().await;
+        // Discovery's way to the cores went with it, so this ends them.
+        drop(desks);
+        for core in cores {
+            tokio::task::spawn_blocking(|| core.join().ok()).await.ok();
+        }
+    }
+}
+
+/// What is made once for the process; the certificate also as PEM.
+pub(super) fn make() -> Result<(Made, Arc<str>), StartError> {
+    let failed = |error: TlsError| StartError::Io(error.to_string());
+    let Ephemeral { identity, pem } = Ephemeral::new().map_err(failed)?;
+    Ok((Made { tickets: Tickets::new().map_err(failed)?, identity }, pem))
+}
+
+/// The name under which the admin API runs. No registry can have it: it is no YAML key anybody writes.
+const ADMIN: &str = "admin listener";
+
+fn open(listener: &Listener) -> Result<std::net::TcpListener, StartError> {
+    bind(listener.address).map_err(|error| StartError::bind("listener", listener.address, &error))
+}
+
+fn retire(desks: Arc<[Desk]>) -> impl Fn(Vec<UpstreamKey>) + Send + 'static {
+    move |keys| {
+        let deadline = Instant::now() + RETIRE;
+        for desk in desks.iter() {
+            desk.orders.send(Order::Retire(keys.clone(), deadline)).ok();
+        }
+    }
+}
+
+fn watched(origin: &Origin, operations: &Operations) -> Vec<PathBuf> {
+    origin.file().cloned().into_iter().chain(operations.files.iter().cloned()).collect()
+}
+
+fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}

@@ -1,0 +1,189 @@
+//! One core: a thread with its own runtime. A request stays on its core from the first byte to the last, so nothing
+//! here is shared and nothing is locked. Control speaks to a core only by its inbox.
+
+use std::{
+    cell::RefCell,
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use discovery::{Reporter, Table, TableReader};
+use model::UpstreamKey;
+use telemetry::{access::Pen, metrics::Metrics};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_local,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use transport::pool::Pools;
+
+use crate::{
+    exchange::Exchange,
+    plan::{Current, Listener, Plan},
+    server,
+};
+
+/// What control tells a core.
+#[derive(Debug)]
+pub enum Order {
+    /// Serve this connection, accepted by a listener with these settings.
+    Accept(TcpStream, SocketAddr, Arc<Listener>),
+    /// From now on this plan holds.
+    Plan(Arc<Plan>),
+    /// These upstreams left the table; what is under way on them may end until the deadline.
+    Retire(Vec<UpstreamKey>, Instant),
+    /// Take no new requests on open connections; let the ones under way end.
+    Drain,
+}
+
+/// How far the end has come, for the connections of a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Serving.
+    Open,
+    /// GOAWAY and `Connection: close`.
+    Draining,
+}
+
+/// How many connections a core has. Written by the core, read by the acceptor to choose the least busy.
+#[derive(Debug, Default)]
+pub struct Load(AtomicUsize);
+
+impl Load {
+    /// Connections now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more, told by the acceptor as it hands it over, so that it counts at once.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The state of one core.
+#[derive(Debug)]
+pub struct Core {
+    plan: RefCell<Rc<Current>>,
+    table: RefCell<TableReader>,
+    /// Connections to instances.
+    pub pools: Pools,
+    /// To tell discovery what was found out.
+    pub reporter: Reporter,
+    /// Counters, shared by all cores.
+    pub metrics: Metrics,
+    access: Pen,
+    load: Arc<Load>,
+    phase: watch::Sender<Phase>,
+}
+
+/// Everything a core is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The plan to begin with.
+    pub plan: Arc<Plan>,
+    /// The routing table.
+    pub table: TableReader,
+    /// To tell discovery what was found out.
+    pub reporter: Reporter,
+    /// Counters, shared by all cores.
+    pub metrics: Metrics,
+    /// Where access lines go.
+    pub access: Pen,
+    /// The core's connection count.
+    pub load: Arc<Load>,
+}
+
+impl Core {
+    /// A core that serves nothing yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Rc<Self> {
+        Rc::new(Self {
+            plan: RefCell::new(Rc::new(Current(parts.plan))),
+            table: RefCell::new(parts.table),
+            pools: Pools::default(),
+            reporter: parts.reporter,
+            metrics: parts.metrics,
+            access: parts.access,
+            load: parts.load,
+            phase: watch::Sender::new(Phase::Open),
+        })
+    }
+
+    /// The plan that holds now. Cheap: no other core counts these references.
+    #[must_use]
+    pub fn plan(&self) -> Rc<Current> {
+        Rc::clone(&self.plan.borrow())
+    }
+
+    /// Reads the newest table. One atomic load; the table cannot be held over an await.
+    pub fn table<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
+        read(self.table.borrow_mut().load())
+    }
+
+    /// Tells when the end begins.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Writes the line of an exchange that is over.
+    pub fn log(&self, exchange: &Exchange) {
+        crate::log::write(exchange, &self.access);
+    }
+
+    /// Follows orders until control is gone or, when draining, the last connection is over.
+    pub async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        // Old idle connections and table references go within a second, also without traffic.
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                order = inbox.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                _ = tick.tick() => {
+                    self.table.borrow_mut().load();
+                    self.pools.sweep();
+                }
+            }
+        }
+    }
+
+    fn obey(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Accept(stream, peer, listener) => {
+                let core = Rc::clone(self);
+                spawn_local(async move {
+                    let _counted = Counted(Rc::clone(&core));
+                    server::serve(&core, stream, peer, &listener).await;
+                });
+            }
+            Order::Plan(plan) => *self.plan.borrow_mut() = Rc::new(Current(plan)),
+            Order::Retire(keys, deadline) => keys.into_iter().for_each(|key| self.pools.retire(key, deadline)),
+            Order::Drain => {
+                self.phase.send_replace(Phase::Draining);
+            }
+        }
+    }
+}
+
+/// A connection counts until its task ends, whichever way.
+struct Counted(Rc<Core>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.load.remove();
+    }
+}

@@ -1,0 +1,204 @@
+//! hot path
+//!
+//! One request and its answer: everything that is known about it on the way, and the log line it becomes. Dropping it
+//! writes that line, so every request leaves one, whichever way it ends.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, request::Parts};
+use model::Refusal;
+use telemetry::ids::Ids;
+use tokio::time::Instant;
+use transport::{
+    BodyError, Upstream,
+    timer::{Expired, Timer},
+    upload::Tally,
+};
+
+use crate::{
+    client::Client,
+    core::Core,
+    plan::{Current, Limits},
+};
+
+/// One request and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The core it runs on.
+    pub core: Rc<Core>,
+    /// The client's connection.
+    pub client: Rc<Client>,
+    /// The configuration it began with; a reload does not change the rules under way.
+    pub plan: Rc<Current>,
+    /// The way to the client that is open before the answer.
+    pub responder: Responder,
+    /// The ids it goes by: passed on, returned and logged.
+    pub ids: Ids,
+    /// What the log line will say.
+    pub record: Record,
+}
+
+/// Which service was asked for, and by what.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// By the route of this number.
+    Route(usize),
+    /// By name, in a header or the query.
+    Name(Arc<str>),
+}
+
+/// What the access log says of a request.
+#[derive(Debug)]
+pub struct Record {
+    /// When its head was complete, by the calendar.
+    pub time: SystemTime,
+    /// The same, for timings.
+    pub began: Instant,
+    /// Its method.
+    pub method: Method,
+    /// Its target as the client wrote it.
+    pub uri: Uri,
+    /// Its protocol.
+    pub version: Version,
+    /// Its `User-Agent`.
+    pub agent: Option<HeaderValue>,
+    /// Its `Host`, if the target does not have it.
+    pub host: Option<HeaderValue>,
+    /// The service it is for.
+    pub asked: Option<Asked>,
+    /// The instance it was sent to last.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Instances it was sent to, in all.
+    pub attempts: u8,
+    /// When a connection to the last instance was at hand.
+    pub connected: Option<Instant>,
+    /// When the response head was at hand.
+    pub head: Option<Instant>,
+    /// The status given to the client.
+    pub status: Option<StatusCode>,
+    /// Why it was not forwarded, or broken off.
+    pub reason: Option<&'static str>,
+    /// Bytes of the request's body, if it has one.
+    pub upload: Option<Rc<Tally>>,
+    /// Bytes of the response's body.
+    pub sent: u64,
+    /// The whole response was handed over.
+    pub complete: bool,
+}
+
+/// The way to the client that is open before the final answer.
+#[derive(Debug)]
+pub enum Responder {
+    /// HTTP/1: hyper sends 100 when the body is first polled, and has no way to send other interim answers.
+    H1,
+    /// HTTP/2.
+    H2(SendResponse<Bytes>),
+}
+
+impl Responder {
+    /// Sends an interim answer, if the protocol can.
+    pub fn inform(&mut self, status: StatusCode, headers: HeaderMap) {
+        if let Self::H2(respond) = self {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            // Fails only if the client is gone, which shows elsewhere.
+            respond.send_informational(response).ok();
+        }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // hyper drops the whole exchange instead.
+            Self::H1 => Poll::Pending,
+            Self::H2(respond) => respond.poll_reset(cx).map(|_| ()),
+        }
+    }
+}
+
+impl Exchange {
+    /// A request whose head just came.
+    #[must_use]
+    pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts) -> Self {
+        let now = SystemTime::now();
+        Self {
+            core: Rc::clone(core),
+            client: Rc::clone(client),
+            plan: core.plan(),
+            responder,
+            ids: Ids::of(&head.headers, now),
+            record: Record::new(head, now),
+        }
+    }
+
+    /// The limits of the route or service it follows.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        match &self.record.asked {
+            Some(Asked::Route(route)) => self.plan.route_limits(*route),
+            Some(Asked::Name(service)) => self.plan.service_limits(service),
+            None => &self.plan.limits,
+        }
+    }
+
+    /// Ready when the client is gone or a limit ran out: polled by whatever waits for an instance.
+    pub fn poll_end(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<Expired, Refusal>> {
+        if self.responder.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Refusal::ClientGone));
+        }
+        timer.poll(cx).map(Ok)
+    }
+}
+
+impl Record {
+    fn new(head: &Parts, time: SystemTime) -> Self {
+        Self {
+            time,
+            began: Instant::now(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            agent: head.headers.get(http::header::USER_AGENT).cloned(),
+            host: head.headers.get(http::header::HOST).cloned(),
+            asked: None,
+            upstream: None,
+            attempts: 0,
+            connected: None,
+            head: None,
+            status: None,
+            reason: None,
+            upload: None,
+            sent: 0,
+            complete: false,
+        }
+    }
+}
+
+impl Record {
+    /// The request was refused.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.reason = Some(refusal.reason());
+    }
+
+    /// The response broke off after its head.
+    pub fn broke_off(&mut self, error: BodyError) {
+        let refusal = crate::refuse::of_body(error);
+        self.refused(&refusal);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.record.complete && self.record.reason.is_none() {
+            self.record.reason = Some(Refusal::ClientGone.reason());
+        }
+        self.core.log(self);
+    }
+}

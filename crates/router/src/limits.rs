@@ -1,0 +1,46 @@
+//! hot path
+//!
+//! What a request may weigh.
+
+use http::{header::CONTENT_LENGTH, request::Parts};
+use http_body::Body as _;
+use model::Refusal;
+use transport::{
+    Body,
+    upload::{Tally, Upload},
+};
+
+use crate::{exchange::Exchange, hygiene, plan::Limits, refuse, rewrite};
+
+/// Refuses a head that is too large.
+///
+/// # Errors
+/// [`Refusal::UriTooLong`], [`Refusal::HeadersTooLarge`].
+pub fn check_head(limits: &Limits, head: &Parts) -> Result<(), Refusal> {
+    if head.uri.path_and_query().map_or(0, |target| target.as_str().len()) > limits.uri {
+        return Err(Refusal::UriTooLong);
+    }
+    if head.headers.len() > limits.fields || hygiene::head_size(head) > limits.head_size {
+        return Err(Refusal::HeadersTooLarge);
+    }
+    Ok(())
+}
+
+/// Refuses a body that says it is too large, and makes one that does not say so count itself.
+///
+/// # Errors
+/// [`Refusal::BodyTooLarge`].
+pub fn check_body(exchange: &mut Exchange, head: &Parts, body: Body) -> Result<Option<Box<Upload>>, Refusal> {
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    let limits = exchange.limits();
+    let limit = if refuse::is_grpc(&head.headers) { limits.grpc_body } else { limits.body };
+    let said = head.headers.get(CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|said| said > limit) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let tally = Tally::new();
+    exchange.record.upload = Some(tally.clone());
+    Ok(Some(Box::new(Upload::new(body, limit, tally, rewrite::clean_trailers))))
+}

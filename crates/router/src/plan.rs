@@ -1,0 +1,133 @@
+//! What the file means: only valid states, everything compiled. Replaced as a whole by a reload; nothing on the path
+//! of a request reads a setting.
+
+mod compile;
+mod limits;
+mod services;
+
+use std::{collections::HashMap, net::SocketAddr, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+
+use http::HeaderName;
+use transport::{io, tls::ServerTls};
+
+use crate::{
+    rewrite::Rewriting,
+    route::{Route, Routes},
+};
+
+pub use compile::{Compiled, Made, compile};
+pub use limits::Limits;
+
+/// The compiled file, as the data path uses it.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where clients connect.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The rules.
+    pub routes: Routes<Rule>,
+    /// Headers and parameters that are spoken to us.
+    pub names: Names,
+    /// What becomes of other headers.
+    pub rewriting: Rewriting,
+    /// Limits of requests whose service has none of its own.
+    pub limits: Limits,
+    /// Limits of services that have some.
+    pub services: HashMap<Box<str>, Limits>,
+    /// How long clients may take.
+    pub patience: Patience,
+    /// Client connections at once.
+    pub connections: usize,
+}
+
+/// One address clients connect to.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// IP address and port.
+    pub address: SocketAddr,
+    /// TLS; clear text without it.
+    pub tls: Option<ServerTls>,
+}
+
+/// What a rule carries besides its conditions.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// What the access log calls it.
+    pub name: String,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Headers and parameters that are spoken to us.
+#[derive(Debug)]
+pub struct Names {
+    /// Headers that name a service.
+    pub service: Box<[HeaderName]>,
+    /// A query parameter that does.
+    pub query: Option<Box<str>>,
+    /// The header that narrows to an environment.
+    pub environment: HeaderName,
+}
+
+/// How long clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// From accepting to the first byte.
+    pub first_byte: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// For the HTTP/2 preface.
+    pub preface: Duration,
+    /// On HTTP/1 connections; HTTP/2 shares `keep_alive`.
+    pub http1: io::Patience,
+}
+
+/// What the rest of the program takes from the file, besides the data path.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// Where operators connect.
+    pub admin: SocketAddr,
+    /// Normal service after readiness failed.
+    pub drain_delay: Duration,
+    /// For what is under way after that.
+    pub drain_deadline: Duration,
+    /// Files whose content the plan depends on.
+    pub files: Vec<PathBuf>,
+}
+
+/// The plan as one core holds it: cloning it touches no counter that another core uses.
+#[derive(Debug)]
+pub struct Current(pub Arc<Plan>);
+
+impl Deref for Current {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0
+    }
+}
+
+impl Plan {
+    /// The rule of this number, which must come from this plan.
+    ///
+    /// # Panics
+    /// If the number comes from another plan.
+    #[must_use]
+    pub fn route(&self, index: usize) -> &Route<Rule> {
+        self.routes.get(index)
+    }
+
+    /// The limits of a rule.
+    #[must_use]
+    pub fn route_limits(&self, index: usize) -> &Limits {
+        &self.route(index).data.limits
+    }
+
+    /// The limits of a service that was named.
+    #[must_use]
+    pub fn service_limits(&self, name: &str) -> &Limits {
+        if self.services.is_empty() {
+            return &self.limits;
+        }
+        self.services.get(name).unwrap_or(&self.limits)
+    }
+}

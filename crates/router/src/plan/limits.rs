@@ -1,0 +1,98 @@
+//! Limits of one request.
+
+use std::time::Duration;
+
+use settings::{Size, Span};
+
+use crate::settings::{self as typed, OrOff, Timeouts};
+
+/// What one request may weigh and how long it may take. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the request head.
+    pub head_size: usize,
+    /// Fields of the request head.
+    pub fields: usize,
+    /// Bytes of the request target.
+    pub uri: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Bytes of the request body.
+    pub body: u64,
+    /// The same for gRPC, whose streams have no size unless their route says one.
+    pub grpc_body: u64,
+    /// For a connection to an instance.
+    pub connect: Duration,
+    /// From the complete request to the response's head.
+    pub head: Option<Duration>,
+    /// With nothing moving.
+    pub idle: Option<Duration>,
+    /// For the whole exchange.
+    pub total: Option<Duration>,
+    /// `head` for gRPC: off unless its route or service says one.
+    pub grpc_head: Option<Duration>,
+    /// `idle` for gRPC: off unless its route or service says one.
+    pub grpc_idle: Option<Duration>,
+}
+
+impl Limits {
+    /// The file's own: for every request that no route or service limits otherwise.
+    #[must_use]
+    pub fn of_file(limits: &typed::Limits, timeouts: &Timeouts) -> Self {
+        let usize = |size: Size| usize::try_from(size.get()).unwrap_or(usize::MAX);
+        let base = Self {
+            head_size: usize(limits.head),
+            fields: limits.fields,
+            uri: usize(limits.uri),
+            streams: limits.streams,
+            body: limits.body.get(),
+            grpc_body: u64::MAX,
+            connect: Duration::from_secs(1),
+            head: Some(Duration::from_secs(15)),
+            idle: Some(Duration::from_secs(60)),
+            total: None,
+            grpc_head: None,
+            grpc_idle: None,
+        };
+        Self { grpc_head: None, grpc_idle: None, ..base.with(timeouts, None) }
+    }
+
+    /// These, where a service or route says nothing else.
+    #[must_use]
+    pub fn with(mut self, timeouts: &Timeouts, body: Option<Size>) -> Self {
+        let get = |limit: OrOff| limit.0.map(Span::get);
+        self.connect = timeouts.connect.map_or(self.connect, Span::get);
+        if let Some(head) = timeouts.head {
+            self.head = get(head);
+            self.grpc_head = get(head);
+        }
+        if let Some(idle) = timeouts.idle {
+            self.idle = get(idle);
+            self.grpc_idle = get(idle);
+        }
+        self.total = timeouts.total.map_or(self.total, get);
+        if let Some(body) = body {
+            self.body = body.get();
+            self.grpc_body = body.get();
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_route_leaves_out_its_service_says_and_then_the_file() {
+        let file: Timeouts = Timeouts { head: Some(OrOff(Some(Span::from_secs(7)))), ..Timeouts::default() };
+        let service = Timeouts { total: Some(OrOff(Some(Span::from_secs(9)))), ..Timeouts::default() };
+        let route = Timeouts { head: Some(OrOff(None)), ..Timeouts::default() };
+        let of_file = Limits::of_file(&typed::Limits::default(), &file);
+        assert_eq!((of_file.head, of_file.grpc_head), (Some(Duration::from_secs(7)), None));
+        let limits = of_file.with(&service, None).with(&route, Some(Size::from_bytes(5)));
+        assert_eq!((limits.head, limits.total), (None, Some(Duration::from_secs(9))));
+        assert_eq!((limits.body, limits.grpc_body), (5, 5));
+        assert_eq!(limits.idle, Some(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,82 @@
+//! `services:` compiled.
+
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
+
+use balancer::{Algorithm, Place};
+use discovery::Policy;
+use model::ServiceId;
+use settings::{Located, SettingsError};
+use transport::{ClientTls, tls::Trust};
+
+use super::Limits;
+use crate::settings::{Service, ServiceTls, Settings};
+
+/// What `services:` says.
+#[derive(Debug)]
+pub(super) struct Services {
+    pub(super) default: Arc<Policy>,
+    pub(super) policies: HashMap<ServiceId, Arc<Policy>>,
+    pub(super) limits: HashMap<ServiceId, Limits>,
+}
+
+pub(super) fn compile(
+    settings: &Settings,
+    limits: &Limits,
+    files: &mut Vec<PathBuf>,
+) -> Result<Services, SettingsError> {
+    let none = Service::default();
+    let all = settings.services.get("*").unwrap_or(&none);
+    let system =
+        ClientTls::new(&Trust::default()).map_err(|e| SettingsError::new(Default::default(), e.to_string()))?;
+    let tls = match &all.tls {
+        Some(typed) => trust(typed, files)?,
+        None => Arc::new(system),
+    };
+    let default =
+        Policy { balance: all.balance.clone().unwrap_or(Algorithm::LeastRequests), protocol: all.protocol, tls };
+    let limits = limits.with(&all.timeouts, all.max_body);
+    let mut services =
+        Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new() };
+    for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
+        let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
+        let policy = Policy {
+            balance: service.balance.clone().unwrap_or_else(|| default.balance.clone()),
+            protocol: service.protocol.or(default.protocol),
+            tls: match &service.tls {
+                Some(typed) => trust(typed, files)?,
+                None => Arc::clone(&default.tls),
+            },
+        };
+        services.limits.insert(id.clone(), limits.with(&service.timeouts, service.max_body));
+        services.policies.insert(id, Arc::new(policy));
+    }
+    Ok(services)
+}
+
+fn trust(typed: &Located<ServiceTls>, files: &mut Vec<PathBuf>) -> Result<Arc<ClientTls>, SettingsError> {
+    let identity = match (&typed.client_certificate, &typed.client_key) {
+        (Some(chain), Some(key)) => Some((chain.clone(), key.clone())),
+        (None, None) => None,
+        _ => {
+            return Err(SettingsError::at(typed, "client_certificate and client_key belong together; give both"));
+        }
+    };
+    files.extend(typed.ca.iter().cloned());
+    files.extend(identity.iter().flat_map(|(chain, key)| [chain.clone(), key.clone()]));
+    let trust = Trust { ca: typed.ca.clone(), server_name: typed.server_name.clone(), identity, verify: typed.verify };
+    ClientTls::new(&trust).map(Arc::new).map_err(|e| SettingsError::at(typed, e.to_string()))
+}
+
+/// Where this router runs: loopback, and the addresses packets leave this host from. No packet is sent to find out.
+pub(super) fn place(zone: Option<&str>) -> Place {
+    let outward = |bind: &str, to: &str| {
+        let socket = std::net::UdpSocket::bind(bind).ok()?;
+        socket.connect(to).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    };
+    // Addresses reserved for documentation (RFC 5737, RFC 3849): connecting a datagram socket only asks the routing table.
+    let found = [outward("0.0.0.0:0", "192.0.2.1:9"), outward("[::]:0", "[2001:db8::1]:9")];
+    let mut addresses: Vec<IpAddr> = found.into_iter().flatten().collect();
+    addresses.extend([IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]);
+    Place { addresses, zone: zone.map(Into::into) }
+}

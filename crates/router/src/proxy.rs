@@ -1,0 +1,38 @@
+//! hot path
+//!
+//! **The data path.** A request comes in as head and body; an answer goes out, or the reason why not.
+
+use http::{Request, Response};
+use model::Refusal;
+use transport::Body;
+
+use crate::{attempt, exchange::Exchange, hygiene, limits, rewrite, target};
+
+/// Takes one request to an instance and its response back.
+///
+/// # Errors
+/// Why the request was not forwarded.
+pub async fn proxy(exchange: &mut Exchange, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    let (mut head, body) = request.into_parts();
+    let plan = exchange.plan.clone();
+
+    // What two parsers could read differently goes no further.
+    let authority = hygiene::check(&head)?;
+    limits::check_head(&plan.limits, &head)?;
+
+    // Which service is it for? The path becomes what the instance will see.
+    let target = target::find(&plan, &head, authority.as_ref())?;
+    exchange.record.asked = Some(target.asked.clone());
+    let body = limits::check_body(exchange, &head, body)?;
+
+    // The head as an instance gets it; the host is chosen per instance.
+    let host = rewrite::outbound(&mut head, &exchange.client.told, &plan.rewriting);
+    head.uri = target.uri;
+    exchange.ids.send(&mut head.headers);
+
+    // An instance that takes it, and its answer.
+    let outbound = attempt::Outbound { head, host, body, environment: target.environment };
+    let mut response = attempt::send(exchange, outbound).await?;
+    rewrite::inbound(response.headers_mut());
+    Ok(response)
+}

@@ -1,0 +1,140 @@
+//! HTTP/1 clients, by hyper; the deadlines are ours.
+
+use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use telemetry::metrics::Closed;
+use tokio::time::{Instant, sleep_until};
+use transport::{
+    Body, BodyError,
+    io::{Expired, Meter, Metered, Stream},
+};
+
+use super::respond::respond;
+use crate::{
+    client::Client,
+    core::{Core, Phase},
+    exchange::{Exchange, Responder},
+    plan::Current,
+};
+
+/// Output hyper may hold for a client that reads slowly, before it stops taking more of the body.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+pub(super) async fn serve(
+    core: &Rc<Core>,
+    client: Rc<Client>,
+    stream: Stream,
+    plan: &Current,
+) -> Result<Closed, Closed> {
+    let meter = Meter::new();
+    let service = service_fn(|request: Request<Incoming>| {
+        meter.busy();
+        answer(core, &client, &meter, request)
+    });
+    let wire = http1::Builder::new()
+        // Ours answers with a reason; this one is bare and stands at twice that.
+        .max_buf_size((plan.limits.head_size * 2).max(WRITE_BUFFER))
+        .max_headers(plan.limits.fields * 2)
+        .half_close(false)
+        .serve_connection(TokioIo::new(Metered::new(stream, Rc::clone(&meter))), service);
+    let mut wire = pin!(wire);
+    let mut phase = core.phase();
+    let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
+    let mut drained = false;
+    let mut sleep = pin!(sleep_until(Instant::now() + plan.patience.http1.head));
+    poll_fn(|cx| {
+        if !drained && draining.as_mut().poll(cx).is_ready() {
+            drained = true;
+            wire.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = wire.as_mut().poll(cx) {
+            let done = if drained { Closed::Drained } else { Closed::Done };
+            return Poll::Ready(result.map(|()| done).map_err(|error| {
+                tracing::debug!(peer = %client.peer, %error, "client connection failed");
+                if error.is_parse() { Closed::Protocol } else { Closed::Broken }
+            }));
+        }
+        while let Some((due, what)) = meter.due(&plan.patience.http1) {
+            if due <= Instant::now() {
+                return Poll::Ready(match what {
+                    Expired::Head => Err(Closed::Head),
+                    Expired::Stall => Err(Closed::Stall),
+                    Expired::KeepAlive => Ok(Closed::Idle),
+                });
+            }
+            // Armed again only when it rang or rings too late: moving bytes just notes the time.
+            if sleep.deadline() > due || sleep.is_elapsed() {
+                sleep.as_mut().reset(due);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                break;
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn answer(
+    core: &Rc<Core>,
+    client: &Rc<Client>,
+    meter: &Rc<Meter>,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing>, Infallible> {
+    let (head, incoming) = request.into_parts();
+    let mut exchange = Box::new(Exchange::new(core, client, Responder::H1, &head));
+    let body = if incoming.is_end_stream() { Body::Empty } else { Body::H1(incoming) };
+    let response = respond(&mut exchange, Request::from_parts(head, body)).await;
+    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter) }))
+}
+
+/// A response's body on its way out, with the exchange it belongs to.
+#[derive(Debug)]
+struct Outgoing {
+    body: Body,
+    exchange: Box<Exchange>,
+    meter: Rc<Meter>,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                self.exchange.record.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.exchange.record.complete = self.body.is_end_stream();
+            }
+            Some(Err(error)) => self.exchange.record.broke_off(*error),
+            None => self.exchange.record.complete = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.body.is_end_stream() {
+            self.exchange.record.complete = true;
+        }
+        self.meter.idle();
+    }
+}

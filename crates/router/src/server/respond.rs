@@ -1,0 +1,42 @@
+//! hot path
+//!
+//! One request through the data path, whatever happens: a refusal becomes an answer here and nowhere else, and a panic
+//! becomes a refusal.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+};
+
+use http::{Request, Response};
+use model::Refusal;
+use tokio::time::Instant;
+use transport::Body;
+
+use crate::{exchange::Exchange, proxy::proxy, refuse};
+
+/// Answers one request.
+pub(super) async fn respond(exchange: &mut Exchange, request: Request<Body>) -> Response<Body> {
+    let grpc = refuse::is_grpc(request.headers());
+    let answer = {
+        let mut answering = pin!(proxy(exchange, request));
+        poll_fn(|cx| {
+            // What a panic leaves behind is this exchange, which ends here; shared state is not held over a poll.
+            catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
+                .unwrap_or(Poll::Ready(Err(Refusal::Internal)))
+        })
+        .await
+    };
+    let mut response = answer.unwrap_or_else(|refusal| {
+        exchange.record.refused(&refusal);
+        exchange.core.metrics.refused(&refusal);
+        refuse::response(&refusal, grpc, &exchange.ids.correlation)
+    });
+    exchange.ids.answer(response.headers_mut());
+    exchange.core.metrics.answered(response.status());
+    exchange.record.status = Some(response.status());
+    exchange.record.head = Some(Instant::now());
+    response
+}

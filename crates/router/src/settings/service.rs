@@ -1,0 +1,48 @@
+//! `services:`
+
+use std::path::PathBuf;
+
+use balancer::Algorithm;
+use model::Protocol;
+use serde::Deserialize;
+use settings::{Located, Size};
+
+use super::Timeouts;
+
+/// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// The balancing algorithm.
+    pub balance: Option<Algorithm>,
+    /// What to speak where the registry does not say.
+    pub protocol: Option<Protocol>,
+    /// TLS to `https` instances.
+    pub tls: Option<Located<ServiceTls>>,
+    /// Limits of its own.
+    pub timeouts: Timeouts,
+    /// Its own limit for request bodies.
+    pub max_body: Option<Size>,
+}
+
+/// TLS to the instances of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceTls {
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The name to send and verify instead of the instance's host.
+    pub server_name: Option<String>,
+    /// PEM file of our certificate chain.
+    pub client_certificate: Option<PathBuf>,
+    /// Its key.
+    pub client_key: Option<PathBuf>,
+    /// `false` accepts any certificate. For development only.
+    pub verify: bool,
+}
+
+impl Default for ServiceTls {
+    fn default() -> Self {
+        Self { ca: None, server_name: None, client_certificate: None, client_key: None, verify: true }
+    }
+}

@@ -1,0 +1,130 @@
+//! hot path
+//!
+//! Bodies, whatever protocol they come from or go to.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{relay::Relay, upload::Upload};
+
+/// Why a body ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The client broke off, or what it sent is not valid HTTP.
+    #[error("the client broke off the request body")]
+    Client,
+    /// The client sent more than the route allows.
+    #[error("the request body is larger than the route allows")]
+    TooLarge,
+    /// The instance broke off.
+    #[error("the instance broke off the response")]
+    Instance,
+    /// Nothing moved for the idle time.
+    #[error("nothing moved for the idle time")]
+    Idle,
+    /// The exchange took longer than its route allows.
+    #[error("the exchange took longer than its route allows")]
+    Deadline,
+}
+
+/// A body on its way through. Polled by whoever writes it out; nothing is read ahead of that.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// None.
+    #[default]
+    Empty,
+    /// All of it at hand.
+    Full(Bytes),
+    /// From an HTTP/1 peer.
+    H1(Incoming),
+    /// From an HTTP/2 peer.
+    H2(RecvStream),
+    /// A request's body, counted and limited.
+    Upload(Box<Upload>),
+    /// A response's body with all that must stay alive and in time until its end.
+    Relay(Box<Relay>),
+}
+
+impl Body {
+    /// What must go on while the receiver takes nothing: the other direction of a relay, and its limits.
+    /// Ready only when the exchange must end.
+    pub fn poll_background(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        match self {
+            Self::Relay(relay) => relay.poll_background(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// The receiver took what it was given.
+    pub fn touch(&mut self) {
+        if let Self::Relay(relay) = self {
+            relay.touch();
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::H1(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client)))
+            }
+            Self::H2(stream) => poll_h2(stream, cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client))),
+            Self::Upload(upload) => upload.poll_frame(cx),
+            Self::Relay(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::H1(incoming) => incoming.is_end_stream(),
+            Self::H2(stream) => stream.is_end_stream(),
+            Self::Upload(upload) => upload.is_end(),
+            Self::Relay(relay) => relay.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::H1(incoming) => incoming.size_hint(),
+            Self::Upload(upload) => upload.size_hint(),
+            Self::H2(_) | Self::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The next frame of an HTTP/2 body. The window is given back as the frame is taken: what is in hand is then bounded
+/// by the stream window and the one frame the caller holds.
+pub(crate) fn poll_h2(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    if let Some(data) = ready!(stream.poll_data(cx)) {
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        // Fails only for a stream that is gone, which the next poll reports.
+        stream.flow_control().release_capacity(data.len()).ok();
+        return Poll::Ready(Some(Ok(Frame::data(data))));
+    }
+    match ready!(stream.poll_trailers(cx)) {
+        Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+        Ok(None) => Poll::Ready(None),
+        Err(error) => Poll::Ready(Some(Err(error))),
+    }
+}

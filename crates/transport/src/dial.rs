@@ -1,0 +1,92 @@
+//! Opens connections to instances.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use model::{Host, Protocol};
+use rustls::pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::{Upstream, io::Stream, upstream::Version};
+
+/// Why no connection could be made; for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The name does not resolve.
+    #[error("cannot resolve {0}")]
+    Resolve(String),
+    /// TCP failed.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// TLS failed.
+    #[error("TLS handshake failed: {0}")]
+    Tls(String),
+    /// HTTP/2 was expected and is not spoken.
+    #[error("HTTP/2 handshake failed: {0}")]
+    Http2(String),
+    /// As many connections as allowed, and none has room.
+    #[error("every connection to it is full")]
+    Full,
+    /// Not within the connect timeout.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Connects to an instance, with TLS if its protocol says so, all within `limit`.
+///
+/// # Errors
+/// If that does not work in time.
+pub async fn dial(upstream: &Upstream, limit: Duration) -> Result<(Stream, Version), DialError> {
+    timeout(limit, connect(upstream)).await.unwrap_or(Err(DialError::Timeout(limit)))
+}
+
+async fn connect(upstream: &Upstream) -> Result<(Stream, Version), DialError> {
+    let tcp = tcp(upstream).await?;
+    match upstream.protocol {
+        Protocol::Http => Ok((Stream::Tcp(tcp), Version::H1)),
+        Protocol::H2c => Ok((Stream::Tcp(tcp), Version::H2)),
+        Protocol::Https => tls(upstream, tcp).await,
+    }
+}
+
+async fn tcp(upstream: &Upstream) -> Result<TcpStream, DialError> {
+    let port = upstream.address.port;
+    let stream = match &upstream.address.host {
+        Host::Ip(ip) => TcpStream::connect(SocketAddr::new(*ip, port)).await,
+        Host::Name(name) => {
+            let found =
+                tokio::net::lookup_host((&**name, port)).await.map_err(|e| DialError::Resolve(e.to_string()))?;
+            first(found).await
+        }
+    };
+    let stream = stream.map_err(|e| DialError::Connect(e.to_string()))?;
+    stream.set_nodelay(true).map_err(|e| DialError::Connect(e.to_string()))?;
+    Ok(stream)
+}
+
+/// The first address that answers, in the resolver's order.
+async fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn tls(upstream: &Upstream, tcp: TcpStream) -> Result<(Stream, Version), DialError> {
+    let Some(tls) = &upstream.tls else { return Err(DialError::Tls("no TLS settings".into())) };
+    let name = match (&tls.server_name, &upstream.address.host) {
+        (Some(name), _) => name.clone(),
+        (None, Host::Ip(ip)) => ServerName::IpAddress((*ip).into()),
+        (None, Host::Name(host)) => ServerName::try_from(host.to_string())
+            .map_err(|_| DialError::Tls(format!("{host} is not a name a certificate can carry")))?,
+    };
+    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+    let stream = connector.connect(name, tcp).await.map_err(|e| DialError::Tls(e.to_string()))?;
+    let version = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Version::H2 } else { Version::H1 };
+    upstream.learn(version);
+    Ok((Stream::ToInstance(Box::new(stream)), version))
+}

@@ -1,0 +1,60 @@
+//! HTTP/1.1 connections to instances: one exchange at a time, kept for the next one.
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use tokio::{
+    task::{AbortHandle, spawn_local},
+    time::Instant,
+};
+
+use crate::{body::Body, io::Stream};
+
+/// A connection idle for longer than this is not used again: most servers close theirs after 5 s, and the request
+/// would cross that close.
+pub(crate) const IDLE: Duration = Duration::from_secs(4);
+/// The same for requests that must not be repeated: they cannot be saved if it happens.
+pub(crate) const IDLE_UNSAFE: Duration = Duration::from_secs(1);
+/// Buffer for one response head; also bounds what is read ahead of a slow client.
+const BUFFER: usize = 64 * 1024;
+/// Most header fields of a response.
+const FIELDS: usize = 256;
+
+/// One connection to one instance. Dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Sends one request at a time.
+    pub send: SendRequest<Body>,
+    task: AbortHandle,
+    pub(crate) idle_since: Instant,
+}
+
+impl Connection {
+    /// Speaks HTTP/1.1 on `stream`.
+    ///
+    /// # Errors
+    /// If the connection is already broken.
+    pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
+        let (mut send, wire) =
+            Builder::new().max_buf_size(BUFFER).max_headers(FIELDS).handshake(TokioIo::new(stream)).await?;
+        let task = spawn_local(async move {
+            if let Err(error) = wire.await {
+                tracing::debug!(%error, "connection to an instance ended");
+            }
+        })
+        .abort_handle();
+        send.ready().await?;
+        Ok(Self { send, task, idle_since: Instant::now() })
+    }
+
+    /// Whether it is open and has not been idle for longer than this.
+    pub(crate) fn is_fresh(&self, longest_idle: Duration) -> bool {
+        !self.send.is_closed() && self.idle_since.elapsed() < longest_idle
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,79 @@
+//! Every kind of byte stream the data path uses, as one type: a branch per call instead of a box per connection.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{client, server};
+
+use super::Rewind;
+
+/// A connection's bytes.
+#[derive(Debug)]
+pub enum Stream {
+    /// Clear text to an instance.
+    Tcp(TcpStream),
+    /// Clear text from a client, with the bytes its protocol was told by put back.
+    Client(Rewind<TcpStream>),
+    /// TLS to an instance.
+    ToInstance(Box<client::TlsStream<TcpStream>>),
+    /// TLS from a client.
+    FromClient(Box<server::TlsStream<Rewind<TcpStream>>>),
+    /// In memory, for tests and cost budgets.
+    Memory(tokio::io::DuplexStream),
+}
+
+macro_rules! each {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($stream) => $call,
+            Stream::Client($stream) => $call,
+            Stream::ToInstance($stream) => $call,
+            Stream::FromClient($stream) => $call,
+            Stream::Memory($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        each!(this, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        each!(this, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        each!(this, stream => Pin::new(stream).poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        each!(this, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        each!(this, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,214 @@
+//! The connections of one core, by upstream. No lock: a pool never leaves its thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use model::UpstreamKey;
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, spawn_local},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Upstream,
+    dial::{DialError, dial},
+    h1, h2,
+    io::{Buffers, Stream},
+    upstream::Version,
+};
+
+/// Most HTTP/2 connections to one instance from one core. An instance that lets so few streams onto so many
+/// connections is full.
+const MOST: usize = 32;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// What became of a connection being made; `None` as long as it is.
+type Attempt = Option<Result<(), DialError>>;
+
+/// All pools of one core.
+#[derive(Debug, Default)]
+pub struct Pools {
+    pools: RefCell<HashMap<UpstreamKey, Rc<Pool>, Hasher>>,
+    buffers: Buffers,
+}
+
+/// A connection with room for one more request.
+#[derive(Debug)]
+pub enum Ready {
+    /// Shared with other requests.
+    H2(Rc<h2::Connection>),
+    /// Ours alone until it is given back.
+    H1(h1::Connection),
+}
+
+/// The connections to one upstream.
+#[derive(Debug)]
+pub struct Pool {
+    upstream: Arc<Upstream>,
+    buffers: Buffers,
+    h2: RefCell<Vec<Rc<h2::Connection>>>,
+    /// Idle connections; the last one given back is used first, so that the others can grow old and go.
+    h1: RefCell<Vec<h1::Connection>>,
+    /// The connection being made, shared by all who wait for it.
+    connecting: RefCell<Option<watch::Receiver<Attempt>>>,
+    retired: Cell<bool>,
+}
+
+impl Pools {
+    /// The pool of this upstream, made at first use.
+    #[must_use]
+    pub fn of(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.entry(upstream.key).or_insert_with(|| {
+            Rc::new(Pool {
+                upstream: Arc::clone(upstream),
+                buffers: self.buffers.clone(),
+                h2: RefCell::default(),
+                h1: RefCell::default(),
+                connecting: RefCell::default(),
+                retired: Cell::new(false),
+            })
+        });
+        Rc::clone(pool)
+    }
+
+    /// The write buffers of this core.
+    #[must_use]
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// The upstream left the table: no new streams; what is under way may end until `deadline`.
+    pub fn retire(&self, key: UpstreamKey, deadline: Instant) {
+        if let Some(pool) = self.pools.borrow_mut().remove(&key) {
+            pool.retire(deadline);
+        }
+    }
+
+    /// Drops idle connections that have grown too old to be used.
+    pub fn sweep(&self) {
+        for pool in self.pools.borrow().values() {
+            pool.h1.borrow_mut().retain(|c| c.is_fresh(h1::IDLE));
+            pool.h2.borrow_mut().retain(|c| !c.is_closed());
+        }
+    }
+
+    /// Upstreams with a pool.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pools.borrow().len()
+    }
+
+    /// Whether there is no pool.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pools.borrow().is_empty()
+    }
+}
+
+impl Pool {
+    /// A connection with room for one more request, made if there is none. `repeatable`: the request could be sent
+    /// twice without harm, so that an older idle connection may be risked.
+    ///
+    /// # Errors
+    /// If none can be made within `limit`; nothing was sent then.
+    pub async fn ready(self: &Rc<Self>, repeatable: bool, limit: Duration) -> Result<Ready, DialError> {
+        loop {
+            if let Some(connection) = self.h2.borrow().iter().find(|c| c.has_room()) {
+                return Ok(Ready::H2(Rc::clone(connection)));
+            }
+            if let Some(connection) = self.idle(repeatable) {
+                return Ok(Ready::H1(connection));
+            }
+            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST {
+                return Err(DialError::Full);
+            }
+            if self.upstream.version() == Some(Version::H1) {
+                // Boxed: rare, and it would make every request's state as large as a handshake's.
+                Box::pin(self.make(limit)).await?;
+            } else {
+                self.share(limit).await?;
+            }
+        }
+    }
+
+    /// Takes back an HTTP/1.1 connection whose exchange is over.
+    pub fn give_back(&self, mut connection: h1::Connection) {
+        if !self.retired.get() && !connection.send.is_closed() {
+            connection.idle_since = Instant::now();
+            self.h1.borrow_mut().push(connection);
+        }
+    }
+
+    fn idle(&self, repeatable: bool) -> Option<h1::Connection> {
+        let longest = if repeatable { h1::IDLE } else { h1::IDLE_UNSAFE };
+        let mut idle = self.h1.borrow_mut();
+        let at = idle.iter().rposition(|c| c.is_fresh(longest) && c.send.is_ready())?;
+        Some(idle.remove(at))
+    }
+
+    /// Waits for the one connection being made, and starts making it if nobody has. It is made in a task of its own:
+    /// whoever began may give up, the others still want it.
+    async fn share(self: &Rc<Self>, limit: Duration) -> Result<(), DialError> {
+        let mut outcome = {
+            let mut connecting = self.connecting.borrow_mut();
+            connecting.get_or_insert_with(|| self.begin(limit)).clone()
+        };
+        match outcome.wait_for(Option::is_some).await {
+            Ok(done) => done.clone().unwrap_or(Ok(())),
+            Err(_) => Err(DialError::Connect("given up".into())),
+        }
+    }
+
+    fn begin(self: &Rc<Self>, limit: Duration) -> watch::Receiver<Attempt> {
+        let (done, outcome) = watch::channel(None);
+        let pool = Rc::clone(self);
+        spawn_local(async move {
+            let result = pool.make(limit).await;
+            pool.connecting.borrow_mut().take();
+            done.send(Some(result)).ok();
+        });
+        outcome
+    }
+
+    async fn make(&self, limit: Duration) -> Result<(), DialError> {
+        let (stream, version) = dial(&self.upstream, limit).await?;
+        self.install(stream, version).await
+    }
+
+    async fn install(&self, stream: Stream, version: Version) -> Result<(), DialError> {
+        match version {
+            Version::H2 => {
+                let started = h2::Connection::start(stream, self.buffers.clone()).await;
+                let connection = started.map_err(|e| DialError::Http2(e.to_string()))?;
+                let mut connections = self.h2.borrow_mut();
+                connections.retain(|c| !c.is_closed());
+                connections.push(connection);
+            }
+            Version::H1 => {
+                let started = h1::Connection::start(stream).await;
+                self.h1.borrow_mut().push(started.map_err(|e| DialError::Connect(e.to_string()))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn retire(&self, deadline: Instant) {
+        self.retired.set(true);
+        self.h1.borrow_mut().clear();
+        let ending: Vec<AbortHandle> = self.h2.borrow_mut().drain(..).map(|c| c.abort_handle()).collect();
+        if !ending.is_empty() {
+            spawn_local(async move {
+                sleep_until(deadline).await;
+                ending.iter().for_each(AbortHandle::abort);
+            });
+        }
+    }
+}

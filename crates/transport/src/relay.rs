@@ -1,0 +1,201 @@
+//! hot path
+//!
+//! A response on its way to the client, with all that must stay alive and in time until its end: the request's body
+//! that may still be under way, the lease on the instance, the limits, the connection to give back.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::HeaderMap;
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use model::Outcome;
+
+use crate::{
+    Lease,
+    body::{Body, BodyError, poll_h2},
+    h1,
+    h2::Ticket,
+    pool::Pool,
+    pump::{Blocked, Pump},
+    timer::{Expired, Timer},
+    upload::Upload,
+};
+
+/// Where the response's body comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// An HTTP/2 stream.
+    H2 {
+        /// The response's body.
+        stream: RecvStream,
+        /// What is left of the request.
+        request: Option<(Pump, Box<Upload>)>,
+        /// The stream's place on its connection.
+        ticket: Ticket,
+    },
+    /// An HTTP/1.1 connection, given back to its pool after a clean end. The request's body is hyper's affair.
+    H1 {
+        /// The response's body.
+        incoming: Incoming,
+        /// The connection, and the pool it goes back to.
+        home: Option<(h1::Connection, Rc<Pool>)>,
+    },
+}
+
+/// A response on its way to the client. Dropping it before its end resets the stream to the instance, never the
+/// connection it shares.
+#[derive(Debug)]
+pub struct Relay {
+    source: Source,
+    timer: Timer,
+    lease: Lease,
+    status: u16,
+    clean: fn(&mut HeaderMap),
+    ended: bool,
+}
+
+impl Relay {
+    /// A relay for a response whose head came with this status. `timer` must already hold the limits for the body;
+    /// `clean` takes out of trailers what they may not carry.
+    #[must_use]
+    pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: fn(&mut HeaderMap)) -> Self {
+        Self { source, timer, lease, status, clean, ended: false }
+    }
+
+    /// As a body. If there is nothing left to relay in either direction, the exchange is over now.
+    #[must_use]
+    pub fn into_body(mut self) -> Body {
+        if !self.source.is_end() {
+            return Body::Relay(Box::new(self));
+        }
+        self.finish();
+        Body::Empty
+    }
+
+    pub(crate) fn touch(&mut self) {
+        self.timer.touch();
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.ended || self.source.is_end()
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(error) = self.poll_request(cx) {
+            return Poll::Ready(Some(Err(self.fail(error, Outcome::Abandoned))));
+        }
+        let frame = match &mut self.source {
+            Source::H2 { stream, .. } => poll_h2(stream, cx).map(|f| f.map(|f| f.map_err(|_| ()))),
+            Source::H1 { incoming, .. } => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
+        };
+        match frame {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.timer.touch();
+                if let Some(trailers) = frame.trailers_mut() {
+                    (self.clean)(trailers);
+                }
+                if self.source.is_end() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(()))) => Poll::Ready(Some(Err(self.fail(BodyError::Instance, Outcome::Reset)))),
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let expired = self.timer.poll(cx);
+                self.expire(expired).map(|error| Some(Err(error)))
+            }
+        }
+    }
+
+    /// While the client takes nothing: the request goes on, and the limits hold.
+    pub(crate) fn poll_background(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if self.ended {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(error) = self.poll_request(cx) {
+            return Poll::Ready(self.fail(error, Outcome::Abandoned));
+        }
+        let expired = self.timer.poll_stalled(cx);
+        self.expire(expired)
+    }
+
+    fn expire(&mut self, expired: Poll<Expired>) -> Poll<BodyError> {
+        expired.map(|what| {
+            let error = match what {
+                Expired::Idle => BodyError::Idle,
+                Expired::Deadline => BodyError::Deadline,
+            };
+            self.fail(error, Outcome::Abandoned)
+        })
+    }
+
+    /// Moves the request's body on. Ready only if the exchange must end: a request that its client broke off can have
+    /// no complete answer.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let Source::H2 { request, .. } = &mut self.source else { return Poll::Pending };
+        let Some((pump, upload)) = request else { return Poll::Pending };
+        let mut moved = false;
+        let done = pump.poll(&mut **upload, &mut moved, cx);
+        if moved {
+            self.timer.touch();
+        }
+        match done {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(Blocked::Source(error))) => Poll::Ready(error),
+            // The instance wants no more of it: what it answers still counts.
+            Poll::Ready(Ok(()) | Err(Blocked::Receiver)) => {
+                *request = None;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.ended = true;
+        self.lease.settle(Outcome::Answered(self.status));
+        match &mut self.source {
+            Source::H2 { request, .. } => {
+                // The answer is complete and its instance does not need the rest of the request.
+                if let Some((mut pump, _)) = request.take() {
+                    pump.reset(Reason::CANCEL);
+                }
+            }
+            Source::H1 { home, .. } => {
+                if let Some((connection, pool)) = home.take() {
+                    pool.give_back(connection);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, error: BodyError, outcome: Outcome) -> BodyError {
+        self.ended = true;
+        self.lease.settle(outcome);
+        if let Source::H2 { request: Some((pump, _)), .. } = &mut self.source {
+            pump.reset(Reason::CANCEL);
+        }
+        error
+    }
+}
+
+impl Source {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::H2 { stream, .. } => stream.is_end_stream(),
+            Self::H1 { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+}

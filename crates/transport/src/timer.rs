@@ -1,0 +1,129 @@
+//! hot path
+//!
+//! The limits of an exchange (idle, stall, total) on one lazily re-armed sleep: moving bytes only notes the time.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+/// Which limit ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expired {
+    /// Nothing moved for the idle time.
+    Idle,
+    /// The whole exchange took too long.
+    Deadline,
+}
+
+/// Limits of one exchange. `None` is no limit.
+#[derive(Debug)]
+pub struct Timer {
+    idle: Option<Duration>,
+    stall: Option<Duration>,
+    stalled: bool,
+    deadline: Option<Instant>,
+    moved: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Starts now. `idle` is how long nothing may come, `stall` how long what is at hand may not be taken.
+    #[must_use]
+    pub fn new(idle: Option<Duration>, stall: Option<Duration>, deadline: Option<Instant>) -> Self {
+        Self { idle, stall, stalled: false, deadline, moved: Instant::now(), sleep: None }
+    }
+
+    /// Something moved.
+    pub fn touch(&mut self) {
+        self.moved = Instant::now();
+    }
+
+    /// From now on another idle limit holds.
+    pub fn set_idle(&mut self, idle: Option<Duration>) {
+        self.idle = idle;
+        self.touch();
+    }
+
+    /// When the whole exchange must be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn due(&self) -> Option<(Instant, Expired)> {
+        let limit = if self.stalled { self.stall } else { self.idle };
+        let idle = limit.map(|limit| (self.moved + limit, Expired::Idle));
+        let total = self.deadline.map(|at| (at, Expired::Deadline));
+        match (idle, total) {
+            (Some(a), Some(b)) => Some(if a.0 < b.0 { a } else { b }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Ready when a limit ran out, while waiting for something to come.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        self.stalled = false;
+        self.poll_due(cx)
+    }
+
+    /// Ready when a limit ran out, while waiting for what is at hand to be taken.
+    pub fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        self.stalled = true;
+        self.poll_due(cx)
+    }
+
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        let Some((due, _)) = self.due() else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if sleep.deadline() > due {
+            sleep.as_mut().reset(due);
+        }
+        loop {
+            ready!(self.sleep.as_mut().map_or(Poll::Ready(()), |sleep| sleep.as_mut().poll(cx)));
+            match self.due() {
+                None => return Poll::Pending,
+                Some((due, what)) if due <= Instant::now() => return Poll::Ready(what),
+                Some((due, _)) => {
+                    if let Some(sleep) = &mut self.sleep {
+                        sleep.as_mut().reset(due);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_puts_the_idle_limit_off_but_not_the_deadline() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut timer = Timer::new(Some(10 * second), None, Some(start + 25 * second));
+        for _ in 0..3 {
+            let wait = tokio::time::timeout(7 * second, poll_fn(|cx| timer.poll(cx)));
+            assert!(wait.await.is_err());
+            timer.touch();
+        }
+        assert_eq!(poll_fn(|cx| timer.poll(cx)).await, Expired::Deadline);
+        assert_eq!(start.elapsed(), 25 * second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_idle_and_a_shorter_limit_set_later_holds() {
+        let start = Instant::now();
+        let mut timer = Timer::new(Some(Duration::from_secs(100)), None, None);
+        assert!(tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| timer.poll(cx))).await.is_err());
+        timer.set_idle(Some(Duration::from_secs(2)));
+        assert_eq!(poll_fn(|cx| timer.poll(cx)).await, Expired::Idle);
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+}
