@@ -87,7 +87,7 @@ fn files_are_short() {
         &format!("a Rust file has at most {LINES_OF_A_FILE} lines, tests included"),
         "one file holds one idea, and is read at a sitting",
         "split it by ideas into a folder of its name; move its tests to `tests.rs` in that folder",
-        long.collect(),
+        long,
     );
 }
 
@@ -145,7 +145,7 @@ fn time_is_tokios() {
         "no Instant of the standard library",
         "paused time in tests reaches tokio's clock only",
         "use tokio::time::Instant, or take model::Tick as an argument where nothing waits",
-        offences.collect(),
+        offences,
     );
 }
 
