@@ -5,4 +5,8 @@ mod consul;
 #[cfg(test)]
 mod dev_certs;
 #[cfg(test)]
+mod edge;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
 mod tidy;
