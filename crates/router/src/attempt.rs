@@ -12,7 +12,7 @@ use std::sync::Arc;
 use discovery::Service;
 use http::{HeaderValue, Method, Response, request::Parts};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, Upstream, pool::Ready, upload::Upload};
+use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
 
 use crate::{
     affinity,
@@ -180,6 +180,7 @@ async fn attempt(
         Err(refusal) => return Err(Failure::given_up(refusal)),
     };
     let result = match connected {
+        Err(DialError::Full) => return Err(Failure::new(Refusal::Overloaded, Outcome::Refused)),
         Err(error) => {
             tracing::debug!(instance = %lease.upstream().label, %error, "cannot connect");
             exchange.core.reporter.connect_failed(lease.upstream());

@@ -163,7 +163,11 @@ impl Pool {
         };
         match outcome.wait_for(Option::is_some).await {
             Ok(done) => done.clone().unwrap_or(Ok(())),
-            Err(_) => Err(DialError::Connect("given up".into())),
+            Err(_) => {
+                // The task that made it is gone without a word; the next request begins anew.
+                self.connecting.borrow_mut().take();
+                Err(DialError::Connect("given up".into()))
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     pool::Pool,
     pump::{Blocked, Pump},
     timer::{Expired, Timer},
-    upload::Upload,
+    upload::{Tally, Upload},
 };
 
 /// Where the response's body comes from.
@@ -45,6 +45,8 @@ pub enum Source {
         incoming: Incoming,
         /// The connection, and the pool it goes back to.
         home: Option<(h1::Connection, Rc<Pool>)>,
+        /// The request's body: only once all of it is sent the connection can be used again.
+        upload: Option<Rc<Tally>>,
     },
 }
 
@@ -173,8 +175,9 @@ impl Relay {
                     pump.reset(Reason::CANCEL);
                 }
             }
-            Source::H1 { home, .. } => {
-                if let Some((connection, pool)) = home.take() {
+            Source::H1 { home, upload, .. } => {
+                let sent = upload.as_ref().is_none_or(|tally| tally.is_done());
+                if let Some((connection, pool)) = home.take().filter(|_| sent) {
                     pool.give_back(connection);
                 }
             }

@@ -51,7 +51,8 @@ pub(super) async fn send(
     }
     lease.head();
     let (head, incoming) = response.into_parts();
-    Ok((head, Source::H1 { incoming, home: Some((connection, Rc::clone(pool))) }))
+    let upload = exchange.record.upload.clone();
+    Ok((head, Source::H1 { incoming, home: Some((connection, Rc::clone(pool))), upload }))
 }
 
 /// The head in HTTP/1.1's form, for this instance. A copy: the request may yet be sent to another.

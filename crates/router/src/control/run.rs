@@ -52,8 +52,8 @@ struct Running {
     registry: Arc<telemetry::metrics::Registry>,
     operations: Operations,
     files: Files,
-    /// Ends with this process' last line written.
-    _access: AccessLog,
+    /// Dropping it writes its last lines.
+    access: AccessLog,
 }
 
 pub(super) async fn run(
@@ -141,7 +141,7 @@ impl Running {
             registry: Arc::new(registry),
             operations: compiled.operations,
             files,
-            _access: access,
+            access,
         };
         running.arrange_apis().await?;
         for (socket, listener) in sockets {
@@ -152,7 +152,10 @@ impl Running {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Reload(done) => drop(done.send(self.reload().await)),
+            Command::Reload(done) => {
+                self.access.reopen();
+                drop(done.send(self.reload().await));
+            }
             Command::Replace(settings, done) => {
                 self.start.origin = Origin::Given(settings);
                 drop(done.send(self.reload().await));

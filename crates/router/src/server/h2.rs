@@ -2,13 +2,9 @@
 //!
 //! HTTP/2 clients, by the h2 crate: one task for the connection, one per request, one flush per wake-up.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::{Context, Poll},
-};
+mod watch;
+
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
 use h2::{
@@ -18,10 +14,7 @@ use h2::{
 use http::{Request, Response};
 use http_body::Body as _;
 use telemetry::metrics::Closed;
-use tokio::{
-    task::spawn_local,
-    time::{Instant, Sleep, sleep_until, timeout},
-};
+use tokio::{task::spawn_local, time::timeout};
 use transport::{
     Body,
     io::{Coalesce, Stream},
@@ -35,13 +28,14 @@ use crate::{
     exchange::{Exchange, Responder},
     plan::Current,
 };
+use watch::{Open, Verdict, Watch};
 
 /// No limit of its own: memory is bounded by the stream window times the streams.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// What one client may send ahead of one slow instance, per stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Output one stream may queue in the h2 crate beyond its window.
-const SEND_BUFFER: usize = 256 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
 
 pub(super) async fn serve(
     core: &Rc<Core>,
@@ -81,31 +75,36 @@ async fn drive(
     io: Coalesce<Stream>,
     plan: &Current,
 ) -> Result<Closed, Closed> {
-    let mut idle = Idle::new(plan.patience.http1.keep_alive);
+    let mut watch = Watch::new(plan.patience.http1);
     let mut phase = core.phase();
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
-    let mut ending = None;
+    let mut drains = false;
     poll_fn(|cx| {
-        if ending.is_none() {
-            let drained = draining.as_mut().poll(cx).is_ready().then_some(Closed::Drained);
-            ending = drained.or_else(|| idle.is_over(cx).then_some(Closed::Idle));
-            if ending.is_some() {
-                wire.graceful_shutdown();
-            }
-        }
         let ended = loop {
             match wire.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => begin(core, &client, &idle, request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => begin(core, &client, watch.open(), request, respond),
                 Poll::Ready(Some(Err(error))) => break Some(failed(&client, &error)),
-                Poll::Ready(None) => break Some(Ok(ending.unwrap_or(Closed::Done))),
+                Poll::Ready(None) => break Some(Ok(watch.cause().unwrap_or(Closed::Done))),
                 Poll::Pending => break None,
             }
         };
-        match (io.write_out(cx), ended) {
-            (_, Some(result)) => Poll::Ready(result),
-            (Poll::Ready(Err(_)), None) => Poll::Ready(Err(Closed::Broken)),
-            (_, None) => Poll::Pending,
+        let written = io.write_out(cx);
+        if let Some(result) = ended {
+            return Poll::Ready(result);
         }
+        if let Poll::Ready(Err(_)) = written {
+            return Poll::Ready(Err(Closed::Broken));
+        }
+        drains = drains || draining.as_mut().poll(cx).is_ready();
+        match watch.poll(cx, written.is_pending(), drains) {
+            Verdict::Go => return Poll::Pending,
+            Verdict::Close(cause) => return Poll::Ready(Err(cause)),
+            Verdict::Shut(_) => wire.graceful_shutdown(),
+            Verdict::Abuse => wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM),
+        }
+        // What was just said is written in the next round.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }
@@ -115,34 +114,35 @@ fn failed(client: &Client, error: &h2::Error) -> Result<Closed, Closed> {
     Err(if error.is_io() || error.is_remote() { Closed::Broken } else { Closed::Protocol })
 }
 
-fn begin(
-    core: &Rc<Core>,
-    client: &Rc<Client>,
-    idle: &Idle,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) {
-    let stream = idle.stream();
+fn begin(core: &Rc<Core>, client: &Rc<Client>, open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (core, client) = (Rc::clone(core), Rc::clone(client));
     spawn_local(async move {
-        let _open = stream;
-        answer(&core, &client, request, respond).await;
+        if !answer(&core, &client, request, respond).await {
+            open.given_up();
+        }
     });
 }
 
-async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request<RecvStream>, responder: SendResponse<Bytes>) {
+/// Answers one request. False if the client gave it up.
+async fn answer(
+    core: &Rc<Core>,
+    client: &Rc<Client>,
+    request: Request<RecvStream>,
+    responder: SendResponse<Bytes>,
+) -> bool {
     let (head, stream) = request.into_parts();
     let body = if stream.is_end_stream() { Body::Empty } else { Body::H2(stream) };
     let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(responder), &head));
     let (head, body) = respond(&mut exchange, Request::from_parts(head, body)).await.into_parts();
     let end = body.is_end_stream();
-    let Responder::H2(responder) = &mut exchange.responder else { return };
-    let Ok(sink) = responder.send_response(Response::from_parts(head, ()), end) else { return };
+    let Responder::H2(responder) = &mut exchange.responder else { return false };
+    let Ok(sink) = responder.send_response(Response::from_parts(head, ()), end) else { return false };
     if end {
         exchange.record.complete = true;
     } else {
         deliver(&mut exchange, body, Pump::new(sink)).await;
     }
+    exchange.record.complete || exchange.record.reason.is_some()
 }
 
 /// Hands the body over as the client's window admits it. While the client takes nothing, the exchange's limits and
@@ -173,53 +173,5 @@ async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) {
             exchange.record.broke_off(error);
             pump.reset(Reason::INTERNAL_ERROR);
         }
-    }
-}
-
-/// Closes a connection without open streams after a while. PINGs and half a head do not keep it open.
-struct Idle {
-    streams: Rc<Open>,
-    limit: std::time::Duration,
-    sleep: Pin<Box<Sleep>>,
-}
-
-#[derive(Debug)]
-struct Open {
-    streams: Cell<usize>,
-    since: Cell<Instant>,
-}
-
-impl Idle {
-    fn new(limit: std::time::Duration) -> Self {
-        let now = Instant::now();
-        let streams = Rc::new(Open { streams: Cell::new(0), since: Cell::new(now) });
-        Self { streams, limit, sleep: Box::pin(sleep_until(now + limit)) }
-    }
-
-    fn stream(&self) -> OpenStream {
-        self.streams.streams.set(self.streams.streams.get() + 1);
-        OpenStream(Rc::clone(&self.streams))
-    }
-
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            let since = if self.streams.streams.get() == 0 { self.streams.since.get() } else { now };
-            let due = since + self.limit;
-            if due <= now {
-                return true;
-            }
-            self.sleep.as_mut().reset(due);
-        }
-        false
-    }
-}
-
-struct OpenStream(Rc<Open>);
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
-        self.0.since.set(Instant::now());
     }
 }

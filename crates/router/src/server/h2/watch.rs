@@ -1,0 +1,201 @@
+//! What ends an HTTP/2 client's connection besides the client: no use, no reading, abuse, the router's own end.
+
+use std::{cell::Cell, pin::Pin, rc::Rc, task::Context, time::Duration};
+
+use telemetry::metrics::Closed;
+use tokio::time::{Instant, Sleep, sleep_until};
+use transport::io::Patience;
+
+/// How long a client may take to close after it was told that nobody needs the connection.
+const GRACE: Duration = Duration::from_secs(5);
+/// Requests a client may give up before it is looked at more closely: a person who closes a page gives up dozens.
+const GIVEN_UP: u32 = 200;
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Go,
+    /// Say GOAWAY, let what is under way end.
+    Shut(Closed),
+    /// Say that this is too much, and end.
+    Abuse,
+    /// End.
+    Close(Closed),
+}
+
+/// Watches over one connection.
+pub(super) struct Watch {
+    ledger: Rc<Ledger>,
+    patience: Patience,
+    stalled: Option<Instant>,
+    shut: Option<(Closed, Instant)>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// What the requests of a connection tell its task.
+#[derive(Debug)]
+struct Ledger {
+    open: Cell<usize>,
+    quiet_since: Cell<Instant>,
+    begun: Cell<u32>,
+    given_up: Cell<u32>,
+}
+
+/// One request of the connection, while it lives.
+#[derive(Debug)]
+pub(super) struct Open(Rc<Ledger>);
+
+impl Open {
+    /// The client reset it: work for nothing. Resets in great numbers, each after some work was done, are what most
+    /// attacks on HTTP/2 come down to (CVE-2023-44487 and its kin).
+    pub(super) fn given_up(&self) {
+        self.0.given_up.set(self.0.given_up.get().saturating_add(1));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.quiet_since.set(Instant::now());
+    }
+}
+
+impl Watch {
+    pub(super) fn new(patience: Patience) -> Self {
+        let now = Instant::now();
+        let ledger =
+            Ledger { open: Cell::new(0), quiet_since: Cell::new(now), begun: Cell::new(0), given_up: Cell::new(0) };
+        let sleep = Box::pin(sleep_until(now + patience.keep_alive));
+        Self { ledger: Rc::new(ledger), patience, stalled: None, shut: None, sleep }
+    }
+
+    /// A request begins.
+    pub(super) fn open(&self) -> Open {
+        self.ledger.open.set(self.ledger.open.get() + 1);
+        self.ledger.begun.set(self.ledger.begun.get().saturating_add(1));
+        Open(Rc::clone(&self.ledger))
+    }
+
+    /// Why the connection was shut, if it was.
+    pub(super) fn cause(&self) -> Option<Closed> {
+        self.shut.map(|(cause, _)| cause)
+    }
+
+    /// Looks at everything. `blocked`: output waits for the client; `draining`: the router ends.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, blocked: bool, draining: bool) -> Verdict {
+        if draining && self.shut.is_none() {
+            return self.shut(Closed::Drained);
+        }
+        if self.shut.is_none() && self.is_abused() {
+            self.shut(Closed::Protocol);
+            return Verdict::Abuse;
+        }
+        self.stalled = if blocked { self.stalled.or_else(|| Some(Instant::now())) } else { None };
+        while let Some((due, verdict)) = self.due() {
+            if due <= Instant::now() {
+                return match verdict {
+                    Verdict::Shut(cause) => self.shut(cause),
+                    other => other,
+                };
+            }
+            // Armed again only when it rang or rings too late: what moves just notes the time.
+            if self.sleep.deadline() > due || self.sleep.is_elapsed() {
+                self.sleep.as_mut().reset(due);
+            }
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                break;
+            }
+        }
+        Verdict::Go
+    }
+
+    fn shut(&mut self, cause: Closed) -> Verdict {
+        self.shut = Some((cause, Instant::now()));
+        Verdict::Shut(cause)
+    }
+
+    fn is_abused(&self) -> bool {
+        let given_up = self.ledger.given_up.get();
+        given_up > GIVEN_UP && given_up > self.ledger.begun.get() / 2
+    }
+
+    /// The limit that runs out next. PINGs and half a head do not put any of them off.
+    fn due(&self) -> Option<(Instant, Verdict)> {
+        let stall = self.stalled.map(|since| (since + self.patience.stall, Verdict::Close(Closed::Stall)));
+        let quiet = (self.ledger.open.get() == 0).then(|| self.ledger.quiet_since.get());
+        let quiet = match self.shut {
+            None => quiet.map(|since| (since + self.patience.keep_alive, Verdict::Shut(Closed::Idle))),
+            Some((Closed::Protocol, since)) => Some((since + GRACE, Verdict::Close(Closed::Protocol))),
+            Some((cause, since)) => quiet.map(|quiet| (since.max(quiet) + GRACE, Verdict::Close(cause))),
+        };
+        match (stall, quiet) {
+            (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn watch() -> Watch {
+        Watch::new(Patience { head: 10 * SECOND, keep_alive: 60 * SECOND, stall: 30 * SECOND })
+    }
+
+    async fn verdict(watch: &mut Watch, blocked: bool) -> Verdict {
+        let wait = poll_fn(|cx| match watch.poll(cx, blocked, false) {
+            Verdict::Go => Poll::Pending,
+            other => Poll::Ready(other),
+        });
+        tokio::time::timeout(1000 * SECOND, wait).await.unwrap_or(Verdict::Go)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_requests_is_shut_and_then_closed() {
+        let start = Instant::now();
+        let mut watch = watch();
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Shut(Closed::Idle));
+        assert_eq!(start.elapsed().as_secs(), 60);
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Close(Closed::Idle));
+        assert_eq!(start.elapsed().as_secs(), 65);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_request_keeps_it_and_time_counts_from_its_end() {
+        let start = Instant::now();
+        let mut watch = watch();
+        let open = watch.open();
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Go);
+        drop(open);
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Shut(Closed::Idle));
+        assert_eq!(start.elapsed().as_secs(), 1060);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_closed_also_with_requests_open() {
+        let start = Instant::now();
+        let mut watch = watch();
+        let _open = watch.open();
+        assert_eq!(verdict(&mut watch, true).await, Verdict::Close(Closed::Stall));
+        assert_eq!(start.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_mostly_gives_up_is_sent_away() {
+        let mut watch = watch();
+        for _ in 0..=GIVEN_UP {
+            watch.open().given_up();
+        }
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Abuse);
+        for _ in 0..=GIVEN_UP {
+            drop(watch.open());
+        }
+        assert_eq!(watch.poll(&mut Context::from_waker(std::task::Waker::noop()), false, false), Verdict::Go);
+    }
+}
