@@ -16,7 +16,7 @@ use settings::{Entries, Located, Size, Span};
 pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
-pub use route::{OneOrMany, Route};
+pub use route::Route;
 pub use service::{Service, ServiceTls};
 
 /// The whole file.

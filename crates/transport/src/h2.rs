@@ -147,20 +147,10 @@ impl Connection {
         Ok(Opened { response, pump: (!end).then(|| Pump::new(sink)), ticket })
     }
 
-    /// Ends the connection with all its streams.
-    pub fn abort(&self) {
-        self.task.abort();
-    }
-
     /// A handle that can still end the connection after its last user let go of it.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
         self.task.clone()
-    }
-
-    /// No new streams from now on.
-    pub fn close(&self) {
-        self.state.closed.set(true);
     }
 }
 

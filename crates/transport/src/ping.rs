@@ -2,15 +2,17 @@
 //! without answer. Without this, a black hole holds every request on a shared connection until its timeout.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use h2::{Ping, PingPong};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use crate::h2::{SILENCE, State};
+use crate::{
+    h2::{SILENCE, State},
+    timer::Alarm,
+};
 
 /// An answer takes a round trip; two seconds of nothing is a dead peer or one as good as dead.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -34,12 +36,12 @@ pub(crate) struct Prober {
     step: Step,
     /// PINGs answered since nobody waited; index into [`PATIENCE`].
     asked: usize,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Prober {
     pub(crate) fn new(pings: PingPong) -> Self {
-        Self { pings, step: Step::Quiet, asked: 0, sleep: None }
+        Self { pings, step: Step::Quiet, asked: 0, alarm: Alarm::default() }
     }
 
     /// Ready when the peer is dead. `heard`: when the last byte came.
@@ -65,7 +67,7 @@ impl Prober {
                     at + ANSWER
                 }
             };
-            if !self.elapsed(cx, due) {
+            if self.alarm.poll(due, cx).is_pending() {
                 return Poll::Pending;
             }
             match self.step {
@@ -78,23 +80,5 @@ impl Prober {
                 }
             }
         }
-    }
-
-    fn elapsed(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
-        if due <= Instant::now() {
-            return true;
-        }
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // Re-armed only when it is due or too late: bytes that move put the limit off without touching the timer.
-        if sleep.deadline() > due || sleep.is_elapsed() {
-            sleep.as_mut().reset(due);
-        }
-        while sleep.as_mut().poll(cx).is_ready() {
-            if due <= Instant::now() {
-                return true;
-            }
-            sleep.as_mut().reset(due);
-        }
-        false
     }
 }

@@ -99,18 +99,6 @@ impl Pools {
             pool.h2.borrow_mut().retain(|c| !c.is_closed());
         }
     }
-
-    /// Upstreams with a pool.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.pools.borrow().len()
-    }
-
-    /// Whether there is no pool.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pools.borrow().is_empty()
-    }
 }
 
 impl Pool {

@@ -4,7 +4,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -27,14 +27,14 @@ pub struct Timer {
     stalled: bool,
     deadline: Option<Instant>,
     moved: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Timer {
     /// Starts now. `idle` is how long nothing may come, `stall` how long what is at hand may not be taken.
     #[must_use]
     pub fn new(idle: Option<Duration>, stall: Option<Duration>, deadline: Option<Instant>) -> Self {
-        Self { idle, stall, stalled: false, deadline, moved: Instant::now(), sleep: None }
+        Self { idle, stall, stalled: false, deadline, moved: Instant::now(), alarm: Alarm::default() }
     }
 
     /// Something moved.
@@ -46,12 +46,6 @@ impl Timer {
     pub fn set_idle(&mut self, idle: Option<Duration>) {
         self.idle = idle;
         self.touch();
-    }
-
-    /// When the whole exchange must be over.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     fn due(&self) -> Option<(Instant, Expired)> {
@@ -77,23 +71,32 @@ impl Timer {
     }
 
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
-        let Some((due, _)) = self.due() else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if sleep.deadline() > due {
+        let Some((due, what)) = self.due() else { return Poll::Pending };
+        self.alarm.poll(due, cx).map(|()| what)
+    }
+}
+
+/// A sleep that is re-armed only when it rang or would ring too late: putting a limit off just notes the time.
+#[derive(Debug, Default)]
+pub struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready if it is `due`; else it will wake the task by then at the latest.
+    pub fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if due <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if sleep.deadline() > due || sleep.is_elapsed() {
             sleep.as_mut().reset(due);
         }
-        loop {
-            ready!(self.sleep.as_mut().map_or(Poll::Ready(()), |sleep| sleep.as_mut().poll(cx)));
-            match self.due() {
-                None => return Poll::Pending,
-                Some((due, what)) if due <= Instant::now() => return Poll::Ready(what),
-                Some((due, _)) => {
-                    if let Some(sleep) = &mut self.sleep {
-                        sleep.as_mut().reset(due);
-                    }
-                }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if due <= Instant::now() {
+                return Poll::Ready(());
             }
+            sleep.as_mut().reset(due);
         }
+        Poll::Pending
     }
 }
 

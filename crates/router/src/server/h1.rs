@@ -8,10 +8,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use telemetry::metrics::Closed;
-use tokio::time::{Instant, sleep_until};
 use transport::{
     Body, BodyError,
     io::{Expired, Meter, Metered, Stream},
+    timer::Alarm,
 };
 
 use super::respond::respond;
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     let mut phase = core.phase();
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
     let mut drained = false;
-    let mut sleep = pin!(sleep_until(Instant::now() + plan.patience.http1.head));
+    let mut alarm = Alarm::default();
     poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
@@ -59,23 +59,14 @@ pub(super) async fn serve(
                 if error.is_parse() { Closed::Protocol } else { Closed::Broken }
             }));
         }
-        while let Some((due, what)) = meter.due(&plan.patience.http1) {
-            if due <= Instant::now() {
-                return Poll::Ready(match what {
-                    Expired::Head => Err(Closed::Head),
-                    Expired::Stall => Err(Closed::Stall),
-                    Expired::KeepAlive => Ok(Closed::Idle),
-                });
-            }
-            // Armed again only when it rang or rings too late: moving bytes just notes the time.
-            if sleep.deadline() > due || sleep.is_elapsed() {
-                sleep.as_mut().reset(due);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                break;
-            }
+        match meter.due(&plan.patience.http1) {
+            Some((due, what)) if alarm.poll(due, cx).is_ready() => Poll::Ready(match what {
+                Expired::Head => Err(Closed::Head),
+                Expired::Stall => Err(Closed::Stall),
+                Expired::KeepAlive => Ok(Closed::Idle),
+            }),
+            _ => Poll::Pending,
         }
-        Poll::Pending
     })
     .await
 }

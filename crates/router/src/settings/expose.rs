@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{Exposure, ServiceId, Tag};
 use serde::Deserialize;
-use settings::{Located, SettingsError};
-
-use super::OneOrMany;
+use settings::{Located, OneOrMany, SettingsError};
 
 /// What a `service_id` may reach besides routed services. By default nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]

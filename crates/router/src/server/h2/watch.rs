@@ -1,10 +1,10 @@
 //! What ends an HTTP/2 client's connection besides the client: no use, no reading, abuse, the router's own end.
 
-use std::{cell::Cell, pin::Pin, rc::Rc, task::Context, time::Duration};
+use std::{cell::Cell, rc::Rc, task::Context, time::Duration};
 
 use telemetry::metrics::Closed;
-use tokio::time::{Instant, Sleep, sleep_until};
-use transport::io::Patience;
+use tokio::time::Instant;
+use transport::{io::Patience, timer::Alarm};
 
 /// How long a client may take to close after it was told that nobody needs the connection.
 const GRACE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub(super) struct Watch {
     patience: Patience,
     stalled: Option<Instant>,
     shut: Option<(Closed, Instant)>,
-    sleep: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 /// What the requests of a connection tell its task.
@@ -66,8 +66,7 @@ impl Watch {
         let now = Instant::now();
         let ledger =
             Ledger { open: Cell::new(0), quiet_since: Cell::new(now), begun: Cell::new(0), given_up: Cell::new(0) };
-        let sleep = Box::pin(sleep_until(now + patience.keep_alive));
-        Self { ledger: Rc::new(ledger), patience, stalled: None, shut: None, sleep }
+        Self { ledger: Rc::new(ledger), patience, stalled: None, shut: None, alarm: Alarm::default() }
     }
 
     /// A request begins.
@@ -92,22 +91,13 @@ impl Watch {
             return Verdict::Abuse;
         }
         self.stalled = if blocked { self.stalled.or_else(|| Some(Instant::now())) } else { None };
-        while let Some((due, verdict)) = self.due() {
-            if due <= Instant::now() {
-                return match verdict {
-                    Verdict::Shut(cause) => self.shut(cause),
-                    other => other,
-                };
-            }
-            // Armed again only when it rang or rings too late: what moves just notes the time.
-            if self.sleep.deadline() > due || self.sleep.is_elapsed() {
-                self.sleep.as_mut().reset(due);
-            }
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                break;
-            }
+        match self.due() {
+            Some((due, verdict)) if self.alarm.poll(due, cx).is_ready() => match verdict {
+                Verdict::Shut(cause) => self.shut(cause),
+                other => other,
+            },
+            _ => Verdict::Go,
         }
-        Verdict::Go
     }
 
     fn shut(&mut self, cause: Closed) -> Verdict {
