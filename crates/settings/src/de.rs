@@ -12,7 +12,7 @@ use serde::de::Visitor;
 use self::access::{Items, Pairs, PlaceThenValue};
 use self::choice::Choice;
 use crate::node::{Entry, Node, Typed, Value, push_index, push_key};
-use crate::{Place, SettingsError, located, span};
+use crate::{Place, SettingsError, located, one_or_many, span};
 
 /// A node and how we got there.
 #[derive(Debug, Clone, Copy)]
@@ -249,6 +249,11 @@ impl<'de> Deserializer<'de> for Walker<'de, '_> {
                 visitor.visit_none()
             }
             span::OR_OFF => visitor.visit_some(walker),
+            one_or_many::NAME => match &walker.node.value {
+                Value::List(items) => visitor.visit_seq(Items::new(walker.trail, items)),
+                _ if walker.node.is_nothing() => visitor.visit_none(),
+                _ => visitor.visit_some(walker),
+            },
             _ => visitor.visit_newtype_struct(walker),
         })
     }

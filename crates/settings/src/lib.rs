@@ -63,6 +63,7 @@
 //! | `substitute` | `${NAME:default}` in one scalar |
 //! | `de` | the tree as a serde deserializer that puts a place on every error |
 //! | `located` | [`Located`]: a value that remembers its place |
+//! | `one_or_many` | [`OneOrMany`]: a list that may be one bare value |
 //! | `entries` | [`Entries`]: a map in the order of the file |
 //! | `secret` | [`Secret`], [`SecretSource`]: text that is never shown |
 //! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`); [`or_off`] for a limit that can be lifted |
@@ -75,6 +76,7 @@ mod load;
 mod located;
 mod nearest;
 mod node;
+mod one_or_many;
 mod secret;
 mod size;
 mod span;
@@ -88,6 +90,7 @@ pub use entries::Entries;
 pub use error::{Place, SettingsError};
 pub use load::{load, parse};
 pub use located::Located;
+pub use one_or_many::OneOrMany;
 pub use secret::{Secret, SecretSource};
 pub use size::Size;
 pub use span::{Span, or_off};
