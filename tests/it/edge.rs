@@ -1,3 +1,10 @@
-//! How clients reach the router: protocols, TLS, deadlines, limits; which service a request is for; what is refused.
+//! How clients reach the router: protocols, TLS, deadlines, limits; which service a request is for; what becomes of
+//! its head; what is refused.
 
+mod deadlines;
+mod hostile;
+mod limits;
+mod names;
+mod paths;
 mod protocols;
+mod tls;

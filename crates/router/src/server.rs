@@ -4,7 +4,7 @@ mod h1;
 mod h2;
 mod respond;
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use telemetry::metrics::Closed;
@@ -105,10 +105,18 @@ async fn first_bytes(stream: &mut TcpStream, limit: Duration, tls: bool) -> Resu
 /// A person or program that speaks HTTP to the TLS port gets one readable answer.
 async fn refuse_plain_text(mut stream: TcpStream, first: &[u8]) {
     const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
-        x-pointsman-reason: plain_text\r\ncontent-length: 43\r\n\r\nThis port speaks TLS: use https:// for it.\n\n";
+        x-pointsman-reason: plain_text\r\ncontent-length: 43\r\n\r\nThis port speaks TLS: use https:// for it.\n";
+    /// Enough for a request on its way; whoever sends for longer does not want the answer.
+    const LONGEST: Duration = Duration::from_secs(1);
     if first.first().is_some_and(u8::is_ascii_uppercase) {
+        let answer = async {
+            stream.write_all(ANSWER).await?;
+            stream.shutdown().await?;
+            // Closing with bytes unread resets the connection, which can take the answer away from the client.
+            while stream.read(&mut [0; 1024]).await? > 0 {}
+            io::Result::Ok(())
+        };
         // Whether it arrives is the client's affair.
-        timeout(Duration::from_secs(1), stream.write_all(ANSWER)).await.ok();
-        timeout(Duration::from_secs(1), stream.shutdown()).await.ok();
+        timeout(LONGEST, answer).await.ok();
     }
 }

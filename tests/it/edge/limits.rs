@@ -1,0 +1,144 @@
+//! How much clients may ask for at once, and how large it may be.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use testkit::{
+    Client, Failure, Gate, Instance, Reply, Socket, bounded, eventually,
+    frame::{self, Frame},
+    get, post, wait_for,
+};
+
+use crate::support::{Config, Front};
+
+#[tokio::test]
+async fn a_connection_above_the_limit_waits_and_is_served_when_another_ends() {
+    let router = Config::new().set("limits", "{ connections: 2 }").start();
+    let (first, second) = (router.client(Front::H2c).await, router.client(Front::H2c).await);
+    for client in [&first, &second] {
+        assert_eq!(client.send(get("/", &[])).await.status, 404);
+    }
+    let mut third = Socket::connect(router.clear()).await;
+    third.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let answered = tokio::spawn(async move { third.read_response().await });
+    assert!(!wait_for(|| answered.is_finished(), Duration::from_millis(200)).await, "served above the limit");
+    drop(first);
+    let answer = bounded("the third answer", answered).await.unwrap().expect("an answer");
+    assert_eq!(answer.status(), 404);
+}
+
+#[tokio::test]
+async fn a_stream_above_the_limit_is_refused_and_the_others_are_not() {
+    const REFUSED_STREAM: u32 = 7;
+    let gate = Gate::new();
+    let instance = Instance::h2c().on("/held", Reply::script().gate(&gate).head(204)).start().await;
+    let config = Config::new().set("limits", "{ streams: 4 }").service("pets", &[instance.url()]);
+    let router = config.set("routes", "[ { prefix: /, service: pets } ]").start();
+    let mut socket = Socket::connect(router.clear()).await;
+    frame::send_preface(&mut socket, &[]).await.unwrap();
+    let settings = frame::next(&mut socket, frame::SETTINGS).await.expect("settings");
+    let streams = settings.payload.chunks(6).find(|parameter| parameter[..2] == [0, 3]).expect("the stream limit");
+    assert_eq!(streams[2..], [0, 0, 0, 4]);
+    for stream in [1, 3, 5, 7, 9] {
+        frame::send(&mut socket, &Frame::get(stream, "a", "/held")).await.unwrap();
+    }
+    let reset = frame::next(&mut socket, frame::RST_STREAM).await.expect("a reset");
+    assert_eq!((reset.stream, reset.code()), (9, REFUSED_STREAM));
+    eventually("four requests under way", || instance.counts().in_flight() == 4).await;
+    gate.open();
+    for _ in 0..4 {
+        frame::next(&mut socket, frame::HEADERS).await.expect("an answer");
+    }
+    assert_eq!(instance.counts().requests(), 4);
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_refused_before_it_comes() {
+    let instance = Instance::h2c().start().await;
+    let config = Config::new().set("limits", "{ body: 1KiB }").service("pets", &[instance.url()]);
+    let router = config.start();
+    let request = |length: &str| {
+        post("/", &[("service_id", "pets"), ("content-length", length)], vec![b'x'; length.parse().unwrap()])
+    };
+    for front in Front::ALL {
+        let answer = router.client(front).await.send(request("1025")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (413, Some("body_too_large")));
+        let exact = router.client(front).await.send(request("1024")).await;
+        assert_eq!((exact.status.as_u16(), &exact.json()["body_bytes"]), (200, &1024.into()), "{front:?}");
+    }
+    assert_eq!(instance.counts().requests(), 4, "only the exact ones");
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_too_large_is_refused_while_it_comes() {
+    let config = Config::new().set("limits", "{ body: 1KiB }");
+    let instances = [Instance::h2c().start().await, Instance::http().start().await];
+    let config = config.service("h2c", &[instances[0].url()]);
+    let router = config.service("h1", &[instances[1].url()]).start();
+    for service in ["h2c", "h1"] {
+        let mut socket = Socket::connect(router.clear()).await;
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nservice_id: {service}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        socket.send(head).await.unwrap();
+        for _ in 0..3 {
+            socket.send(format!("200\r\n{}\r\n", "x".repeat(512))).await.unwrap();
+        }
+        let answer = socket.read_response().await.expect("an answer");
+        assert_eq!((answer.status(), answer.header("x-pointsman-reason")), (413, Some("body_too_large")), "{service}");
+
+        let client = router.client(Front::H2c).await;
+        let request = http::Request::post("/").header("service_id", service).body(()).unwrap();
+        let mut stream = client.open(request, false).await.unwrap();
+        stream.data(Bytes::from(vec![b'x'; 1500])).await.unwrap();
+        let answer = stream.answer().await.expect("an answer");
+        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (413, Some("body_too_large")));
+        router.settled(service).await;
+    }
+    for instance in &instances {
+        eventually("nothing is under way", || instance.counts().in_flight() == 0).await;
+        assert_eq!(instance.counts().completed(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_with_the_reason() {
+    let instance = Instance::h2c().start().await;
+    let limits = "{ head: 2KiB, fields: 10, uri: 100 }";
+    let router = Config::new().set("limits", limits).service("pets", &[instance.url()]).start();
+    let (long_path, long_value) = (format!("/{}", "a".repeat(100)), "v".repeat(2048));
+    let many: Vec<_> = (0..11).map(|n| format!("x-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "1")).collect();
+    for front in Front::ALL {
+        let client: Client = router.client(front).await;
+        for (request, status, reason) in [
+            (get(&long_path, &[("service_id", "pets")]), 414, "uri_too_long"),
+            (get("/", &[("service_id", "pets"), ("x-long", &long_value)]), 431, "headers_too_large"),
+            (get("/", &many), 431, "headers_too_large"),
+        ] {
+            let answer = client.send(request).await;
+            assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (status, Some(reason)));
+        }
+        assert_eq!(client.send(get("/", &[("service_id", "pets")])).await.status, 200, "{front:?}: the next is fine");
+    }
+    assert_eq!(instance.counts().requests(), 4);
+}
+
+/// At twice our own limit the library answers without a reason; the connection may end with it.
+#[tokio::test]
+async fn a_head_beyond_the_librarys_limit_is_refused_barely() {
+    let instance = Instance::h2c().start().await;
+    let router = Config::new().set("limits", "{ head: 2KiB, fields: 10 }").service("pets", &[instance.url()]).start();
+    let value = "v".repeat(5000);
+    let answer =
+        router.client(Front::H2c).await.try_send(get("/", &[("service_id", "pets"), ("x-long", &value)])).await;
+    match answer {
+        Ok(answer) => assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (431, None)),
+        Err(failure) => assert!(matches!(failure, Failure::Reset(_)), "{failure:?}"),
+    }
+    let mut socket = Socket::connect(router.clear()).await;
+    let fields: String = (0..21).map(|n| format!("x-{n}: 1\r\n")).collect();
+    socket.send(format!("GET / HTTP/1.1\r\nHost: a\r\nservice_id: pets\r\n{fields}\r\n")).await.unwrap();
+    let answer = socket.read_response().await.expect("an answer");
+    assert_eq!((answer.status(), answer.header("x-pointsman-reason")), (431, None));
+    assert!(socket.is_closed_by_peer().await);
+    assert_eq!(instance.counts().requests(), 0);
+}
