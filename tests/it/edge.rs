@@ -2,6 +2,8 @@
 //! its head; what is refused.
 
 mod deadlines;
+mod errors;
+mod headers;
 mod hostile;
 mod limits;
 mod names;

@@ -10,7 +10,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use model::Refusal;
 use tokio::time::Instant;
 use transport::Body;
@@ -32,7 +32,12 @@ pub(super) async fn respond(exchange: &mut Exchange, request: Request<Body>) -> 
     let mut response = answer.unwrap_or_else(|refusal| {
         exchange.record.refused(&refusal);
         exchange.core.metrics.refused(&refusal);
-        refuse::response(&refusal, grpc, &exchange.ids.correlation)
+        let mut response = refuse::response(&refusal, grpc, &exchange.ids.correlation);
+        if exchange.record.method == Method::HEAD {
+            // An HTTP/2 client takes a body here for a broken stream; hyper would leave it out.
+            *response.body_mut() = Body::Empty;
+        }
+        response
     });
     exchange.ids.answer(response.headers_mut());
     exchange.core.metrics.answered(response.status());
