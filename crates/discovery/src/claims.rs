@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use crate::provider::Interest;
 use model::{Address, Instance, InstanceId, Knowledge, ServiceId, Tick, Update};
 
 #[cfg(test)]
@@ -50,6 +51,8 @@ struct Claim {
     suspects: Vec<Suspect>,
     /// Whether the source still speaks of the service; if not, the claim goes with its last suspect.
     named: bool,
+    /// The word of the source's predecessor, until the source speaks itself.
+    inherited: bool,
 }
 
 #[derive(Debug)]
@@ -96,16 +99,33 @@ impl Claims {
                     touched.insert(service);
                 }
             }
+            Update::Catalogue(services) => {
+                for service in self.services_of(source) {
+                    let inherited = self.is_inherited(source, &service) && !services.contains(&service);
+                    if inherited && self.replace(source, &service, Vec::new(), &[], false, now) {
+                        touched.insert(service);
+                    }
+                }
+            }
             Update::Unreachable(_) | Update::Skipped { .. } => {}
         }
         touched
     }
 
-    /// Sets which sources count, and in which order. What removed ones said is forgotten at once: the operator wants it so.
-    pub fn arrange(&mut self, sources: Vec<(SourceId, Arc<str>)>, hold: Duration) {
-        let kept: HashSet<SourceId> = sources.iter().map(|(id, _)| *id).collect();
-        self.services.retain(|_, claims| {
-            claims.retain(|c| kept.contains(&c.source));
+    /// Sets which sources count, and in which order. A source takes over from the one of its name what that said of
+    /// services of interest, until it speaks itself; what removed ones said is forgotten at once: the operator wants it
+    /// so.
+    pub fn arrange(&mut self, sources: Vec<(SourceId, Arc<str>)>, hold: Duration, interest: &Interest) {
+        let heir = |(old, name): &(SourceId, Arc<str>)| Some((*old, sources.iter().find(|(_, n)| n == name)?.0));
+        let heirs: HashMap<SourceId, SourceId> = self.sources.iter().filter_map(heir).collect();
+        self.services.retain(|service, claims| {
+            let wanted = interest.exposure.needs_catalog() || interest.services.contains(service);
+            claims.retain_mut(|claim| {
+                let Some(heir) = heirs.get(&claim.source) else { return false };
+                claim.inherited |= *heir != claim.source;
+                claim.source = *heir;
+                wanted || !claim.inherited
+            });
             !claims.is_empty()
         });
         self.sources = sources;
@@ -166,6 +186,10 @@ impl Claims {
         self.services.get(service).is_some_and(|claims| claims.iter().any(|c| c.source == source))
     }
 
+    fn is_inherited(&self, source: SourceId, service: &ServiceId) -> bool {
+        self.services.get(service).is_some_and(|claims| claims.iter().any(|c| c.source == source && c.inherited))
+    }
+
     fn services_of(&self, source: SourceId) -> Vec<ServiceId> {
         let mine = self.services.iter().filter(|(_, claims)| claims.iter().any(|c| c.source == source));
         mine.map(|(service, _)| service.clone()).collect()
@@ -190,7 +214,7 @@ impl Claims {
                 (changed, claim.suspects.iter().any(|s| s.until == until))
             }
             None => {
-                claims.push(Claim { source, instances: sorted(list), suspects: Vec::new(), named });
+                claims.push(Claim { source, instances: sorted(list), suspects: Vec::new(), named, inherited: false });
                 (true, false)
             }
         };
@@ -229,6 +253,8 @@ impl Claim {
         self.suspects
             .retain(|s| !deregistered.contains(&s.instance.id) && !list.iter().any(|i| rank(i) == rank(&s.instance)));
         let ended = self.suspects.len() != suspects;
+        // Another list because of other settings is no fault of a registry.
+        let inherited = std::mem::take(&mut self.inherited);
         if self.instances == list {
             return ended;
         }
@@ -237,7 +263,7 @@ impl Claim {
         let added = !new.is_subset(&old);
         let unsaid = |i: &&Arc<Instance>| !deregistered.contains(&i.id);
         let left = self.instances.iter().filter(|i| !new.contains(&rank(i))).filter(unsaid);
-        if is_suspect(self.instances.iter().filter(unsaid).count(), list.len(), added) {
+        if !inherited && is_suspect(self.instances.iter().filter(unsaid).count(), list.len(), added) {
             self.suspects.extend(left.map(|i| Suspect { instance: i.clone(), until }));
         }
         self.instances = list;

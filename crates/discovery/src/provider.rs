@@ -25,8 +25,9 @@ pub use settings::Settings;
 pub trait Provider: Send + 'static {
     /// Publishes what it knows until it fails. Never returns `Ok`; the supervisor backs off and calls again.
     ///
-    /// It should answer for every service of interest, or say `Update::Everything`, be it empty: until it did, the
-    /// router does not call itself ready.
+    /// It should answer for every service of interest, or say `Update::Everything`, be it empty; if its catalogue is of
+    /// interest and it does not push everything, it says `Update::Catalogue` too. Until then the router does not call
+    /// itself ready.
     fn watch(&mut self, feed: &Feed) -> impl Future<Output = Result<Infallible, ProviderError>> + Send;
 }
 
@@ -93,7 +94,7 @@ impl Feed {
 /// Whether an update tells of instances, as against of trouble.
 pub(crate) fn is_answer(update: &Update) -> bool {
     match update {
-        Update::Everything(_) => true,
+        Update::Everything(_) | Update::Catalogue(_) => true,
         Update::Service { knowledge, .. } => !matches!(knowledge, Knowledge::Unknown(_)),
         Update::Unreachable(_) | Update::Skipped { .. } => false,
     }

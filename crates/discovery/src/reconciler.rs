@@ -144,7 +144,7 @@ impl Reconciler {
         let mut name = None;
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
-            status.note(source, word, now);
+            status.note(source, word, &self.claims, now);
             name = status.sources.iter().find(|s| s.id == source).map(|s| s.name.clone());
         });
         if let Some(name) = name.filter(|_| !touched.is_empty()) {
@@ -157,8 +157,8 @@ impl Reconciler {
         match command {
             Command::Arrange { sources, policies, done } => {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
-                self.claims.arrange(ids, policies.hold);
                 let interest = policies.interest();
+                self.claims.arrange(ids, policies.hold, &interest);
                 self.status.send_modify(|s| Arc::make_mut(s).arrange(&sources, &interest, &self.claims, clock::tick()));
                 self.interest.send_if_modified(|old| {
                     let changed = **old != interest;

@@ -39,6 +39,8 @@ pub struct Source {
     pub answered: bool,
     /// Until it has: the services of interest it has not told about yet.
     pub awaited: BTreeSet<ServiceId>,
+    /// Until it has: whether it must still say what its catalogue holds.
+    awaits_catalogue: bool,
     /// When it last told of instances.
     pub heard: Option<Tick>,
     /// How many times it told of instances.
@@ -69,7 +71,8 @@ impl Status {
         self.sources.iter().all(|s| s.answered)
     }
 
-    /// Replaces the set of sources; those that stay keep their state. If nothing is of interest, nothing is waited for.
+    /// Replaces the set of sources; those that stay keep their state. A source that takes over from one of its name that
+    /// had answered is not waited for: what that said stands. If nothing is of interest, nothing is waited for.
     pub(crate) fn arrange(
         &mut self,
         sources: &[(SourceId, Arc<str>, &'static str)],
@@ -83,7 +86,8 @@ impl Status {
             let mut source = kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), kind, now)));
             if !source.answered {
                 let source = Arc::make_mut(&mut source);
-                source.answered = interest.is_empty();
+                source.answered = interest.is_empty() || old.iter().any(|s| s.name == *name && s.answered);
+                source.awaits_catalogue = interest.exposure.needs_catalog();
                 source.awaited = interest.services.iter().filter(|s| !claims.speaks_of(*id, s)).cloned().collect();
             }
             self.sources.push(source);
@@ -91,15 +95,22 @@ impl Status {
     }
 
     /// Notes what a source said.
-    pub(crate) fn note(&mut self, id: SourceId, word: Word, now: Tick) {
+    pub(crate) fn note(&mut self, id: SourceId, word: Word, claims: &Claims, now: Tick) {
         let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return };
         let source = Arc::make_mut(source);
         match word {
             Word::Everything => {
                 source.doubts.clear();
                 source.awaited.clear();
+                source.awaits_catalogue = false;
                 source.hear(now);
             }
+            Word::Catalogue(services) if !source.answered => {
+                source.awaited = services.into_iter().filter(|s| !claims.speaks_of(id, s)).collect();
+                source.awaits_catalogue = false;
+                source.hear(now);
+            }
+            Word::Catalogue(_) => source.hear(now),
             Word::Service(service) => {
                 source.doubts.remove(&service);
                 source.awaited.remove(&service);
@@ -133,6 +144,7 @@ impl Source {
             since: now,
             answered: false,
             awaited: BTreeSet::new(),
+            awaits_catalogue: false,
             heard: None,
             updates: 0,
             doubts: BTreeMap::new(),
@@ -144,7 +156,7 @@ impl Source {
     fn hear(&mut self, now: Tick) {
         self.updates += 1;
         self.heard = Some(now);
-        self.answered |= self.awaited.is_empty();
+        self.answered |= self.awaited.is_empty() && !self.awaits_catalogue;
         self.turn(State::Live, now);
     }
 
@@ -173,6 +185,7 @@ impl Source {
 #[derive(Debug)]
 pub(crate) enum Word {
     Everything,
+    Catalogue(BTreeSet<ServiceId>),
     Service(ServiceId),
     Doubt(ServiceId, ProviderError),
     Unreachable(ProviderError),
@@ -183,6 +196,7 @@ impl Word {
     pub(crate) fn of(update: &Update) -> Self {
         match update {
             Update::Everything(_) => Self::Everything,
+            Update::Catalogue(services) => Self::Catalogue(services.clone()),
             Update::Service { service, knowledge: Knowledge::Unknown(error), .. } => {
                 Self::Doubt(service.clone(), error.clone())
             }

@@ -1,6 +1,6 @@
 //! What a registry may say. The three values of [`Knowledge`] keep an error from ever being read as an empty list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{Instance, InstanceId, ServiceId};
 
@@ -37,6 +37,10 @@ pub enum Update {
         /// Instances that left on their own word (an explicit deregistration): their departure is never suspect.
         deregistered: Vec<InstanceId>,
     },
+    /// The catalogue of the source was read: of these services it will speak one by one. Changes no list; until it is
+    /// said, a source whose catalogue decides what is exposed has not answered, and afterwards not before it spoke of
+    /// each.
+    Catalogue(BTreeSet<ServiceId>),
     /// The source as a whole cannot be reached or refuses; all it said stands and ages.
     Unreachable(ProviderError),
     /// Records that could not be used, since the last such message: skipped, counted and shown, the rest holds.

@@ -39,6 +39,9 @@ enum Verb {
         /// The admin listener's address.
         #[arg(long, value_name = "ADDRESS:PORT")]
         admin: Option<SocketAddr>,
+        /// Where services register; a configuration says it for each of its registries.
+        #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "config")]
+        registry: Option<SocketAddr>,
     },
     /// Check a configuration file and say what is wrong with it.
     Check {
@@ -62,7 +65,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
-        Verb::Run { config, listen, admin } => run(config.map(file), Overrides { listen, admin }),
+        Verb::Run { config, listen, admin, registry } => run(config.map(file), Overrides { listen, admin, registry }),
         Verb::Check { config } => check(file(config)),
         Verb::Demo { listen, registry, admin } => show(&demo::Addresses { listen, registry, admin }),
     };

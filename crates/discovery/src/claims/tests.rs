@@ -108,7 +108,7 @@ fn sources_are_joined_in_their_order() {
     assert_eq!(list.iter().map(|c| &*c.source).collect::<Vec<_>>(), ["s1", "s0", "s0"]);
     claims.apply(0, says(""), at(0));
     check(&claims, "ab/c");
-    claims.arrange(vec![(0, "s0".into())], HOLD);
+    claims.arrange(vec![(0, "s0".into())], HOLD, &everything());
     check(&claims, "/bc");
     claims.apply(1, says("x"), at(0));
     check(&claims, "/bc");
@@ -119,6 +119,39 @@ fn the_same_list_in_another_order_touches_nothing() {
     let mut claims = after(&[says("abc")]);
     assert!(claims.apply(0, says("cab"), at(1)).is_empty());
     assert!(!claims.apply(0, says("abd"), at(1)).is_empty());
+}
+
+fn everything() -> Interest {
+    Interest { exposure: model::Exposure::Everything, ..Interest::default() }
+}
+
+#[test]
+fn a_source_takes_over_from_the_one_of_its_name_until_it_speaks() {
+    let arranged = |interest: &Interest| {
+        let mut claims = after(&[says("abc")]);
+        claims.arrange(vec![(7, "s0".into())], HOLD, interest);
+        claims
+    };
+    let mut claims = arranged(&everything());
+    check(&claims, "abc/");
+    // No suspicion: other settings, another list.
+    claims.apply(7, says("a"), at(1));
+    check(&claims, "a/");
+    // From then on it is judged as any other.
+    claims.apply(7, says(""), at(2));
+    check(&claims, "/a");
+
+    for (update, expected) in [
+        (Update::Everything(HashMap::new()), "-"),
+        (Update::Catalogue(BTreeSet::new()), "-"),
+        (Update::Catalogue([service("petstore")].into()), "abc/"),
+        (Update::Unreachable(model::ProviderError::Closed), "abc/"),
+    ] {
+        let mut claims = arranged(&everything());
+        claims.apply(7, update, at(1));
+        check(&claims, expected);
+    }
+    check(&arranged(&Interest::default()), "-");
 }
 
 proptest! {

@@ -1,9 +1,9 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
-use model::{Knowledge, ProviderError};
+use model::{Exposure, Knowledge, ProviderError};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::*;
@@ -145,6 +145,8 @@ async fn a_failed_connection_ends_a_suspect_early() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_fails_keeps_its_word() {
     let mut stage = Stage::new().await;
+    let routed = Policies { routed: [service("a")].into(), exposure: Exposure::Routed, ..policies() };
+    stage.arrange(&[(7, "test")], routed).await;
     assert!(!stage.status.borrow().is_ready());
     assert_eq!(stage.source().state, State::Starting);
     stage.says("a", &[1]).await;
@@ -179,13 +181,32 @@ async fn a_reload_moves_interest_and_forgets_removed_sources() {
 #[tokio::test(start_paused = true)]
 async fn readiness_waits_for_every_routed_service() {
     let mut stage = Stage::new().await;
-    let routed = Policies { routed: [service("a"), service("b")].into(), ..policies() };
+    let routed = [service("a"), service("b")].into();
+    let routed = Policies { routed, exposure: Exposure::Routed, ..policies() };
     stage.arrange(&[(7, "test")], routed).await;
     stage.says("a", &[1]).await;
     stage.status.wait_for(|s| s.sources[0].updates == 1).await.unwrap();
     assert!(!stage.status.borrow().is_ready());
     stage.says("b", &[]).await;
     stage.status.wait_for(|s| s.is_ready()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_waits_for_a_catalogue_and_for_what_it_holds() {
+    let mut stage = Stage::new().await;
+    stage.says("a", &[1]).await;
+    stage.status.wait_for(|s| s.sources[0].updates == 1).await.unwrap();
+    assert!(!stage.status.borrow().is_ready(), "the catalogue was not read yet");
+    let found = [service("a"), service("b")].into();
+    stage.updates.send((7, Update::Catalogue(found))).await.unwrap();
+    stage.status.wait_for(|s| s.sources[0].updates == 2).await.unwrap();
+    assert!(!stage.status.borrow().is_ready(), "b was found and not spoken of");
+    stage.says("b", &[2]).await;
+    stage.status.wait_for(|s| s.is_ready()).await.unwrap();
+
+    stage.arrange(&[(8, "other")], policies()).await;
+    stage.updates.send((8, Update::Catalogue(BTreeSet::new()))).await.unwrap();
+    stage.status.wait_for(|s| s.is_ready()).await.expect("an empty catalogue is an answer");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use discovery::provider::embedded;
 use model::Exposure;
 use settings::{Entries, SettingsError};
 
@@ -25,6 +26,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// The admin listener's address.
     pub admin: Option<SocketAddr>,
+    /// The address of the registry that runs without a file.
+    pub registry: Option<SocketAddr>,
 }
 
 impl Origin {
@@ -36,7 +39,7 @@ impl Origin {
         let mut settings = match self {
             Self::File(path) => settings::load::<Settings>(path)?,
             Self::Given(settings) => (**settings).clone(),
-            Self::Nothing => without_file(),
+            Self::Nothing => without_file(overrides.registry),
         };
         if let Some(address) = overrides.listen {
             let first = settings.listeners.into_iter().next().unwrap_or_default();
@@ -58,8 +61,10 @@ impl Origin {
     }
 }
 
-fn without_file() -> Settings {
-    let embedded = discovery::Settings::Embedded(discovery::provider::embedded::Settings::default());
+fn without_file(registry: Option<SocketAddr>) -> Settings {
+    let default = embedded::Settings::default();
+    let embedded = embedded::Settings { address: registry.unwrap_or(default.address), ..default };
+    let embedded = discovery::Settings::Embedded(embedded);
     let settings = Settings {
         registries: Entries::from_iter([("local".to_owned(), embedded)]),
         expose: Expose { all: true, ..Expose::default() },

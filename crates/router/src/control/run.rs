@@ -1,6 +1,7 @@
 //! The control thread.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     accept::{Acceptor, Desk, bind},
     core::{Order, Parts},
-    plan::{Compiled, Listener, Made, Operations, compile},
+    plan::{Listener, Made, Operations, compile},
     settings::Settings,
 };
 
@@ -54,6 +55,14 @@ struct Running {
     files: Files,
     /// Dropping it writes its last lines.
     access: AccessLog,
+}
+
+/// Where a listener of new settings accepts from.
+enum Socket {
+    /// The acceptor of this number goes on.
+    Open(usize),
+    /// There was none at its address.
+    New(std::net::TcpListener),
 }
 
 pub(super) async fn run(
@@ -180,21 +189,22 @@ impl Running {
         let settings: Settings = self.start.origin.load(&self.start.overrides)?;
         let compiled = compile(&settings, &self.made)?;
         warn(&compiled.warnings);
-        let new = self.open_new(&compiled)?;
+        let arranged = self.open_new(&compiled.plan.listeners)?;
         // Policies first: a new route never meets a service without its policy.
         self.discovery.reload(compiled.sources, compiled.policies).await?;
         for desk in self.desks.iter() {
             desk.orders.send(Order::Plan(Arc::clone(&compiled.plan))).ok();
         }
         self.most.send_replace(compiled.plan.connections);
-        self.acceptors.retain(|a| compiled.plan.listeners.iter().any(|l| l.address == a.configured));
-        for acceptor in &self.acceptors {
-            if let Some(same) = compiled.plan.listeners.iter().find(|l| l.address == acceptor.configured) {
-                acceptor.change(Arc::clone(same));
+        // What no listener wants any more closes here.
+        let mut open: Vec<Option<Acceptor>> = std::mem::take(&mut self.acceptors).into_iter().map(Some).collect();
+        for (socket, listener) in arranged {
+            match socket {
+                Socket::New(socket) => self.accept(socket, listener)?,
+                Socket::Open(at) => {
+                    self.acceptors.extend(open[at].take().inspect(|acceptor| acceptor.change(listener)))
+                }
             }
-        }
-        for (socket, listener) in new {
-            self.accept(socket, listener)?;
         }
         self.files.set_paths(watched(&self.start.origin, &compiled.operations));
         self.operations = compiled.operations;
@@ -204,11 +214,18 @@ impl Running {
         self.arrange_apis().await
     }
 
-    /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes.
-    fn open_new(&self, compiled: &Compiled) -> Result<Vec<(std::net::TcpListener, Arc<Listener>)>, StartError> {
-        let is_new = |l: &&Arc<Listener>| !self.acceptors.iter().any(|a| a.configured == l.address);
-        let new = compiled.plan.listeners.iter().filter(is_new);
-        new.map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener)))).collect()
+    /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes. Several
+    /// listeners may have port 0: they go on in their order.
+    fn open_new(&self, listeners: &[Arc<Listener>]) -> Result<Vec<(Socket, Arc<Listener>)>, StartError> {
+        let mut taken = HashSet::new();
+        let mut socket = |listener: &Listener| {
+            let mut same = (0..self.acceptors.len()).filter(|at| self.acceptors[*at].configured == listener.address);
+            match same.find(|at| taken.insert(*at)) {
+                Some(at) => Ok(Socket::Open(at)),
+                None => open(listener).map(Socket::New),
+            }
+        };
+        listeners.iter().map(|listener| Ok((socket(listener)?, Arc::clone(listener)))).collect()
     }
 
     fn accept(&mut self, socket: std::net::TcpListener, listener: Arc<Listener>) -> Result<(), StartError> {

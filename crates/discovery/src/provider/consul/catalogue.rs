@@ -44,7 +44,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Names, Vec<String>), serde_json::Erro
 }
 
 /// Watches the catalogue until the agent as a whole fails.
-pub(super) async fn watch(agent: Arc<Agent>, feed: Feed, names: watch::Sender<Names>) -> ProviderError {
+pub(super) async fn watch(agent: Arc<Agent>, feed: Feed, names: watch::Sender<Option<Names>>) -> ProviderError {
     let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
     let (mut cursor, mut pace, mut backoff) = (Cursor::default(), Pace::new(tick()), calm());
     let mut told = None;
@@ -73,7 +73,7 @@ pub(super) async fn watch(agent: Arc<Agent>, feed: Feed, names: watch::Sender<Na
 /// One question; what is odd about the answer.
 async fn step(
     agent: &Agent,
-    names: &watch::Sender<Names>,
+    names: &watch::Sender<Option<Names>>,
     cursor: Cursor,
 ) -> Result<(Cursor, Option<String>), Failure> {
     let answer = agent.ask("/v1/catalog/services", cursor).await?;
@@ -87,7 +87,7 @@ async fn step(
     if new.is_empty() {
         return Ok((next, Some("the catalogue looks empty: give the token service:read and node:read".to_owned())));
     }
-    names.send_if_modified(|old| std::mem::replace(old, new) != *old);
+    names.send_if_modified(|old| old.replace(new) != *old);
     Ok((next, odd.into_iter().next()))
 }
 

@@ -82,12 +82,20 @@ impl Watches {
 
     async fn run(mut self) -> ProviderError {
         let mut interests = self.feed.interest();
-        let (names, mut catalogue) = watch::channel(Names::new());
+        let (names, mut catalogue) = watch::channel(None);
         let mut reloaded = false;
+        let mut told = false;
         loop {
             let interest = Arc::clone(&interests.borrow_and_update());
             self.look_at_catalogue(interest.exposure.needs_catalog(), &names);
-            let wanted = catalogue::wanted(&interest, &catalogue.borrow_and_update());
+            let found = catalogue.borrow_and_update().clone();
+            let wanted = catalogue::wanted(&interest, found.as_ref().unwrap_or(&Names::new()));
+            if found.is_some() && (reloaded || !told) {
+                told = true;
+                if let Err(closed) = self.feed.publish(Update::Catalogue(wanted.clone())).await {
+                    return closed;
+                }
+            }
             if let Err(closed) = self.hold(wanted, reloaded).await {
                 return closed;
             }
@@ -107,7 +115,7 @@ impl Watches {
         }
     }
 
-    fn look_at_catalogue(&mut self, needed: bool, names: &watch::Sender<Names>) {
+    fn look_at_catalogue(&mut self, needed: bool, names: &watch::Sender<Option<Names>>) {
         match (&self.catalogue, needed) {
             (None, true) => {
                 let watch = catalogue::watch(Arc::clone(&self.agent), self.feed.clone(), names.clone());
@@ -116,7 +124,7 @@ impl Watches {
             (Some(task), false) => {
                 task.abort();
                 self.catalogue = None;
-                names.send_replace(Names::new());
+                names.send_replace(None);
             }
             _ => {}
         }
