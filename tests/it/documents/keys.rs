@@ -1,0 +1,114 @@
+//! `docs/configuration.md` names every key the program knows, no other, and its defaults are the program's.
+
+use std::{collections::BTreeSet, path::Path};
+
+use router::{plan::Limits, settings::Settings};
+
+use super::{document, quoted, root, rows};
+
+/// Each section: its heading, and a file in which `@` stands for its keys. What it requires is there.
+const SECTIONS: &[(&str, &str)] = &[
+    ("Top level", "{ @ }"),
+    ("listeners", "listeners: [ { address: 127.0.0.1:1, @ } ]"),
+    ("listeners[].tls", "listeners: [ { address: 127.0.0.1:1, tls: { @ } } ]"),
+    (
+        "listeners[].tls.certificates[]",
+        "listeners: [ { address: 127.0.0.1:1, tls: { certificates: [ { chain: a, key: b, @ } ] } } ]",
+    ),
+    ("admin", "admin: { @ }"),
+    ("registries.NAME.static", "registries: { a: { static: { services: {}, @ } } }"),
+    (
+        "registries.NAME.static.services.NAME[]",
+        "registries: { a: { static: { services: { b: [ { url: 'http://c:1', @ } ] } } } }",
+    ),
+    ("registries.NAME.embedded", "registries: { a: { embedded: { @ } } }"),
+    ("registries.NAME.consul", "registries: { a: { consul: { url: 'http://b:1', @ } } }"),
+    ("routes", "routes: [ { service: a, @ } ]"),
+    ("expose", "expose: { @ }"),
+    ("services", "services: { a: { @ } }"),
+    ("services.NAME.balance.consistent_hash", "services: { a: { balance: { consistent_hash: { header: b, @ } } } }"),
+    ("services.NAME.tls", "services: { a: { tls: { @ } } }"),
+    ("headers", "headers: { @ }"),
+    ("limits", "limits: { @ }"),
+    ("timeouts", "timeouts: { @ }"),
+    ("clients", "clients: { @ }"),
+    ("drain", "drain: { @ }"),
+    ("log", "log: { @ }"),
+    ("access_log", "access_log: { @ }"),
+];
+
+/// Sections whose absent keys mean "as further out", so that a default written down is another setting.
+const INHERITING: [&str; 2] = ["services", "timeouts"];
+
+fn read(yaml: &str) -> Result<Settings, String> {
+    settings::parse(yaml, Path::new("router.yml"), &|_| None).map_err(|error| error.to_string())
+}
+
+/// Section, key and default of each row of the document.
+fn documented() -> Vec<(String, String, String)> {
+    let row = |(heading, cells): (String, Vec<String>)| {
+        let key = quoted(&cells[0]).pop().unwrap_or_else(|| panic!("{heading}: {cells:?}"));
+        (heading.replace('`', ""), key, cells[2].clone())
+    };
+    rows(&document("docs/configuration.md"), "Key").into_iter().map(row).collect()
+}
+
+/// The keys the program takes in a section: it names them when it refuses one.
+fn known(section: &str, file: &str) -> BTreeSet<String> {
+    let error = read(&file.replace('@', "no_such_key: 1")).expect_err(section);
+    let list = error.split_once("(allowed: ").and_then(|(_, rest)| rest.split_once(')'));
+    let (list, _) = list.unwrap_or_else(|| panic!("{section}: {error}"));
+    list.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_is_known() {
+    let documented = documented();
+    for (section, file) in SECTIONS {
+        let here = documented.iter().filter(|(heading, ..)| heading == section);
+        let here: BTreeSet<String> = here.map(|(_, key, _)| key.clone()).collect();
+        assert_eq!(here, known(section, file), "{section}");
+    }
+    let unknown = documented.iter().find(|(heading, ..)| !SECTIONS.iter().any(|(section, _)| section == heading));
+    assert_eq!(unknown, None);
+}
+
+#[test]
+fn every_default_is_the_programs() {
+    let mut compared = 0;
+    let documented = documented();
+    for (section, file) in SECTIONS.iter().filter(|(section, _)| !INHERITING.contains(section)) {
+        let bare = read(&file.replace('@', "")).unwrap_or_else(|error| panic!("{section}: {error}"));
+        for (_, key, default) in documented.iter().filter(|(heading, ..)| heading == section) {
+            // Others are words for people: `the host of url`, `required`.
+            if let Some(value) = default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+                let written = read(&file.replace('@', &format!("{key}: {value}")));
+                let written = written.unwrap_or_else(|error| panic!("{section}: {error}"));
+                assert_eq!(written, bare, "{section}: {key}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 40, "only {compared} defaults found");
+}
+
+#[test]
+fn timeouts_are_what_the_document_says() {
+    let rows = documented().into_iter().filter(|(heading, ..)| heading == "timeouts");
+    let pairs: Vec<String> = rows.map(|(_, key, default)| format!("{key}: {}", quoted(&default)[0])).collect();
+    let written = read(&format!("timeouts: {{ {} }}", pairs.join(", "))).unwrap();
+    let bare = Settings::default();
+    let limits = |settings: &Settings| Limits::of_file(&settings.limits, &settings.timeouts);
+    assert_eq!(limits(&written), limits(&bare));
+}
+
+#[test]
+fn the_reference_file_names_every_key() {
+    let file = std::fs::read_to_string(root().join("config/router.yml")).unwrap();
+    let is_named = |key: &str| {
+        let colon = format!("{key}:");
+        file.match_indices(&colon).any(|(at, _)| !file[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let missing: Vec<_> = documented().into_iter().filter(|(_, key, _)| !is_named(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
