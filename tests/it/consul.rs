@@ -1,7 +1,7 @@
 //! The Consul provider against real agents.
 
 mod access;
-mod rig;
+pub(crate) mod rig;
 
 use std::{collections::BTreeSet, sync::Arc};
 

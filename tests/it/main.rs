@@ -5,6 +5,8 @@ mod consul;
 #[cfg(test)]
 mod dev_certs;
 #[cfg(test)]
+mod discover;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod edge;

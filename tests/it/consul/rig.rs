@@ -27,12 +27,12 @@ use tokio::{
 use transport::client::{Client, ClientSettings, TlsSettings};
 
 /// Long enough for a busy machine; a test that waits this long fails.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 // === agents ===
 
 /// The environment of the shared agent, or `None` if this run has no registries and needs none.
-pub(super) fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     static SAID: Once = Once::new();
     let value = std::env::var(name).ok();
     if value.is_none() {
@@ -44,50 +44,50 @@ pub(super) fn environment(name: &str) -> Option<String> {
     value
 }
 
-pub(super) fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Writes to an agent as a registrar does.
-pub(super) struct Registrar(Client);
+pub(crate) struct Registrar(Client);
 
 impl Registrar {
-    pub(super) fn clear(url: &str) -> Self {
+    pub(crate) fn clear(url: &str) -> Self {
         Self(Client::new(ClientSettings::new(url)).unwrap())
     }
 
-    pub(super) fn secure(url: &str, token: &str) -> Self {
+    pub(crate) fn secure(url: &str, token: &str) -> Self {
         let mut settings = ClientSettings::new(url);
         settings.tls = TlsSettings { ca: Some(ca()), ..TlsSettings::default() };
         settings.headers.insert("x-consul-token", HeaderValue::from_str(token).unwrap());
         Self(Client::new(settings).unwrap())
     }
 
-    pub(super) async fn put(&self, path: &str, body: &Value) -> Bytes {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Bytes {
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         let answer = self.0.put(path, body, Instant::now() + PATIENCE).await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{path}: {:?}", answer.body);
         answer.body
     }
 
-    pub(super) async fn register(&self, service: &Value) {
+    pub(crate) async fn register(&self, service: &Value) {
         self.put("/v1/agent/service/register", service).await;
     }
 
-    pub(super) async fn deregister(&self, id: &str) {
+    pub(crate) async fn deregister(&self, id: &str) {
         self.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null).await;
     }
 }
 
-pub(super) fn ca() -> PathBuf {
+pub(crate) fn ca() -> PathBuf {
     std::env::var("CONSUL_CACERT").unwrap().into()
 }
 
 /// An agent of this test's own, to be killed; stopped at the end.
-pub(super) struct Own {
+pub(crate) struct Own {
     id: String,
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 fn registries(tool: &str, arguments: &[&str]) -> String {
@@ -98,14 +98,14 @@ fn registries(tool: &str, arguments: &[&str]) -> String {
 }
 
 impl Own {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let id = unique("own");
         let printed = registries("up", &["consul", "server", "--id", &id]);
         let url = printed.trim().strip_prefix("export CONSUL_URL=").unwrap().to_owned();
         Self { id, url }
     }
 
-    pub(super) fn node(&self, action: &str) {
+    pub(crate) fn node(&self, action: &str) {
         registries("node", &[&self.id, "1", action]);
     }
 }
@@ -118,9 +118,9 @@ impl Drop for Own {
 
 // === the source under test ===
 
-pub(super) struct Source {
+pub(crate) struct Source {
     updates: mpsc::Receiver<(usize, Update)>,
-    pub(super) interest: watch::Sender<Arc<Interest>>,
+    pub(crate) interest: watch::Sender<Arc<Interest>>,
     task: JoinHandle<()>,
 }
 
@@ -130,11 +130,11 @@ impl Drop for Source {
     }
 }
 
-pub(super) fn named(services: &[&str]) -> Interest {
+pub(crate) fn named(services: &[&str]) -> Interest {
     Interest { services: services.iter().map(|s| ServiceId::new(s).unwrap()).collect(), exposure: Exposure::Routed }
 }
 
-pub(super) fn source(settings: Settings, interest: Interest) -> Source {
+pub(crate) fn source(settings: Settings, interest: Interest) -> Source {
     let (sender, updates) = mpsc::channel(64);
     let (interest, interested) = watch::channel(Arc::new(interest));
     let feed = Feed::new(0, sender, interested);
@@ -145,7 +145,7 @@ pub(super) fn source(settings: Settings, interest: Interest) -> Source {
 
 impl Source {
     /// The next update that this function accepts; all before it are passed over.
-    pub(super) async fn until<T>(&mut self, what: &str, mut accept: impl FnMut(Update) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut accept: impl FnMut(Update) -> Option<T>) -> T {
         let mut seen = Vec::new();
         let found = timeout(PATIENCE, async {
             loop {
@@ -160,7 +160,7 @@ impl Source {
         found.unwrap_or_else(|_| panic!("no {what}; seen: {seen:#?}"))
     }
 
-    pub(super) async fn knowledge(&mut self, name: &str, accept: impl Fn(&Knowledge) -> bool) -> Knowledge {
+    pub(crate) async fn knowledge(&mut self, name: &str, accept: impl Fn(&Knowledge) -> bool) -> Knowledge {
         self.until(name, |update| match update {
             Update::Service { service, knowledge, .. } if service.as_str() == name && accept(&knowledge) => {
                 Some(knowledge)
@@ -171,24 +171,24 @@ impl Source {
     }
 
     /// Waits for a list of this many instances.
-    pub(super) async fn known(&mut self, name: &str, count: usize) -> Vec<Instance> {
+    pub(crate) async fn known(&mut self, name: &str, count: usize) -> Vec<Instance> {
         match self.knowledge(name, |k| matches!(k, Knowledge::Known(list) if list.len() == count)).await {
             Knowledge::Known(list) => list,
             other => unreachable!("{other:?}"),
         }
     }
 
-    pub(super) async fn empty(&mut self, name: &str) {
+    pub(crate) async fn empty(&mut self, name: &str) {
         self.knowledge(name, |k| *k == Knowledge::KnownEmpty).await;
     }
 
-    pub(super) async fn denied(&mut self, name: &str) -> String {
+    pub(crate) async fn denied(&mut self, name: &str) -> String {
         let denied = |k: &Knowledge| matches!(k, Knowledge::Unknown(ProviderError::Denied(_)));
         format!("{:?}", self.knowledge(name, denied).await)
     }
 
     /// Nothing is said for half a second.
-    pub(super) async fn silent(&mut self) {
+    pub(crate) async fn silent(&mut self) {
         let said = timeout(Duration::from_millis(500), self.updates.recv()).await;
         assert!(said.is_err(), "{said:?}");
     }

@@ -1,0 +1,8 @@
+//! Which instances requests reach, while registries change under load: discovery and balancing through a whole router.
+
+mod choose;
+mod consul;
+mod embedded;
+pub(crate) mod rig;
+mod swap;
+mod withdraw;
