@@ -3,6 +3,7 @@
 
 mod keys;
 mod links;
+mod minute;
 mod operations;
 mod tour;
 mod yaml;

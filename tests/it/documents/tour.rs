@@ -11,34 +11,42 @@ use testkit::Instance;
 
 use super::{Block, blocks, document};
 
+pub(super) fn curl_is_there() -> bool {
+    let there = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        drop(writeln!(std::io::stderr(), "skipped: commands of the documents; curl is not installed"));
+    }
+    there
+}
+
 /// A running demonstration on ports the kernel chose.
 async fn demo() -> Option<Demo> {
-    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
-        drop(writeln!(std::io::stderr(), "skipped: commands of the documents; curl is not installed"));
-        return None;
-    }
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Some(Demo::start(&Addresses { listen: any, registry: any, admin: any }).await.expect("the demonstration starts"))
+    let addresses = Addresses { listen: any, registry: any, admin: any };
+    if curl_is_there() { Some(Demo::start(&addresses).await.expect("the demonstration starts")) } else { None }
 }
 
-/// The ports of the documents, as the demonstration has them.
+/// The text with the ports of the documents as the demonstration has them.
 fn ported(demo: &Demo, text: &str) -> String {
     let at = demo.router().addresses();
-    let ports =
-        [("8443", at.clients[0].0), ("8400", at.registries[0].1), ("8401", at.admin.expect("an admin listener"))];
-    // In two steps, because one of the new ports may hold the digits of another old one.
-    let marked = ports.iter().fold(text.to_owned(), |text, (port, _)| text.replace(port, &format!("<{port}>")));
-    ports.iter().fold(marked, |text, (port, address)| text.replace(&format!("<{port}>"), &address.port().to_string()))
+    let admin = at.admin.expect("an admin listener");
+    replaced(text, &[("8443", at.clients[0].0.port()), ("8400", at.registries[0].1.port()), ("8401", admin.port())])
 }
 
-async fn paste(script: String) -> Output {
+/// The text with other ports. In two steps, because a new port may hold the digits of an old one.
+pub(super) fn replaced(text: &str, ports: &[(&str, u16)]) -> String {
+    let marked = ports.iter().fold(text.to_owned(), |text, (port, _)| text.replace(port, &format!("<{port}>")));
+    ports.iter().fold(marked, |text, (port, new)| text.replace(&format!("<{port}>"), &new.to_string()))
+}
+
+pub(super) async fn paste(script: String) -> Output {
     // A shell waits; the demonstration's services run on this runtime meanwhile.
     let run = move || Command::new("bash").args(["-euo", "pipefail", "-c", &script]).stdin(Stdio::null()).output();
     let output = tokio::task::spawn_blocking(run);
     testkit::wait::bounded("a pasted command ends", output).await.expect("no panic").expect("bash runs")
 }
 
-fn text(output: &[u8]) -> String {
+pub(super) fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(output).replace('\r', "")
 }
 

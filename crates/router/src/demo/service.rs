@@ -1,9 +1,18 @@
 //! One instance of a demonstration service: answers who it is, registers itself, keeps its lease.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{CONNECTION, CONTENT_TYPE},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -89,11 +98,16 @@ async fn serve(listener: TcpListener, name: &'static str, id: String, stop: watc
         let Ok(stream) = stream else { continue };
         let (id, stop, mut ended) = (id.clone(), stop.clone(), stop.subscribe());
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(name, &id, &stop, request));
+            let asked = AtomicBool::new(false);
+            let service = service_fn(|request| answer(name, &id, &stop, &asked, request));
+            let mut wire = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             tokio::select! {
-                _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service) => {}
-                // Lets the answer to the request that stopped us out.
-                () = async { ended.wait_for(|ended| *ended).await.ok(); sleep(Duration::from_millis(50)).await } => {}
+                _ = &mut wire => return,
+                _ = ended.wait_for(|ended| *ended) => {}
+            }
+            // All connections break at once, but for the one that is owed the answer to the request that stopped us.
+            if asked.load(Relaxed) {
+                wire.await.ok();
             }
         });
     }
@@ -103,11 +117,15 @@ async fn answer(
     name: &str,
     id: &str,
     stop: &watch::Sender<bool>,
+    asked: &AtomicBool,
     request: Request<Incoming>,
 ) -> Result<Response<String>, Infallible> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let text = if request.method() == Method::POST && request.uri().path() == "/-/stop" {
+        asked.store(true, Relaxed);
         stop.send_replace(true);
+        // Whoever reads the answer finds everything else gone.
+        sleep(Duration::from_millis(50)).await;
         format!("{{\"instance\":\"{id}\",\"stopped\":true}}\n")
     } else {
         let told = serde_json::json!({
@@ -121,6 +139,9 @@ async fn answer(
         format!("{told}\n")
     };
     let mut response = Response::new(text);
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if asked.load(Relaxed) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response)
 }
