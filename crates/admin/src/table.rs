@@ -186,5 +186,5 @@ fn member(member: &Member, now: Tick) -> MemberView {
 }
 
 fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+    (time.as_secs_f64() * 1e6).round() / 1e3 // microseconds are as exact as it gets
 }

@@ -103,6 +103,12 @@ fn timeouts_are_what_the_document_says() {
 }
 
 #[test]
+fn the_error_that_is_shown_is_the_programs() {
+    let error = read("services:\n  petstore:\n    balnce: round_robin\n").unwrap_err();
+    assert!(document("docs/configuration.md").lines().any(|line| line == error), "{error}");
+}
+
+#[test]
 fn the_reference_file_names_every_key() {
     let file = std::fs::read_to_string(root().join("config/router.yml")).unwrap();
     let is_named = |key: &str| {
