@@ -1,4 +1,5 @@
 //! Integration tests: real sockets, real TLS, real registries. One binary.
+#![allow(clippy::large_futures, reason = "a test's future is made once and polled on a stack of its own")]
 
 #[cfg(test)]
 mod consul;
@@ -10,6 +11,8 @@ mod discover;
 mod documents;
 #[cfg(test)]
 mod edge;
+#[cfg(test)]
+mod operate;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

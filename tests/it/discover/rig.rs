@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::Request;
 use serde_json::{Value, json};
 use testkit::{Answer, Client, Instance, eventually, get, post};
 use tokio::{task::JoinHandle, time::Instant};
@@ -150,14 +152,18 @@ impl Load {
 
     /// These clients.
     pub(crate) fn of(clients: Vec<Client>, service: &str) -> Self {
+        Self::asking(clients, "/", &[("service_id", service)])
+    }
+
+    /// These clients, with this request.
+    pub(crate) fn asking(clients: Vec<Client>, target: &str, headers: &[(&str, &str)]) -> Self {
         let state = Arc::<State>::default();
         let mut tasks = Vec::new();
         for client in clients {
             let streams = if client.is_h2() { STREAMS } else { 1 };
             let client = Arc::new(client);
             for _ in 0..streams {
-                let asking = ask_on(Arc::clone(&client), service.to_owned(), Arc::clone(&state));
-                tasks.push(tokio::spawn(asking));
+                tasks.push(tokio::spawn(ask_on(Arc::clone(&client), get(target, headers), Arc::clone(&state))));
             }
         }
         Self { state, tasks }
@@ -198,9 +204,9 @@ impl Drop for Load {
     }
 }
 
-async fn ask_on(client: Arc<Client>, service: String, state: Arc<State>) {
+async fn ask_on(client: Arc<Client>, request: Request<Bytes>, state: Arc<State>) {
     while !state.over.load(Ordering::SeqCst) {
-        match client.try_send(get("/", &[("service_id", &service)])).await {
+        match client.try_send(request.clone()).await {
             Ok(answer) if answer.status == 200 => {
                 let instance = answer.json()["instance"].as_str().unwrap().to_owned();
                 *state.by_instance.lock().unwrap().entry(instance).or_default() += 1;

@@ -1,0 +1,118 @@
+//! SIGTERM: leaving without breaking anything.
+
+use std::path::Path;
+
+use testkit::{Client, Gate, Instance, Reply, eventually, get};
+
+use super::process::{Process, Reached};
+use crate::{discover::rig::admin, support::Config};
+
+/// A process that drains so, in front of this instance.
+async fn start(folder: &Path, drain: &str, instance: &Instance) -> (Process, Reached) {
+    let file = folder.join("router.yml");
+    let config = Config::new().service("pets", &[instance.url()]).set("drain", drain);
+    std::fs::write(&file, config.yaml()).unwrap();
+    let process = Process::start(&["run", "--config", file.to_str().unwrap()], folder);
+    let reached = process.ready().await;
+    (process, reached)
+}
+
+fn ask(path: &str) -> http::Request<bytes::Bytes> {
+    get(path, &[("service_id", "pets")])
+}
+
+/// Waits until readiness fails because of the drain.
+async fn unready(reached: &Reached) {
+    let end = tokio::time::Instant::now() + testkit::DEADLINE;
+    loop {
+        let answer = admin(reached.admin, "/health/ready").await;
+        if answer.status == 503 {
+            assert!(answer.text().contains("draining"), "{}", answer.text());
+            return;
+        }
+        assert!(tokio::time::Instant::now() < end, "still ready");
+    }
+}
+
+#[tokio::test]
+async fn it_leaves_the_balancer_first_then_its_clients_then_the_machine() {
+    let gate = Gate::new();
+    let held = Reply::script().head(200).data("begun ").gate(&gate).data("ended");
+    let instance = Instance::h2c().on("/held", held).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, reached) = start(folder.path(), "{ delay: 2s, deadline: 20s }", &instance).await;
+    let (one, two) = (Client::http(reached.clients[0]).await, Client::h2c(reached.clients[0]).await);
+    assert_eq!(one.send(ask("/")).await.status, 200);
+    let request = http::Request::get("/held").header("service_id", "pets").body(()).unwrap();
+    let mut stream = two.open(request, true).await.unwrap();
+    assert_eq!(stream.head().await.unwrap().status(), 200);
+    assert_eq!(stream.next().await.unwrap().as_deref(), Some(&b"begun "[..]));
+
+    process.signal("TERM");
+    unready(&reached).await;
+    assert_eq!(admin(reached.admin, "/health/live").await.status, 200);
+    // The balancer in front still sends requests, on old connections and new ones.
+    let late = Client::http(reached.clients[0]).await;
+    for client in [&one, &two, &late] {
+        let answer = client.send(ask("/")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, None));
+    }
+
+    // Then nobody is let in, idle connections end, and what is under way goes on.
+    one.ended().await.expect("an idle connection ends in order");
+    late.ended().await.expect("an idle connection ends in order");
+    eventually("connecting is refused", || std::net::TcpStream::connect(reached.clients[0]).is_err()).await;
+    assert!(two.try_send(ask("/")).await.is_err(), "GOAWAY: no new stream");
+    assert!(process.runs());
+    gate.open();
+    let mut rest = Vec::new();
+    while let Some(piece) = stream.next().await.expect("it ends in order") {
+        rest.extend_from_slice(&piece);
+    }
+    assert_eq!(rest, b"ended");
+    two.ended().await.expect("GOAWAY without an error");
+    assert_eq!(process.ended().await.code(), Some(0));
+    assert!(process.count("drained") >= 1, "{:#?}", process.logged());
+}
+
+#[tokio::test]
+async fn a_request_under_way_on_http1_ends_with_connection_close() {
+    let gate = Gate::new();
+    let instance = Instance::http().on("/held", Reply::script().gate(&gate).head(200).data("whole")).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, reached) = start(folder.path(), "{ delay: 0s, deadline: 20s }", &instance).await;
+    let client = Client::http(reached.clients[0]).await;
+    let answer = tokio::spawn(async move { client.send(ask("/held")).await });
+    eventually("the request is under way", || instance.counts().in_flight() == 1).await;
+    process.signal("TERM");
+    eventually("connecting is refused", || std::net::TcpStream::connect(reached.clients[0]).is_err()).await;
+    process.logs("draining").await;
+    gate.open();
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "whole"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_deadline_and_a_second_signal_end_it_whatever_is_under_way() {
+    let instance = Instance::h2c().on("/silent", Reply::silence()).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (drain, signals, code) in [
+        ("{ delay: 0s, deadline: 100ms }", &["TERM"][..], 0),
+        ("{ delay: 1h, deadline: 1h }", &["TERM", "TERM"], 1),
+        ("{ delay: 0s, deadline: 1h }", &["INT", "TERM"], 1),
+    ] {
+        let (mut process, reached) = start(folder.path(), drain, &instance).await;
+        let client = Client::h2c(reached.clients[0]).await;
+        let before = instance.counts().requests();
+        let asking = tokio::spawn(async move { client.try_send(ask("/silent")).await });
+        eventually("the request is under way", || instance.counts().requests() > before).await;
+        for signal in signals {
+            process.signal(signal);
+            process.logs("draining").await;
+        }
+        assert_eq!(process.ended().await.code(), Some(code), "{drain}");
+        assert!(asking.await.unwrap().is_err(), "{drain}: cut off");
+    }
+}
