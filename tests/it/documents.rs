@@ -1,6 +1,7 @@
 //! The documents say what is true: their files read, their tables are complete, their links lead somewhere, and the
 //! commands of the tour work when pasted.
 
+mod house;
 mod keys;
 mod links;
 mod minute;
