@@ -10,7 +10,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use telemetry::metrics::Metrics;
+use telemetry::metrics::{Closed, Metrics};
 use tokio::{
     net,
     sync::{mpsc, watch},
@@ -140,8 +140,11 @@ fn hand_over(
     let Some(desk) = desks.iter().min_by_key(|desk| desk.load.connections()) else { return };
     desk.load.add();
     metrics.accepted();
-    // A core that is gone means that the router ends.
-    desk.orders.send(Order::Accept(stream, peer, Arc::clone(&listener.borrow()))).ok();
+    if desk.orders.send(Order::Accept(stream, peer, Arc::clone(&listener.borrow()))).is_err() {
+        // The core is gone: the router ends.
+        desk.load.remove();
+        metrics.closed(Closed::Drained);
+    }
 }
 
 /// Whether the failure concerns the one connection that was to be accepted (accept(2), "Error handling").

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use discovery::Service;
 use http::{HeaderValue, Method, Response, request::Parts};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
+use transport::{Body, Lease, Upstream, pool::Ready, upload::Upload};
 
 use crate::{
     affinity,
@@ -22,6 +22,9 @@ use patience::Patience;
 
 /// Instances tried for one request, at most: the first and three more. What fails on four is no accident of one.
 const TRIES: usize = 4;
+
+/// Connections that took no new stream, at most: as many as one core keeps to one instance.
+const STALE: usize = 32;
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -41,17 +44,28 @@ pub struct Outbound {
 struct Failure {
     refusal: Refusal,
     outcome: Outcome,
+    /// The connection at hand takes no new streams (it was told to go away): no try of the instance.
+    stale: bool,
 }
 
 impl Failure {
     fn new(refusal: Refusal, outcome: Outcome) -> Self {
-        Self { refusal, outcome }
+        Self { refusal, outcome, stale: false }
+    }
+
+    /// No stream could be opened, so nothing was sent. A head that HTTP/2 cannot carry fails everywhere.
+    fn stale(error: &::h2::Error) -> Self {
+        if error.is_go_away() || error.is_io() || error.is_remote() {
+            Self { stale: true, ..Self::new(Refusal::Reset, Outcome::Refused) }
+        } else {
+            Self::new(Refusal::Protocol, Outcome::Abandoned)
+        }
     }
 
     /// We stopped waiting. Only silence to a complete request says something about the instance.
     fn given_up(refusal: Refusal) -> Self {
         let outcome = if refusal == Refusal::HeadTimeout { Outcome::TimedOut } else { Outcome::Abandoned };
-        Self { refusal, outcome }
+        Self::new(refusal, outcome)
     }
 }
 
@@ -80,6 +94,10 @@ pub async fn send(exchange: &mut Exchange, mut out: Outbound) -> Result<Response
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
+        if failure.stale && tried.stale < STALE {
+            tried.take_back();
+            continue;
+        }
         let again =
             failure.outcome.is_unsent() && tried.count < TRIES && out.body.as_mut().is_none_or(|body| body.rewind());
         if !again {
@@ -97,19 +115,26 @@ struct Tried {
     /// How many of `keys` are not to be chosen again.
     excluded: usize,
     count: usize,
+    stale: usize,
     last: Option<Outcome>,
     refusal: Option<Refusal>,
 }
 
 impl Tried {
     fn new() -> Self {
-        Self { keys: [UpstreamKey(0); TRIES], excluded: 0, count: 0, last: None, refusal: None }
+        Self { keys: [UpstreamKey(0); TRIES], excluded: 0, count: 0, stale: 0, last: None, refusal: None }
     }
 
     fn add(&mut self, key: UpstreamKey) {
         self.keys[self.excluded] = key;
         self.excluded += 1;
         self.count += 1;
+    }
+
+    fn take_back(&mut self) {
+        self.excluded -= 1;
+        self.count -= 1;
+        self.stale += 1;
     }
 
     fn again(&mut self) {
@@ -180,7 +205,12 @@ async fn attempt(
         Err(refusal) => return Err(Failure::given_up(refusal)),
     };
     let result = match connected {
-        Err(DialError::Full) => return Err(Failure::new(Refusal::Overloaded, Outcome::Refused)),
+        // Unsent, so tried elsewhere; the instance is not to blame.
+        Err(error) if error.is_ours() => {
+            tracing::debug!(instance = %lease.upstream().label, %error, "no connection for another request");
+            lease.settle(Outcome::Abandoned);
+            return Err(Failure::new(Refusal::Overloaded, Outcome::Refused));
+        }
         Err(error) => {
             tracing::debug!(instance = %lease.upstream().label, %error, "cannot connect");
             exchange.core.reporter.connect_failed(lease.upstream());

@@ -66,7 +66,7 @@ impl Load {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn remove(&self) {
+    pub(crate) fn remove(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -165,8 +165,9 @@ impl Core {
         match order {
             Order::Accept(stream, peer, listener) => {
                 let core = Rc::clone(self);
+                let counted = Counted(Rc::clone(self));
                 spawn_local(async move {
-                    let _counted = Counted(Rc::clone(&core));
+                    let _counted = counted;
                     server::serve(&core, stream, peer, &listener).await;
                 });
             }

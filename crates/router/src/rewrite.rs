@@ -96,6 +96,8 @@ pub fn outbound(head: &mut Parts, from: &Connection, rules: &Rewriting) -> Optio
 /// Makes an instance's head ready for the client.
 pub fn inbound(headers: &mut HeaderMap) {
     strip_connection_fields(headers);
+    // Our own word: an instance that said it would speak for the router.
+    headers.remove(&REASON);
 }
 
 /// Takes out what trailers may not carry (RFC 9110, 6.5.1): framing, routing, credentials and how to read the content.
@@ -208,6 +210,7 @@ fn via(version: http::Version) -> HeaderValue {
     })
 }
 
+static REASON: HeaderName = HeaderName::from_static("x-pointsman-reason");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

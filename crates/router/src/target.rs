@@ -54,7 +54,12 @@ pub fn find(plan: &Current, head: &Parts, authority: Option<&Authority<'_>>) -> 
             found.outbound_path(&path)
         }
     };
-    let environment = head.headers.get(&names.environment).filter(|tag| !tag.is_empty()).cloned();
+    let mut tags = head.headers.get_all(&names.environment).iter().filter(|tag| !tag.is_empty());
+    let environment = tags.next();
+    if tags.any(|other| Some(other) != environment) {
+        return Err(Refusal::BadRequest("the request names two environments"));
+    }
+    let environment = environment.cloned();
     let uri = uri(head, &outbound, query.as_deref())?;
     asked.map(|asked| Target { asked, environment, uri }).ok_or(Refusal::NoRoute)
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::{relay::Relay, upload::Upload};
 
@@ -59,6 +60,15 @@ impl Body {
         match self {
             Self::Relay(relay) => relay.poll_background(cx),
             _ => Poll::Pending,
+        }
+    }
+
+    /// When the exchange it belongs to must be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Relay(relay) => relay.deadline(),
+            _ => None,
         }
     }
 

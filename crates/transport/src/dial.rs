@@ -27,9 +27,28 @@ pub enum DialError {
     /// As many connections as allowed, and none has room.
     #[error("every connection to it is full")]
     Full,
+    /// This machine has no descriptor, port or memory for another connection; says nothing about the instance.
+    #[error("out of resources: {0}")]
+    Local(String),
     /// Not within the connect timeout.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
+}
+
+impl DialError {
+    /// Whether the cause is on our side, so that it must not count against the instance.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Full | Self::Local(_))
+    }
+
+    fn connect(error: &io::Error) -> Self {
+        // EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL on Linux; no name in std tells them all apart.
+        match error.raw_os_error() {
+            Some(24 | 23 | 12 | 105 | 99) => Self::Local(error.to_string()),
+            _ => Self::Connect(error.to_string()),
+        }
+    }
 }
 
 /// Connects to an instance, with TLS if its protocol says so, all within `limit`.
@@ -59,8 +78,8 @@ async fn tcp(upstream: &Upstream) -> Result<TcpStream, DialError> {
             first(found).await
         }
     };
-    let stream = stream.map_err(|e| DialError::Connect(e.to_string()))?;
-    stream.set_nodelay(true).map_err(|e| DialError::Connect(e.to_string()))?;
+    let stream = stream.map_err(|e| DialError::connect(&e))?;
+    stream.set_nodelay(true).map_err(|e| DialError::connect(&e))?;
     Ok(stream)
 }
 

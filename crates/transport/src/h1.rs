@@ -47,6 +47,11 @@ impl Connection {
         Ok(Self { send, task, idle_since: Instant::now() })
     }
 
+    /// A handle that can end it while another holds it.
+    pub(crate) fn abort_handle(&self) -> AbortHandle {
+        self.task.clone()
+    }
+
     /// Whether it is open and has not been idle for longer than this.
     pub(crate) fn is_fresh(&self, longest_idle: Duration) -> bool {
         !self.send.is_closed() && self.idle_since.elapsed() < longest_idle

@@ -3,12 +3,11 @@
 //! HTTP/2 connections to instances: many streams on one connection, one task per connection, one flush per wake-up.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -34,6 +33,9 @@ const HEAD: u32 = 128 * 1024;
 /// Output one stream may queue in the h2 crate beyond its window.
 const SEND_BUFFER: usize = 256 * 1024;
 
+/// What small unread DATA frames may cost before the h2 crate ends the connection. Large: others share it.
+const SMALL_FRAMES: usize = 64 * 1024 * 1024;
+
 /// What a connection's task and its users share; all in one thread.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -50,7 +52,7 @@ pub(crate) struct State {
 /// One connection to one instance.
 #[derive(Debug)]
 pub struct Connection {
-    send: RefCell<SendRequest<Bytes>>,
+    send: SendRequest<Bytes>,
     state: Rc<State>,
     task: AbortHandle,
 }
@@ -103,6 +105,7 @@ impl Connection {
             .initial_max_send_streams(FIRST_STREAMS)
             .max_header_list_size(HEAD)
             .max_send_buffer_size(SEND_BUFFER)
+            .data_frame_budget(SMALL_FRAMES)
             .enable_push(false)
             .handshake::<_, Bytes>(io)
             .await?;
@@ -113,7 +116,7 @@ impl Connection {
             closed: Cell::new(false),
         });
         let task = spawn_local(drive(wire, handle, Rc::clone(&state))).abort_handle();
-        Ok(Rc::new(Self { send: RefCell::new(send), state, task }))
+        Ok(Rc::new(Self { send, state, task }))
     }
 
     /// Whether another stream can be opened now.
@@ -133,14 +136,17 @@ impl Connection {
     /// # Errors
     /// If the connection takes no new stream; nothing was sent then.
     pub fn open(&self, head: Parts, end: bool) -> Result<Opened, h2::Error> {
-        let mut send = self.send.borrow_mut();
-        // Clears the mark of an earlier stream that had to wait for its turn. Whether it still waits does not matter:
-        // `has_room` keeps us below the limit, and above it the h2 crate refuses, unsent.
+        // A clone has no mark of an earlier stream that waits for its turn; with it, that stream could not be reset.
+        let mut send = self.send.clone();
         if let Poll::Ready(Err(error)) = send.poll_ready(&mut Context::from_waker(Waker::noop())) {
             self.state.closed.set(true);
             return Err(error);
         }
-        let (response, sink) = send.send_request(Request::from_parts(head, ()), end)?;
+        let (response, sink) = send.send_request(Request::from_parts(head, ()), end).inspect_err(|error| {
+            if error.is_go_away() || error.is_io() {
+                self.state.closed.set(true);
+            }
+        })?;
         self.state.active.set(self.state.active.get() + 1);
         self.state.waiting.set(self.state.waiting.get() + 1);
         let ticket = Ticket { state: Rc::clone(&self.state), waiting: true };
@@ -178,6 +184,3 @@ async fn drive(mut wire: Wire<Coalesce<Stream>, Bytes>, io: Coalesce<Stream>, st
     }
     state.closed.set(true);
 }
-
-/// How long a connection with waiting requests may be silent before it is PINGed.
-pub(crate) const SILENCE: Duration = Duration::from_secs(1);

@@ -9,16 +9,14 @@ use std::{
 use h2::{Ping, PingPong};
 use tokio::time::Instant;
 
-use crate::{
-    h2::{SILENCE, State},
-    timer::Alarm,
-};
+use crate::{h2::State, timer::Alarm};
 
 /// An answer takes a round trip; two seconds of nothing is a dead peer or one as good as dead.
 const ANSWER: Duration = Duration::from_secs(2);
 /// A living peer that is merely slow is asked again ever more rarely: gRPC servers close connections that PING more
 /// than twice in five minutes without data.
-const PATIENCE: [Duration; 4] = [SILENCE, Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300)];
+const SPACING: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -34,7 +32,7 @@ enum Step {
 pub(crate) struct Prober {
     pings: PingPong,
     step: Step,
-    /// PINGs answered since nobody waited; index into [`PATIENCE`].
+    /// PINGs answered since nobody waited; index into [`SPACING`].
     asked: usize,
     alarm: Alarm,
 }
@@ -57,7 +55,13 @@ impl Prober {
                     self.step = Step::Waiting(Instant::now());
                     continue;
                 }
-                Step::Waiting(since) => since.max(heard) + PATIENCE[self.asked.min(PATIENCE.len() - 1)],
+                // A byte that is no answer to a PING: the peer lives, and it is watched closely again.
+                Step::Waiting(since) if self.asked > 0 && heard > since => {
+                    self.asked = 0;
+                    self.step = Step::Waiting(heard);
+                    continue;
+                }
+                Step::Waiting(since) => since.max(heard) + SPACING[self.asked.min(SPACING.len() - 1)],
                 Step::Asked(at) => {
                     if matches!(self.pings.poll_pong(cx), Poll::Ready(Ok(_))) || heard > at {
                         self.asked += 1;

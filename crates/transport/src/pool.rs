@@ -27,6 +27,9 @@ use crate::{
 /// connections is full.
 const MOST: usize = 32;
 
+/// Most HTTP/1.1 connections to one instance from one core: a slow instance must not take all ports and descriptors.
+const MOST_H1: usize = 1024;
+
 type Hasher = foldhash::fast::RandomState;
 
 /// What became of a connection being made; `None` as long as it is.
@@ -56,6 +59,8 @@ pub struct Pool {
     h2: RefCell<Vec<Rc<h2::Connection>>>,
     /// Idle connections; the last one given back is used first, so that the others can grow old and go.
     h1: RefCell<Vec<h1::Connection>>,
+    /// All that are open, in use ones among them.
+    h1_tasks: RefCell<Vec<AbortHandle>>,
     /// The connection being made, shared by all who wait for it.
     connecting: RefCell<Option<watch::Receiver<Attempt>>>,
     retired: Cell<bool>,
@@ -72,6 +77,7 @@ impl Pools {
                 buffers: self.buffers.clone(),
                 h2: RefCell::default(),
                 h1: RefCell::default(),
+                h1_tasks: RefCell::default(),
                 connecting: RefCell::default(),
                 retired: Cell::new(false),
             })
@@ -115,7 +121,7 @@ impl Pool {
             if let Some(connection) = self.idle(repeatable) {
                 return Ok(Ready::H1(connection));
             }
-            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST {
+            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST || self.h1_open() >= MOST_H1 {
                 return Err(DialError::Full);
             }
             if self.upstream.version() == Some(Version::H1) {
@@ -176,6 +182,9 @@ impl Pool {
     }
 
     async fn install(&self, stream: Stream, version: Version) -> Result<(), DialError> {
+        if self.retired.get() {
+            return Err(DialError::Connect("the instance is gone".into()));
+        }
         match version {
             Version::H2 => {
                 let started = h2::Connection::start(stream, self.buffers.clone()).await;
@@ -186,16 +195,25 @@ impl Pool {
             }
             Version::H1 => {
                 let started = h1::Connection::start(stream).await;
-                self.h1.borrow_mut().push(started.map_err(|e| DialError::Connect(e.to_string()))?);
+                let connection = started.map_err(|e| DialError::Connect(e.to_string()))?;
+                self.h1_tasks.borrow_mut().push(connection.abort_handle());
+                self.h1.borrow_mut().push(connection);
             }
         }
         Ok(())
     }
 
+    fn h1_open(&self) -> usize {
+        let mut tasks = self.h1_tasks.borrow_mut();
+        tasks.retain(|task| !task.is_finished());
+        tasks.len()
+    }
+
     fn retire(&self, deadline: Instant) {
         self.retired.set(true);
         self.h1.borrow_mut().clear();
-        let ending: Vec<AbortHandle> = self.h2.borrow_mut().drain(..).map(|c| c.abort_handle()).collect();
+        let mut ending: Vec<AbortHandle> = self.h2.borrow_mut().drain(..).map(|c| c.abort_handle()).collect();
+        ending.append(&mut self.h1_tasks.borrow_mut());
         if !ending.is_empty() {
             spawn_local(async move {
                 sleep_until(deadline).await;

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use model::Outcome;
+use tokio::time::Instant;
 
 use crate::{
     Lease,
@@ -80,6 +81,10 @@ impl Relay {
         Body::Empty
     }
 
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timer.deadline()
+    }
+
     pub(crate) fn touch(&mut self) {
         self.timer.touch();
     }
@@ -110,7 +115,17 @@ impl Relay {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(()))) => Poll::Ready(Some(Err(self.fail(BodyError::Instance, Outcome::Reset)))),
+            Poll::Ready(Some(Err(()))) => {
+                // An upload that its client broke off ends the connection to an HTTP/1.1 instance too.
+                let failed = match &self.source {
+                    Source::H1 { upload: Some(tally), .. } => tally.failed(),
+                    _ => None,
+                };
+                Poll::Ready(Some(Err(match failed {
+                    Some(cause) => self.fail(cause, Outcome::Abandoned),
+                    None => self.fail(BodyError::Instance, Outcome::Reset),
+                })))
+            }
             Poll::Ready(None) => {
                 self.finish();
                 Poll::Ready(None)

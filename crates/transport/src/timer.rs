@@ -48,6 +48,12 @@ impl Timer {
         self.touch();
     }
 
+    /// When the whole exchange must be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     fn due(&self) -> Option<(Instant, Expired)> {
         let limit = if self.stalled { self.stall } else { self.idle };
         let idle = limit.map(|limit| (self.moved + limit, Expired::Idle));

@@ -20,6 +20,9 @@ use crate::body::{Body, BodyError};
 /// sent once: 64 KiB is what clients may send ahead anyway, so it adds at most one window per waiting request.
 const REPLAY: usize = 64 * 1024;
 
+/// What holding one frame costs besides its bytes, so that many tiny ones count as what they are.
+const FRAME: usize = 256;
+
 /// How far a request's body has come. Written by the upload, read by whoever waits for the answer; one thread.
 #[derive(Debug)]
 pub struct Tally {
@@ -107,7 +110,7 @@ impl Upload {
     /// An instance has answered: the body will not be needed again.
     #[must_use]
     pub fn forget(mut self: Box<Self>) -> Box<Self> {
-        if self.replay.at >= self.replay.frames.len() {
+        if self.replay.is_done() {
             self.replay = Replay { off: true, ..Replay::default() };
         }
         self
@@ -128,7 +131,7 @@ impl Upload {
         };
         self.tally.moved.set(Instant::now());
         match &frame {
-            Some(Ok(_)) if !self.is_end() => {}
+            Some(Ok(frame)) if frame.is_data() && !self.is_end() => {}
             Some(Err(error)) => self.tally.failed.set(Some(*error)),
             _ => self.tally.done.set(true),
         }
@@ -178,7 +181,7 @@ impl Replay {
             return;
         }
         if let Some(data) = frame.data_ref() {
-            self.size += data.len();
+            self.size += data.len() + FRAME;
             if self.size > REPLAY {
                 *self = Self { off: true, ..Self::default() };
                 return;
@@ -202,7 +205,6 @@ impl Replay {
         None
     }
 
-    #[cfg(test)]
     fn is_done(&self) -> bool {
         self.at == self.frames.len() + usize::from(self.trailers.is_some())
     }

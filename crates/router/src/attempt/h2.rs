@@ -20,7 +20,7 @@ use transport::{
 };
 
 use super::{Failure, Outbound, patience::Patience};
-use crate::{exchange::Exchange, refuse};
+use crate::{exchange::Exchange, refuse, rewrite};
 
 /// How long an instance may keep silent to `Expect: 100-continue` before the body is sent anyway: many HTTP/2 servers
 /// never answer it. The time curl takes for it too.
@@ -37,20 +37,22 @@ pub(super) async fn send(
     let mut hold = expects(&head.headers).then(|| Box::pin(sleep(CONTINUE)));
     let opened = connection.open(head, out.body.is_none());
     let Opened { mut response, mut pump, mut ticket } = opened.map_err(|error| {
-        tracing::debug!(instance = %lease.upstream().label, %error, "stream refused");
-        Failure::new(Refusal::Reset, Outcome::Refused)
+        tracing::debug!(instance = %lease.upstream().label, %error, "no stream");
+        Failure::stale(&error)
     })?;
     patience.sent();
+    let mut hints = HINTS;
     let answer = poll_fn(|cx| {
         while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
             let (interim, ()) = interim.into_parts();
-            inform(exchange, interim.status, interim.headers, &mut hold);
+            inform(exchange, interim, &mut hold, &mut hints);
         }
         if let Poll::Ready(answer) = Pin::new(&mut response).poll(cx) {
             return Poll::Ready(answer.map_err(|error| failure(&error)));
         }
         if hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
-            inform(exchange, StatusCode::CONTINUE, HeaderMap::new(), &mut hold);
+            hold = None;
+            exchange.responder.inform(StatusCode::CONTINUE, HeaderMap::new());
         }
         if hold.is_none()
             && let (Some(sink), Some(body)) = (&mut pump, &mut out.body)
@@ -100,12 +102,24 @@ fn expects(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
+/// Early hints passed on per request: clients that do not read would let them pile up.
+const HINTS: u8 = 8;
+
 /// Passes an interim answer on: 100 if it was asked for, and what is meant for clients. Others are dropped.
-fn inform(exchange: &mut Exchange, status: StatusCode, headers: HeaderMap, hold: &mut Option<Pin<Box<Sleep>>>) {
-    match status {
-        StatusCode::CONTINUE if hold.take().is_none() => {}
-        StatusCode::CONTINUE | StatusCode::EARLY_HINTS => exchange.responder.inform(status, headers),
-        _ => {}
+fn inform(exchange: &mut Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sleep>>>, hints: &mut u8) {
+    let pass = match interim.status {
+        StatusCode::CONTINUE => hold.take().is_some(),
+        StatusCode::EARLY_HINTS => {
+            let left = *hints > 0;
+            *hints = hints.saturating_sub(1);
+            left
+        }
+        _ => false,
+    };
+    if pass {
+        let mut headers = interim.headers;
+        rewrite::inbound(&mut headers);
+        exchange.responder.inform(interim.status, headers);
     }
 }
 

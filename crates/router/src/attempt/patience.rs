@@ -69,8 +69,7 @@ impl Patience {
     /// The head was sent; the answer's limits hold from now on.
     pub(super) fn sent(&mut self) {
         self.sent = Instant::now();
-        let first = if self.is_uploaded() { self.head } else { self.idle };
-        self.timer.set_idle(first);
+        self.timer.set_idle(self.next(self.idle));
     }
 
     /// Ready when the request must end without an answer.
@@ -101,8 +100,19 @@ impl Patience {
         if left == Some(Duration::ZERO) {
             return Some(refusal);
         }
-        self.timer.set_idle(left);
+        self.timer.set_idle(self.next(left));
         None
+    }
+
+    /// When to look again. While the body comes in nobody tells that it is over, so never later than the head's limit:
+    /// the alarm then rings when that limit is over, counted from the body's end.
+    fn next(&self, idle: Option<Duration>) -> Option<Duration> {
+        match (self.is_uploaded(), idle, self.head) {
+            (true, Some(left), Some(head)) if left < head => Some(left),
+            (true, _, head) => head,
+            (false, Some(idle), Some(head)) => Some(idle.min(head)),
+            (false, idle, head) => idle.or(head),
+        }
     }
 
     fn is_uploaded(&self) -> bool {

@@ -1,8 +1,12 @@
 //! The data cores: one thread each.
 
-use std::{io, sync::Arc, thread::JoinHandle};
+use std::{
+    io,
+    sync::{Arc, mpsc as blocking},
+    thread::JoinHandle,
+};
 
-use tokio::sync::mpsc;
+use tokio::{runtime::LocalOptions, sync::mpsc};
 
 use crate::{
     accept::Desk,
@@ -24,14 +28,21 @@ impl Seat {
 
     /// Starts the core's thread. It ends when the last sender of its inbox is gone.
     pub(super) fn start(self, number: usize, parts: Parts) -> io::Result<JoinHandle<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread();
         let inbox = self.inbox;
-        std::thread::Builder::new().name(format!("core-{number}")).spawn(move || {
-            let mut runtime = runtime;
-            match runtime.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
-                Ok(runtime) => runtime.block_on(async move { Core::new(parts).run(inbox).await }),
-                Err(error) => tracing::error!(%error, "a core cannot start"),
+        let (told, began) = blocking::channel();
+        let thread = std::thread::Builder::new().name(format!("core-{number}")).spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let (runtime, result) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            told.send(result).ok();
+            if let Some(runtime) = runtime {
+                runtime.block_on(async move { Core::new(parts).run(inbox).await });
             }
-        })
+        })?;
+        began.recv().map_err(io::Error::other)??;
+        Ok(thread)
     }
 }

@@ -83,8 +83,11 @@ pub(super) async fn run(
             command = inbox.recv() => match command {
                 None => break,
                 Some(Command::Drain(done)) => {
-                    running.drain().await;
-                    done.send(()).ok();
+                    tokio::select! {
+                        () = running.drain() => drop(done.send(())),
+                        // Whoever asked has lost patience: end now.
+                        () = async { while inbox.recv().await.is_some() {} } => {}
+                    }
                     break;
                 }
                 Some(command) => running.obey(command).await,
@@ -166,8 +169,12 @@ impl Running {
                 drop(done.send(self.reload().await));
             }
             Command::Replace(settings, done) => {
-                self.start.origin = Origin::Given(settings);
-                drop(done.send(self.reload().await));
+                let old = std::mem::replace(&mut self.start.origin, Origin::Given(settings));
+                let result = self.reload().await;
+                if result.is_err() {
+                    self.start.origin = old;
+                }
+                drop(done.send(result));
             }
             Command::Addresses(reply) => drop(reply.send(self.addresses())),
             Command::Readiness(reply) => drop(reply.send(self.ready())),
@@ -189,6 +196,9 @@ impl Running {
         let settings: Settings = self.start.origin.load(&self.start.overrides)?;
         let compiled = compile(&settings, &self.made)?;
         warn(&compiled.warnings);
+        if let Some(log) = &self.start.log {
+            log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;
+        }
         let arranged = self.open_new(&compiled.plan.listeners)?;
         // Policies first: a new route never meets a service without its policy.
         self.discovery.reload(compiled.sources, compiled.policies).await?;
@@ -208,9 +218,6 @@ impl Running {
         }
         self.files.set_paths(watched(&self.start.origin, &compiled.operations));
         self.operations = compiled.operations;
-        if let Some(log) = &self.start.log {
-            log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;
-        }
         self.arrange_apis().await
     }
 

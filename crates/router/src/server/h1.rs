@@ -38,8 +38,8 @@ pub(super) async fn serve(
     });
     let wire = http1::Builder::new()
         // Ours answers with a reason; this one is bare and stands at twice that.
-        .max_buf_size((plan.limits.head_size * 2).max(WRITE_BUFFER))
-        .max_headers(plan.limits.fields * 2)
+        .max_buf_size(plan.limits.head_size.saturating_mul(2).max(WRITE_BUFFER))
+        .max_headers(plan.limits.fields.saturating_mul(2))
         .half_close(false)
         .serve_connection(TokioIo::new(Metered::new(stream, Rc::clone(&meter))), service);
     let mut wire = pin!(wire);
@@ -62,7 +62,7 @@ pub(super) async fn serve(
         match meter.due(&plan.patience.http1) {
             Some((due, what)) if alarm.poll(due, cx).is_ready() => Poll::Ready(match what {
                 Expired::Head => Err(Closed::Head),
-                Expired::Stall => Err(Closed::Stall),
+                Expired::Stall | Expired::Total => Err(Closed::Stall),
                 Expired::KeepAlive => Ok(Closed::Idle),
             }),
             _ => Poll::Pending,
@@ -81,6 +81,7 @@ async fn answer(
     let mut exchange = Box::new(Exchange::new(core, client, Responder::H1, &head));
     let body = if incoming.is_end_stream() { Body::Empty } else { Body::H1(incoming) };
     let response = respond(&mut exchange, Request::from_parts(head, body)).await;
+    meter.until(response.body().deadline());
     Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter) }))
 }
 

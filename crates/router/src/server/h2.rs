@@ -16,9 +16,10 @@ use http_body::Body as _;
 use telemetry::metrics::Closed;
 use tokio::{task::spawn_local, time::timeout};
 use transport::{
-    Body,
+    Body, BodyError,
     io::{Coalesce, Stream},
     pump::{Blocked, Pump},
+    timer::Timer,
 };
 
 use super::respond::respond;
@@ -36,6 +37,8 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Output one stream may queue in the h2 crate beyond its window.
 const SEND_BUFFER: usize = 64 * 1024;
+/// What small unread DATA frames may cost before the h2 crate ends the connection: some 16,000 of them.
+const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 
 pub(super) async fn serve(
     core: &Rc<Core>,
@@ -51,8 +54,9 @@ pub(super) async fn serve(
         .initial_window_size(STREAM_WINDOW)
         .max_concurrent_streams(plan.limits.streams)
         // Ours answers with a reason; this one is bare and stands at twice that.
-        .max_header_list_size(u32::try_from(plan.limits.head_size * 2).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_header_list_size(u32::try_from(plan.limits.head_size.saturating_mul(2)).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES);
     let handshake = async {
         let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
         // The handshake writes our settings, and nobody else flushes yet.
@@ -148,19 +152,25 @@ async fn answer(
 /// Hands the body over as the client's window admits it. While the client takes nothing, the exchange's limits and
 /// the request's body go on.
 async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) {
+    // Whatever the body is and its route allows: a client that takes nothing is not waited for.
+    let mut stall = Timer::new(None, Some(exchange.plan.patience.http1.stall), None);
     let ended = poll_fn(|cx| {
         let mut moved = false;
         let done = pump.poll(&mut body, &mut moved, cx);
         if moved {
             body.touch();
+            stall.touch();
         }
         if done.is_ready() {
             return done;
         }
-        if pump.is_blocked()
-            && let Poll::Ready(error) = body.poll_background(cx)
-        {
-            return Poll::Ready(Err(Blocked::Source(error)));
+        if pump.is_blocked() {
+            if let Poll::Ready(error) = body.poll_background(cx) {
+                return Poll::Ready(Err(Blocked::Source(error)));
+            }
+            if stall.poll_stalled(cx).is_ready() {
+                return Poll::Ready(Err(Blocked::Source(BodyError::Idle)));
+            }
         }
         pump.poll_reset(cx).map(|()| Err(Blocked::Receiver))
     })

@@ -137,6 +137,11 @@ impl<S: AsyncWrite + Unpin> Shared<S> {
         if self.buffer.capacity() == 0 {
             self.buffer = self.buffers.take();
         }
+        if self.sent >= FULL {
+            // A peer that never takes all of it: what is gone must not pile up. At most 72 KiB move per 64 KiB sent.
+            self.buffer.drain(..self.sent);
+            self.sent = 0;
+        }
         self.buffer.extend_from_slice(bytes);
     }
 }

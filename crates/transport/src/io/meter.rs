@@ -36,6 +36,8 @@ pub enum Expired {
     KeepAlive,
     /// The client does not read.
     Stall,
+    /// The exchange took longer than it may.
+    Total,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,13 +52,18 @@ enum Phase {
 pub struct Meter {
     phase: Cell<Phase>,
     stalled: Cell<Option<Instant>>,
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Meter {
     /// A connection that just began: its first head is due.
     #[must_use]
     pub fn new() -> Rc<Self> {
-        Rc::new(Self { phase: Cell::new(Phase::Head(Instant::now())), stalled: Cell::new(None) })
+        Rc::new(Self {
+            phase: Cell::new(Phase::Head(Instant::now())),
+            stalled: Cell::new(None),
+            deadline: Cell::new(None),
+        })
     }
 
     /// A request head is complete.
@@ -64,8 +71,14 @@ impl Meter {
         self.phase.set(Phase::Busy);
     }
 
+    /// The answer must be handed over by then: while the client does not read, nobody else looks at the clock.
+    pub fn until(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
+    }
+
     /// The exchange is over; the next head may come.
     pub fn idle(&self) {
+        self.deadline.set(None);
         self.phase.set(Phase::Idle(Instant::now()));
     }
 
@@ -78,10 +91,8 @@ impl Meter {
             Phase::Busy => None,
         };
         let stall = self.stalled.get().map(|since| (since + patience.stall, Expired::Stall));
-        match (phase, stall) {
-            (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
-            (a, b) => a.or(b),
-        }
+        let total = self.deadline.get().map(|at| (at, Expired::Total));
+        [phase, stall, total].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn received(&self) {

@@ -25,8 +25,6 @@ pub enum Stream {
     ToInstance(Box<client::TlsStream<TcpStream>>),
     /// TLS from a client.
     FromClient(Box<server::TlsStream<Rewind<TcpStream>>>),
-    /// In memory, for tests and cost budgets.
-    Memory(tokio::io::DuplexStream),
 }
 
 macro_rules! each {
@@ -36,7 +34,6 @@ macro_rules! each {
             Stream::Client($stream) => $call,
             Stream::ToInstance($stream) => $call,
             Stream::FromClient($stream) => $call,
-            Stream::Memory($stream) => $call,
         }
     };
 }
