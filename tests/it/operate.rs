@@ -2,7 +2,9 @@
 
 mod access;
 mod certificates;
+mod check;
 mod drain;
+mod every_key;
 mod process;
 mod reload;
 mod run;

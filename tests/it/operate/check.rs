@@ -1,0 +1,98 @@
+//! `pointsman check`: where a file is wrong, why, and what to do.
+
+use std::fs;
+
+use super::process::finish;
+
+/// A file, and what is said of it: line and column, the path in the file, the cause, the remedy.
+type Mistake = (&'static str, (usize, usize), &'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+const MISTAKES: &[Mistake] = &[
+    // --- names and shapes
+    ("listners: []", (1, 1), "listners", "unknown key", "did you mean \"listeners\"?"),
+    ("admin: { adress: 127.0.0.1:1 }", (1, 10), "admin.adress", "unknown key", "did you mean \"address\"?"),
+    ("registries: { a: { consl: {} } }", (1, 20), "registries.a.consl", "unknown key", "did you mean \"consul\"?"),
+    ("expose: { tags: public }", (1, 11), "expose.tags", "unknown key", "did you mean \"tag\"?"),
+    ("services: { a: { balance: random } }", (1, 27), "services.a.balance", "unknown value", "allowed: round_robin"),
+    ("access_log: { format: xml }", (1, 23), "access_log.format", "unknown value", "allowed: json, text, off"),
+    ("listeners: [ { tls: {} } ]", (1, 14), "listeners[0]", "missing key \"address\"", "add `address: ...` here"),
+    ("routes:\n  - { prefix: /x }", (2, 5), "routes[0]", "missing key \"service\"", "add `service: ...` here"),
+    ("routes: { prefix: /x }", (1, 9), "routes", "found a map", "expected a list"),
+    ("zone: [ a ]", (1, 7), "zone", "found a list", "expected a string"),
+    ("- a", (1, 1), "", "found a list", "a map with keys among: listeners"),
+    ("zone: a\nzone: b", (2, 1), "zone", "duplicate key", "keep one of the two"),
+    // --- YAML
+    ("listeners: [", (1, 12), "listeners", "unclosed bracket", "close it"),
+    ("routes:\n\t- x", (2, 2), "routes", "tabs disallowed", "indent with spaces"),
+    ("hold: ${POINTSMAN_NOT_SET}", (1, 7), "hold", "is not set", "or give a default: `${POINTSMAN_NOT_SET:default}`"),
+    // --- values
+    ("listeners: [ { address: 8443 } ]", (1, 25), "listeners[0].address", "found \"8443\"", "such as 127.0.0.1:8443"),
+    ("limits: { body: 1MX }", (1, 17), "limits.body", "unknown unit \"MX\"", "write 1MiB"),
+    ("limits: { streams: many }", (1, 20), "limits.streams", "found \"many\"", "a whole number from 0"),
+    ("timeouts: { connect: off }", (1, 22), "timeouts.connect", "found \"off\"", "such as 250ms"),
+    ("drain: { delay: -1s }", (1, 17), "drain.delay", "found \"-1s\"", "such as 250ms"),
+    ("routes: [ { service: a, timeout: 2 } ]", (1, 34), "routes[0].timeout", "has no unit", "write 2s"),
+    ("environment: 'a,b'", (1, 14), "environment", "tag \"a,b\"", "must be 1 to 255 visible ASCII"),
+    ("headers: { trusted_proxies: [ 10.0.0.0/33 ] }", (1, 31), "headers.trusted_proxies[0]", "is no network", "0 to 32 bits"),
+    ("headers: { host: { fixed: 'a b' } }", (1, 27), "headers.host.fixed", "is no host", "write name or name:port"),
+    ("expose: { service: 'a b' }", (1, 20), "expose.service", "service name \"a b\"", "must be 1 to 255 visible ASCII"),
+    // --- registries
+    ("registries: { a: { consul: {} } }", (1, 28), "registries.a.consul", "missing key \"url\"", "add `url: ...` here"),
+    ("registries: { a: { consul: { url: 'b:1' } } }", (1, 15), "registries.a", "has no scheme or host", "write http://host:port"),
+    ("registries: { a: { consul: { url: 'http://b:1', wait: 11m } } }", (1, 15), "registries.a", "wait: 11m", "between 1s and 10m"),
+    ("registries: { a: { embedded: { address: 0.0.0.0:1 } } }", (1, 15), "registries.a", "reached from other machines", "set `token`"),
+    ("registries: { a: { static: { services: { p: 'ftp://b:1' } } } }", (1, 45), "registries.a.static.services.p", "\"ftp://b:1\"", "write http://, h2c:// or https://"),
+    ("registries: { a: { static: { services: { p: [ { url: 'http://b:1', wieght: 2 } ] } } } }", (1, 68), "registries.a.static.services.p[0].wieght", "unknown key", "did you mean \"weight\"?"),
+    // --- what belongs together, and what does not
+    ("listeners: [ { address: 127.0.0.1:1 }, { address: 127.0.0.1:1 } ]", (1, 51), "listeners[1].address", "listened on twice", "remove one"),
+    ("listeners:\n  - address: 127.0.0.1:1\n    tls:\n      certificates:\n        - { chain: no.pem, key: no.pem }", (5, 11), "listeners[0].tls.certificates[0]", "cannot read certificates from no.pem", "No such file"),
+    ("services: { a: { tls: { client_key: a.pem } } }", (1, 23), "services.a.tls", "belong together", "give both"),
+    ("services: { a: { balance: { consistent_hash: {} } } }", (1, 46), "services.a.balance.consistent_hash", "needs exactly one of", "`header: NAME`"),
+    ("routes: [ { service: a, prefix: /x, path: /y } ]", (1, 11), "routes[0]", "exclude each other", "keep one"),
+    ("routes: [ { service: a, prefix: x } ]", (1, 11), "routes[0]", "prefix \"x\"", "must begin with a slash"),
+    ("routes: [ { service: a, prefix: /x, rewrite: /y, strip_prefix: true } ]", (1, 11), "routes[0]", "exclude each other", "rewrite does both"),
+    ("routes: [ { service: a, path: '/x/{id' } ]", (1, 11), "routes[0]", "mixes text and braces", "such as {id}"),
+    ("routes: [ { service: a, method: 'G T' } ]", (1, 11), "routes[0]", "is no method", "write GET or [GET, POST]"),
+];
+
+#[test]
+fn every_mistake_is_told_with_place_cause_and_remedy() {
+    assert!(MISTAKES.len() >= 25);
+    let folder = tempfile::tempdir().unwrap();
+    for (number, (text, (line, column), path, cause, remedy)) in MISTAKES.iter().enumerate() {
+        let file = folder.path().join(format!("{number}.yml"));
+        fs::write(&file, text).unwrap();
+        let output = finish(&["check", "--config", file.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true), "{text}: {said}");
+        let place = format!("pointsman: {}:{line}:{column}: ", file.display());
+        let rest = said.strip_prefix(&place).unwrap_or_else(|| panic!("{text}: not {place:?} but {said}"));
+        let told = path.is_empty() || rest.starts_with(&format!("{path}: "));
+        assert!(told && rest.contains(cause) && rest.contains(remedy), "{text}: {said}");
+        assert_eq!(said.lines().count(), 1, "one line each, for editors: {said}");
+    }
+}
+
+#[test]
+fn a_good_file_is_valid_and_doubts_about_it_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    // By file, and by the folder it is in.
+    for (text, path, expected) in [
+        ("", file.as_path(), "router.yml: valid"),
+        ("routes: [ { prefix: /x, service: a } ]", folder.path(), "router.yml: valid"),
+        (
+            "routes: [ { header: { a: '*' }, service: a }, { header: { a: b }, service: b } ]",
+            file.as_path(),
+            "warning: ",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        let output = finish(&["check", "--config", path.to_str().unwrap()]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(0), true), "{text}: {said}");
+        assert!(said.contains(expected) && said.trim_end().ends_with(": valid"), "{text}: {said}");
+    }
+    assert_eq!(finish(&["check"]).status.code(), Some(2), "there is nothing to check");
+}
