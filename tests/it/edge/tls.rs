@@ -17,8 +17,8 @@ use crate::support::{Config, Running};
 #[tokio::test]
 async fn alpn_chooses_http_2_then_http_1_and_none_means_http_1() {
     let router = Config::new().start();
-    let offers: [(&[&str], Option<&[u8]>, bool); 4] = [
-        (&["h2", "http/1.1"], Some(b"h2"), true),
+    let offers = [
+        (&["h2", "http/1.1"][..], Some(&b"h2"[..]), true),
         (&["http/1.1", "h2"], Some(b"h2"), true),
         (&["http/1.1"], Some(b"http/1.1"), false),
         (&[], None, false),
