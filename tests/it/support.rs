@@ -11,7 +11,7 @@ use router::{
     control::{Addresses, Origin, Overrides},
 };
 use serde_json::Value;
-use testkit::{Certs, Client, Instance, get};
+use testkit::{Certs, Client, Instance, Reply, Seen, get};
 
 /// A configuration to start a router with: the sections every test needs, each to be replaced by [`Config::set`].
 ///
@@ -78,6 +78,16 @@ impl Back {
 
     pub(crate) fn is_h2(self) -> bool {
         matches!(self, Self::H2c | Self::H2Tls)
+    }
+
+    /// The service of the instance of this kind in a [`Matrix`].
+    pub(crate) fn service(self) -> &'static str {
+        match self {
+            Self::H1 => "h1",
+            Self::H2c => "h2c",
+            Self::H1Tls => "h1tls",
+            Self::H2Tls => "h2tls",
+        }
     }
 
     /// An instance that speaks this.
@@ -226,4 +236,34 @@ impl Running {
 pub(crate) async fn nobody() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     listener.local_addr().expect("a bound socket")
+}
+
+// === Matrix ===
+/// One instance of every kind behind one router: [`Back::service`] names them.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    pub(crate) router: Running,
+    instances: [Instance; 4],
+}
+
+impl Matrix {
+    /// All instances answer alike.
+    pub(crate) async fn start(config: Config, answer: impl Fn(&Seen) -> Reply + Clone + Send + Sync + 'static) -> Self {
+        let start = async |back: Back| back.instance(config.certs()).answer(answer.clone()).start().await;
+        let instances =
+            [start(Back::H1).await, start(Back::H2c).await, start(Back::H1Tls).await, start(Back::H2Tls).await];
+        let listed = Back::ALL.iter().zip(&instances);
+        let urls: Vec<_> = listed.map(|(back, instance)| (back.service(), instance.url())).collect();
+        let config = urls.iter().fold(config, |config, (service, url)| config.service(service, &[url.clone()]));
+        Self { router: config.start(), instances }
+    }
+
+    pub(crate) fn instance(&self, back: Back) -> &Instance {
+        &self.instances[Back::ALL.iter().position(|kind| *kind == back).expect("one of each")]
+    }
+
+    /// Every way in with every way out.
+    pub(crate) fn pairs() -> impl Iterator<Item = (Front, Back)> {
+        Front::ALL.into_iter().flat_map(|front| Back::ALL.into_iter().map(move |back| (front, back)))
+    }
 }

@@ -1,27 +1,17 @@
 //! What clients may speak.
 
-use testkit::get;
+use testkit::{Reply, get};
 
-use crate::support::{Back, Config, Front};
+use crate::support::{Back, Config, Front, Matrix};
 
-/// Every way to talk to the router, with every way the router talks to instances.
 #[tokio::test]
 async fn every_protocol_in_front_meets_every_protocol_behind() {
-    let config = Config::new();
-    let mut instances = Vec::new();
-    for back in Back::ALL {
-        instances.push(back.instance(config.certs()).start().await);
-    }
-    let config = Back::ALL.iter().zip(&instances).fold(config, |config, (back, instance)| {
-        config.service(&format!("{back:?}").to_lowercase(), &[instance.url()])
-    });
-    let router = config.start();
+    let matrix = Matrix::start(Config::new(), |_| Reply::echo()).await;
     for front in Front::ALL {
-        let client = router.client(front).await;
+        let client = matrix.router.client(front).await;
         assert_eq!(client.is_h2(), front.is_h2(), "{front:?}");
         for back in Back::ALL {
-            let service = format!("{back:?}").to_lowercase();
-            let answer = client.send(get("/x?y=1", &[("service_id", &service)])).await;
+            let answer = client.send(get("/x?y=1", &[("service_id", back.service())])).await;
             assert_eq!(answer.status, 200, "{front:?} to {back:?}: {}", answer.text());
             let seen = answer.json();
             assert_eq!((&seen["path"], &seen["query"]), (&"/x".into(), &"y=1".into()), "{front:?} to {back:?}");

@@ -46,7 +46,10 @@ impl Stream {
             let capacity = bounded("window to send", poll_fn(|cx| self.sender.poll_capacity(cx))).await;
             let Some(capacity) = capacity else { return Err(self.end().await) };
             let piece = bytes.split_to(capacity?.min(bytes.len()));
-            self.sender.send_data(piece, false)?;
+            // h2 also wakes for capacity that is gone again: an empty frame for each such time would never end.
+            if !piece.is_empty() {
+                self.sender.send_data(piece, false)?;
+            }
         }
         Ok(())
     }

@@ -1,0 +1,21 @@
+//! What happens between a client and an instance: bodies, trailers, interim answers, limits of time, failures.
+
+mod bodies;
+mod cancel;
+mod dead_peer;
+mod ends;
+mod flow;
+mod grpc;
+mod interim;
+mod malformed;
+mod timeouts;
+mod trailers;
+mod unread;
+mod unsent;
+
+use http::Request;
+
+/// The head of a request to this service, for [`testkit::Client::open`].
+fn head(method: &str, target: &str, service: &str) -> Request<()> {
+    Request::builder().method(method).uri(target).header("service_id", service).body(()).expect("a request")
+}

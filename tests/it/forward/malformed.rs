@@ -1,0 +1,69 @@
+//! Instances that do not speak HTTP, or speak it badly.
+
+use testkit::{
+    Raw, Reply,
+    frame::{self, Frame},
+    get,
+};
+
+use crate::support::{Config, Front};
+
+async fn check(url: String, what: &str, reason: &str) {
+    let router = Config::new().service("bad", &[url]).start();
+    for front in [Front::H1, Front::H2c] {
+        let answer = router.client(front).await.send(get("/", &[("service_id", "bad")])).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (502, Some(reason)), "{what:?}");
+    }
+    router.settled("bad").await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_1_is_a_502_with_the_reason() {
+    for (bytes, reason) in [
+        ("SSH-2.0-OpenSSH_9.6\r\n\r\n", "protocol"),
+        ("<html>an answer of HTTP/0.9</html>\r\n\r\n", "protocol"),
+        ("HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\n\r\n", "protocol"),
+        ("HTTP/1.1 2x0 OK\r\n\r\n", "protocol"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", "protocol"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello", "protocol"),
+        ("HTTP/1.1 200 OK\r\nX-Nul: a\0b\r\nContent-Length: 0\r\n\r\n", "protocol"),
+        ("HTTP/1.1 200 OK\r\nX-Cut: ", "reset"),
+        ("", "reset"),
+    ] {
+        let raw = Raw::sends(bytes).await;
+        check(format!("http://{}", raw.addr()), bytes, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_bad_chunks_breaks_the_answer_off() {
+    for body in ["zz\r\nhello\r\n0\r\n\r\n", "5\r\nhello", "5\r\nhello\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "-1\r\n"] {
+        let raw = Raw::sends(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}")).await;
+        let router = Config::new().service("bad", &[format!("http://{}", raw.addr())]).start();
+        for front in Front::ALL {
+            let answer = router.client(front).await.try_send(get("/", &[("service_id", "bad")])).await;
+            assert!(answer.is_err(), "{front:?} {body:?}: {answer:?}");
+        }
+        router.settled("bad").await;
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_speaks_only_http_1_where_http_2_is_expected_is_a_502() {
+    let h1 = testkit::Instance::http().answer(|_| Reply::echo()).start().await;
+    let router = Config::new().service("bad", &[format!("h2c://{}", h1.addr())]).start();
+    let answer = router.client(Front::H1).await.send(get("/", &[("service_id", "bad")])).await;
+    assert_eq!(answer.status, 502);
+}
+
+#[tokio::test]
+async fn frames_out_of_order_are_a_502_and_the_next_request_has_a_new_connection() {
+    let raw = Raw::start(|mut socket| async move {
+        frame::accept_preface(&mut socket).await;
+        let Some(head) = frame::next(&mut socket, frame::HEADERS).await else { return };
+        frame::send(&mut socket, &Frame::data(head.stream, "a body before its head", true)).await.unwrap();
+        frame::next(&mut socket, frame::GOAWAY).await;
+    })
+    .await;
+    check(format!("h2c://{}", raw.addr()), "DATA before HEADERS", "protocol").await;
+}
