@@ -254,7 +254,8 @@ impl Matrix {
             [start(Back::H1).await, start(Back::H2c).await, start(Back::H1Tls).await, start(Back::H2Tls).await];
         let listed = Back::ALL.iter().zip(&instances);
         let urls: Vec<_> = listed.map(|(back, instance)| (back.service(), instance.url())).collect();
-        let config = urls.iter().fold(config, |config, (service, url)| config.service(service, &[url.clone()]));
+        let config =
+            urls.iter().fold(config, |config, (service, url)| config.service(service, std::slice::from_ref(url)));
         Self { router: config.start(), instances }
     }
 
