@@ -92,6 +92,19 @@ pub struct Operations {
     pub drain_deadline: Duration,
     /// Files whose content the plan depends on.
     pub files: Vec<PathBuf>,
+    /// What only a start follows.
+    pub fixed: Fixed,
+}
+
+/// What only a start follows; a reload that changes it is told so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    /// `threads`.
+    pub threads: Option<usize>,
+    /// `log.format`.
+    pub log: telemetry::log::Format,
+    /// `access_log`.
+    pub access_log: telemetry::access::Settings,
 }
 
 /// The plan as one core holds it: cloning it touches no counter that another core uses.

@@ -91,7 +91,8 @@ async fn first_bytes(stream: &mut TcpStream, limit: Duration, tls: bool) -> Resu
         loop {
             match stream.read(&mut first[have..]).await {
                 Ok(n) if n > 0 => have += n,
-                _ => return Err(Closed::FirstByte),
+                // A probe of a load balancer, say.
+                _ => return Err(Closed::Broken),
             }
             if tls || have == PREFACE.len() || !PREFACE.starts_with(&first[..have]) {
                 return Ok(());

@@ -8,12 +8,16 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::client::{Connection as Wire, ResponseFuture, SendRequest};
 use http::{Request, request::Parts};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::{
+    task::{AbortHandle, spawn_local},
+    time::Instant,
+};
 
 use crate::{
     io::{Buffers, Coalesce, Stream},
@@ -45,6 +49,8 @@ pub(crate) struct State {
     pub(crate) waiting: Cell<usize>,
     /// How many streams the instance takes at once. Written by the connection's task.
     limit: Cell<usize>,
+    /// When the last stream ended. Written by tickets.
+    idle_since: Cell<Instant>,
     /// No new streams: closed, closing, or told to go away.
     closed: Cell<bool>,
 }
@@ -88,6 +94,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.head();
         self.state.active.set(self.state.active.get() - 1);
+        self.state.idle_since.set(Instant::now());
     }
 }
 
@@ -113,6 +120,7 @@ impl Connection {
             active: Cell::new(0),
             waiting: Cell::new(0),
             limit: Cell::new(FIRST_STREAMS),
+            idle_since: Cell::new(Instant::now()),
             closed: Cell::new(false),
         });
         let task = spawn_local(drive(wire, handle, Rc::clone(&state))).abort_handle();
@@ -129,6 +137,11 @@ impl Connection {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state.closed.get()
+    }
+
+    /// Whether it has had no stream for this long.
+    pub(crate) fn is_idle(&self, longest: Duration) -> bool {
+        self.state.active.get() == 0 && self.state.idle_since.get().elapsed() > longest
     }
 
     /// Opens a stream with this head. `end`: there is no body.

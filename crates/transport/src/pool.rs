@@ -27,6 +27,8 @@ use crate::{
 /// connections is full.
 const MOST: usize = 32;
 
+/// How long an HTTP/2 connection that a burst made necessary stays unused.
+const SPARE: Duration = Duration::from_secs(30);
 /// Most HTTP/1.1 connections to one instance from one core: a slow instance must not take all ports and descriptors.
 const MOST_H1: usize = 1024;
 
@@ -102,7 +104,9 @@ impl Pools {
     pub fn sweep(&self) {
         for pool in self.pools.borrow().values() {
             pool.h1.borrow_mut().retain(|c| c.is_fresh(h1::IDLE));
-            pool.h2.borrow_mut().retain(|c| !c.is_closed());
+            // The first stays for the next request; what a burst has opened besides goes.
+            let mut first = true;
+            pool.h2.borrow_mut().retain(|c| !c.is_closed() && (std::mem::take(&mut first) || !c.is_idle(SPARE)));
         }
     }
 }

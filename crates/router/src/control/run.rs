@@ -217,7 +217,11 @@ impl Running {
             }
         }
         self.files.set_paths(watched(&self.start.origin, &compiled.operations));
-        self.operations = compiled.operations;
+        if compiled.operations.fixed != self.operations.fixed {
+            tracing::warn!("threads, access_log and log.format are followed by a start only: restart to change them");
+        }
+        let fixed = self.operations.fixed.clone();
+        self.operations = Operations { fixed, ..compiled.operations };
         self.arrange_apis().await
     }
 

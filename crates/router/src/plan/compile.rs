@@ -12,7 +12,7 @@ use transport::{
     tls::{Identity, ServerTls, Tickets},
 };
 
-use super::{Limits, Listener, Names, Operations, Patience, Plan, Rule, services};
+use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, services};
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
     route::{Rewrite, Route, Routes, When},
@@ -83,6 +83,7 @@ pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsErr
         drain_delay: settings.drain.delay.get(),
         drain_deadline: settings.drain.deadline.get(),
         files,
+        fixed: Fixed { threads: settings.threads, log: settings.log.format, access_log: settings.access_log.clone() },
     };
     Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })
 }

@@ -68,7 +68,7 @@ pub(super) async fn serve(
         .await
     };
     let wire = timeout(plan.patience.preface, handshake).await.map_err(|_| Closed::Preface)?;
-    let wire = wire.map_err(|_| Closed::Protocol)?;
+    let wire = wire.map_err(|error| if error.is_io() { Closed::Broken } else { Closed::Protocol })?;
     drive(core, client, wire, handle, plan).await
 }
 
