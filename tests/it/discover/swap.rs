@@ -56,7 +56,8 @@ async fn a_thousand_changes_fail_no_request_and_reopen_no_connection() {
     let had = load.end().await;
     assert!(had.len() == 5 && had.values().all(|requests| *requests > 0), "{had:?}");
     let after = generation().await;
-    assert!(after > before + 100, "tables were swapped: {before} to {after}");
+    // Changes that come close together share a table.
+    assert!(after > before + 20, "tables were swapped: {before} to {after}");
     assert_eq!(steady.counts().connections(), 1, "one core, one connection, from the first swap to the last");
     assert_eq!(members(&router, "pets").await["steady"]["failures"], 0);
 }
