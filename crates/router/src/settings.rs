@@ -54,7 +54,7 @@ pub struct Settings {
     /// Data cores; as many as the machine has if absent.
     pub threads: Option<usize>,
     /// What the router says of itself.
-    pub log: telemetry::log::Settings,
+    pub log: Located<telemetry::log::Settings>,
     /// One line for each request.
     pub access_log: telemetry::access::Settings,
 }
@@ -77,7 +77,7 @@ impl Default for Settings {
             clients: Clients::default(),
             drain: Drain::default(),
             threads: None,
-            log: telemetry::log::Settings::default(),
+            log: telemetry::log::Settings::default().into(),
             access_log: telemetry::access::Settings::default(),
         }
     }

@@ -78,6 +78,16 @@ impl Log {
     }
 }
 
+impl Settings {
+    /// Whether the level can be read.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write.
+    pub fn check(&self) -> Result<(), LogError> {
+        filter(&self.level).map(drop)
+    }
+}
+
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
     let wrong = |cause: String| LogError::Level { level: level.to_owned(), cause };
     if level.trim().is_empty() {

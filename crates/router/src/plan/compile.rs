@@ -48,6 +48,7 @@ pub struct Made {
 /// # Errors
 /// The first thing that is wrong.
 pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsError> {
+    settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let mut files = Vec::new();
     let services = services::compile(settings, &limits, &mut files)?;
