@@ -13,6 +13,8 @@ const BUCKETS: usize = 21;
 pub struct Freshness {
     counts: [AtomicU64; BUCKETS],
     last: AtomicU64,
+    /// All of them together, in microseconds.
+    sum: AtomicU64,
 }
 
 impl Freshness {
@@ -21,12 +23,19 @@ impl Freshness {
         let bucket = (micros.max(1).next_power_of_two().trailing_zeros() as usize).min(BUCKETS - 1);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         self.last.store(micros, Ordering::Relaxed);
+        self.sum.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// The newest one.
     #[must_use]
     pub fn last(&self) -> Duration {
         Duration::from_micros(self.last.load(Ordering::Relaxed))
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum.load(Ordering::Relaxed))
     }
 
     /// How many tables were published within each bound; `None` is the bound of those that took longer than a second.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use admin::{Admin, Readiness};
+use admin::{Admin, Readiness, metrics::DiscoveryMetrics};
 use discovery::Discovery;
 use model::UpstreamKey;
 use settings::watch::Files;
@@ -118,7 +118,7 @@ impl Running {
             .iter()
             .map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener))))
             .collect::<Result<_, _>>()?;
-        let (metrics, registry) = Metrics::new();
+        let (metrics, mut registry) = Metrics::new();
         let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
             .map_err(|error| StartError::Io(format!("access log: {error}")))?;
         let threads = settings.threads.unwrap_or_else(available).max(1);
@@ -126,6 +126,11 @@ impl Running {
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let retire = retire(Arc::clone(&desks));
         let discovery = Discovery::start(compiled.sources, compiled.policies, retire).await?;
+        registry.register_collector(Box::new(DiscoveryMetrics {
+            table: discovery.table(),
+            status: discovery.status(),
+            freshness: discovery.freshness(),
+        }));
         let mut cores = Vec::new();
         for (number, seat) in seats.into_iter().enumerate() {
             let parts = Parts {
