@@ -95,6 +95,10 @@ pub fn outbound(head: &mut Parts, from: &Connection, rules: &Rewriting) -> Optio
 
 /// Makes an instance's head ready for the client.
 pub fn inbound(headers: &mut HeaderMap) {
+    // The length was of no account beside chunks (RFC 9112, 6.3), and the client sees no chunks of the instance's.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     strip_connection_fields(headers);
     // Our own word: an instance that said it would speak for the router.
     headers.remove(&REASON);

@@ -185,3 +185,14 @@ fn cookie_crumbs_become_one_cookie() {
     join_cookies(&mut headers);
     assert_eq!(values(&headers, "cookie"), "a=1; b=2; c=3");
 }
+
+#[test]
+fn a_length_beside_chunks_does_not_reach_the_client() {
+    let mut headers =
+        map(&[("content-length", "10"), ("transfer-encoding", "chunked"), ("x-pointsman-reason", "fake")]);
+    inbound(&mut headers);
+    assert!(headers.is_empty(), "{headers:?}");
+    let mut headers = map(&[("content-length", "10")]);
+    inbound(&mut headers);
+    assert_eq!(headers["content-length"], "10");
+}
