@@ -12,7 +12,7 @@ use std::sync::Arc;
 use discovery::Service;
 use http::{HeaderValue, Method, Response, request::Parts};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, Upstream, pool::Ready, upload::Upload};
+use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
 
 use crate::{
     affinity,
@@ -75,10 +75,18 @@ impl Failure {
 /// # Errors
 /// Why there is no answer.
 pub async fn send(exchange: &mut Exchange, mut out: Outbound) -> Result<Response<Body>, Refusal> {
+    let answer = send_until_answered(exchange, &mut out).await;
+    if let (Err(_), Some(body)) = (&answer, out.body) {
+        exchange.unread = Body::Upload(body);
+    }
+    answer
+}
+
+async fn send_until_answered(exchange: &mut Exchange, out: &mut Outbound) -> Result<Response<Body>, Refusal> {
     let mut tried = Tried::new();
-    let mut patience = Patience::new(exchange, &out);
+    let mut patience = Patience::new(exchange, out);
     loop {
-        let lease = match choose(exchange, &out, &tried) {
+        let lease = match choose(exchange, out, &tried) {
             Ok(lease) => lease,
             Err(refusal) => match tried.last.take() {
                 // The only instance closed a connection under us: it may well take the request on another.
@@ -90,7 +98,7 @@ pub async fn send(exchange: &mut Exchange, mut out: Outbound) -> Result<Response
             },
         };
         tried.add(lease.upstream().key);
-        let failure = match attempt(exchange, &mut out, &mut patience, lease).await {
+        let failure = match attempt(exchange, out, &mut patience, lease).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -212,7 +220,7 @@ async fn attempt(
             return Err(Failure::new(Refusal::Overloaded, Outcome::Refused));
         }
         Err(error) => {
-            tracing::debug!(instance = %lease.upstream().label, %error, "cannot connect");
+            told(lease.upstream(), &error);
             exchange.core.reporter.connect_failed(lease.upstream());
             lease.settle(Outcome::ConnectFailed);
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
@@ -231,6 +239,16 @@ async fn attempt(
             lease.settle(failure.outcome);
             Err(failure)
         }
+    }
+}
+
+/// The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
+fn told(upstream: &Upstream, error: &DialError) {
+    let (service, instance) = (&upstream.service, &upstream.label);
+    if upstream.vitals.admits(transport::clock::tick()) {
+        tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
+    } else {
+        tracing::debug!(%service, %instance, %error, "cannot connect");
     }
 }
 

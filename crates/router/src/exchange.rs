@@ -17,7 +17,7 @@ use model::Refusal;
 use telemetry::ids::Ids;
 use tokio::time::Instant;
 use transport::{
-    BodyError, Upstream,
+    Body, BodyError, Upstream,
     timer::{Expired, Timer},
     upload::Tally,
 };
@@ -37,6 +37,8 @@ pub struct Exchange {
     pub client: Rc<Client>,
     /// The configuration it began with; a reload does not change the rules under way.
     pub plan: Rc<Current>,
+    /// The request's body, until it is on its way to an instance; what a refused request leaves unread.
+    pub unread: Body,
     /// The way to the client that is open before the answer.
     pub responder: Responder,
     /// The ids it goes by: passed on, returned and logged.
@@ -126,12 +128,13 @@ impl Responder {
 impl Exchange {
     /// A request whose head just came.
     #[must_use]
-    pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts) -> Self {
+    pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts, body: Body) -> Self {
         let now = SystemTime::now();
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
             plan: core.plan(),
+            unread: body,
             responder,
             ids: Ids::of(&head.headers, now),
             record: Record::new(head, now),

@@ -5,10 +5,7 @@
 use http::{header::CONTENT_LENGTH, request::Parts};
 use http_body::Body as _;
 use model::Refusal;
-use transport::{
-    Body,
-    upload::{Tally, Upload},
-};
+use transport::upload::{Tally, Upload};
 
 use crate::{exchange::Exchange, hygiene, plan::Limits, refuse, rewrite};
 
@@ -26,12 +23,12 @@ pub fn check_head(limits: &Limits, head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses a body that says it is too large, and makes one that does not say so count itself.
+/// Takes the body to be sent on. Refuses one that says it is too large, and makes one that does not say so count itself.
 ///
 /// # Errors
 /// [`Refusal::BodyTooLarge`].
-pub fn check_body(exchange: &mut Exchange, head: &Parts, body: Body) -> Result<Option<Box<Upload>>, Refusal> {
-    if body.is_end_stream() {
+pub fn take_body(exchange: &mut Exchange, head: &Parts) -> Result<Option<Box<Upload>>, Refusal> {
+    if exchange.unread.is_end_stream() {
         return Ok(None);
     }
     let limits = exchange.limits();
@@ -42,5 +39,6 @@ pub fn check_body(exchange: &mut Exchange, head: &Parts, body: Body) -> Result<O
     }
     let tally = Tally::new();
     exchange.record.upload = Some(tally.clone());
+    let body = std::mem::take(&mut exchange.unread);
     Ok(Some(Box::new(Upload::new(body, limit, tally, rewrite::clean_trailers))))
 }

@@ -1,8 +1,9 @@
 //! hot path
 //!
-//! **The data path.** A request comes in as head and body; an answer goes out, or the reason why not.
+//! **The data path.** A request comes in as a head, its body waits unread in the exchange; an answer goes out, or the
+//! reason why not.
 
-use http::{Request, Response};
+use http::{Response, request::Parts};
 use model::Refusal;
 use transport::Body;
 
@@ -12,8 +13,7 @@ use crate::{attempt, exchange::Exchange, hygiene, limits, rewrite, target};
 ///
 /// # Errors
 /// Why the request was not forwarded.
-pub async fn proxy(exchange: &mut Exchange, request: Request<Body>) -> Result<Response<Body>, Refusal> {
-    let (mut head, body) = request.into_parts();
+pub async fn proxy(exchange: &mut Exchange, mut head: Parts) -> Result<Response<Body>, Refusal> {
     let plan = exchange.plan.clone();
 
     // What two parsers could read differently goes no further.
@@ -23,7 +23,7 @@ pub async fn proxy(exchange: &mut Exchange, request: Request<Body>) -> Result<Re
     // Which service is it for? The path becomes what the instance will see.
     let target = target::find(&plan, &head, authority.as_ref())?;
     exchange.record.asked = Some(target.asked.clone());
-    let body = limits::check_body(exchange, &head, body)?;
+    let body = limits::take_body(exchange, &head)?;
 
     // The head as an instance gets it; the host is chosen per instance.
     let host = rewrite::outbound(&mut head, &exchange.client.told, &plan.rewriting);

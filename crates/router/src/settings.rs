@@ -44,7 +44,7 @@ pub struct Settings {
     /// Names of headers we read, and what becomes of others.
     pub headers: Headers,
     /// Sizes and numbers.
-    pub limits: Limits,
+    pub limits: Located<Limits>,
     /// How long instances may take.
     pub timeouts: Timeouts,
     /// How long clients may take.
@@ -72,7 +72,7 @@ impl Default for Settings {
             zone: None,
             hold: Span::from_secs(30),
             headers: Headers::default(),
-            limits: Limits::default(),
+            limits: Limits::default().into(),
             timeouts: Timeouts::default(),
             clients: Clients::default(),
             drain: Drain::default(),

@@ -49,6 +49,18 @@ pub struct Made {
 /// The first thing that is wrong.
 pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsError> {
     settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
+    for (name, number) in [
+        ("connections", settings.limits.connections),
+        ("streams", settings.limits.streams as usize),
+        ("fields", settings.limits.fields),
+    ] {
+        if number == 0 {
+            return Err(SettingsError::at(
+                &settings.limits,
+                format!("{name}: 0 would let nothing through; write at least 1"),
+            ));
+        }
+    }
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let mut files = Vec::new();
     let services = services::compile(settings, &limits, &mut files)?;
@@ -64,7 +76,10 @@ pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsErr
         limits,
         routes,
     };
-    let warnings = plan.routes.shadowed().iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> = plan.routes.shadowed().iter().map(ToString::to_string).collect();
+    if settings.registries.is_empty() {
+        warnings.push("no registry is configured: no instance can be known, and every request is refused".to_owned());
+    }
     let policies = Policies {
         default: services.default,
         services: services.policies,

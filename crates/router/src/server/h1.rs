@@ -78,9 +78,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
     let (head, incoming) = request.into_parts();
-    let mut exchange = Box::new(Exchange::new(core, client, Responder::H1, &head));
     let body = if incoming.is_end_stream() { Body::Empty } else { Body::H1(incoming) };
-    let response = respond(&mut exchange, Request::from_parts(head, body)).await;
+    let mut exchange = Box::new(Exchange::new(core, client, Responder::H1, &head, body));
+    let response = respond(&mut exchange, head).await;
     meter.until(response.body().deadline());
     Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter) }))
 }

@@ -4,7 +4,13 @@
 
 mod watch;
 
-use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{
@@ -37,6 +43,10 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Output one stream may queue in the h2 crate beyond its window.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How long, and how much, of a refused request's body is read on.
+const LEAVE: Duration = Duration::from_millis(500);
+/// One window: what the client may have sent without knowing.
+const LEFT: usize = 64 * 1024;
 /// What small unread DATA frames may cost before the h2 crate ends the connection: some 16,000 of them.
 const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 
@@ -136,8 +146,8 @@ async fn answer(
 ) -> bool {
     let (head, stream) = request.into_parts();
     let body = if stream.is_end_stream() { Body::Empty } else { Body::H2(stream) };
-    let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(responder), &head));
-    let (head, body) = respond(&mut exchange, Request::from_parts(head, body)).await.into_parts();
+    let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(responder), &head, body));
+    let (head, body) = respond(&mut exchange, head).await.into_parts();
     let end = body.is_end_stream();
     let Responder::H2(responder) = &mut exchange.responder else { return false };
     let Ok(sink) = responder.send_response(Response::from_parts(head, ()), end) else { return false };
@@ -146,7 +156,23 @@ async fn answer(
     } else {
         deliver(&mut exchange, body, Pump::new(sink)).await;
     }
+    if exchange.record.complete {
+        timeout(LEAVE, leave(&mut exchange.unread)).await.ok();
+    }
     exchange.record.complete || exchange.record.reason.is_some()
+}
+
+/// Reads on a little after a refusal: dropping the body resets the stream, and some clients (curl before 8) lose an
+/// answer that is followed by a reset while they still send.
+async fn leave(body: &mut Body) {
+    let mut left = LEFT;
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        if size >= left {
+            return;
+        }
+        left -= size;
+    }
 }
 
 /// Hands the body over as the client's window admits it. While the client takes nothing, the exchange's limits and

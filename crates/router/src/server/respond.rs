@@ -10,7 +10,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Response, request::Parts};
 use model::Refusal;
 use tokio::time::Instant;
 use transport::Body;
@@ -18,10 +18,10 @@ use transport::Body;
 use crate::{exchange::Exchange, proxy::proxy, refuse};
 
 /// Answers one request.
-pub(super) async fn respond(exchange: &mut Exchange, request: Request<Body>) -> Response<Body> {
-    let grpc = refuse::is_grpc(request.headers());
+pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Body> {
+    let grpc = refuse::is_grpc(&head.headers);
     let answer = {
-        let mut answering = pin!(proxy(exchange, request));
+        let mut answering = pin!(proxy(exchange, head));
         poll_fn(|cx| {
             // What a panic leaves behind is this exchange, which ends here; shared state is not held over a poll.
             catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
