@@ -163,14 +163,24 @@ impl Claims {
         let claims = self.services.get(service)?;
         let ordered =
             || self.sources.iter().filter_map(|(id, name)| claims.iter().find(|c| c.source == *id).map(|c| (c, name)));
-        let present = ordered().flat_map(|(c, name)| c.instances.iter().map(move |i| (i, name, false)));
-        let suspects = ordered().flat_map(|(c, name)| c.suspects.iter().map(move |s| (&s.instance, name, true)));
+        let claimed = |instance: &Arc<Instance>, source: &Arc<str>, resort| Claimed {
+            instance: instance.clone(),
+            source: source.clone(),
+            resort,
+        };
+        // What an earlier source has at an address counts; within one source each instance stands for itself.
         let mut seen: HashSet<&Address> = HashSet::new();
-        let mut list: Vec<Claimed> = present
-            .chain(suspects)
-            .filter(|(i, ..)| seen.insert(&i.endpoint.address))
-            .map(|(i, name, resort)| Claimed { instance: i.clone(), source: name.clone(), resort })
-            .collect();
+        let mut list: Vec<Claimed> = Vec::new();
+        for (claim, name) in ordered() {
+            let own = claim.instances.iter().filter(|i| !seen.contains(&i.endpoint.address));
+            list.extend(own.map(|instance| claimed(instance, name, false)));
+            seen.extend(claim.instances.iter().map(|i| &i.endpoint.address));
+        }
+        for (claim, name) in ordered() {
+            let own = claim.suspects.iter().map(|s| &s.instance).filter(|i| !seen.contains(&i.endpoint.address));
+            list.extend(own.map(|instance| claimed(instance, name, true)));
+            seen.extend(claim.suspects.iter().map(|s| &s.instance.endpoint.address));
+        }
         list.sort_by(|a, b| rank(&a.instance).cmp(&rank(&b.instance)));
         Some(list)
     }

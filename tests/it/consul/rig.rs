@@ -99,9 +99,18 @@ fn registries(tool: &str, arguments: &[&str]) -> String {
 
 impl Own {
     pub(crate) fn start() -> Self {
+        Self::of("server")
+    }
+
+    /// One that keeps nothing on disk.
+    pub(crate) fn forgetful() -> Self {
+        Self::of("dev")
+    }
+
+    fn of(variant: &str) -> Self {
         let id = unique("own");
-        let printed = registries("up", &["consul", "server", "--id", &id]);
-        let url = printed.trim().strip_prefix("export CONSUL_URL=").unwrap().to_owned();
+        let printed = registries("up", &["consul", variant, "--id", &id]);
+        let url = printed.lines().find_map(|line| line.strip_prefix("export CONSUL_URL=")).unwrap().to_owned();
         Self { id, url }
     }
 

@@ -1,5 +1,7 @@
 //! Real Consul agents behind a whole router.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testkit::{Instance, get, wait_for};
 use tokio::time::Instant;
@@ -252,4 +254,35 @@ async fn an_agent_that_dies_or_hangs_costs_no_request() {
     reached(&router, &service, &["one", "two"]).await;
     assert!(wait_for(|| all[1].counts().requests() > 10, testkit::DEADLINE).await);
     load.end().await;
+}
+
+#[tokio::test]
+async fn what_an_agent_forgot_in_an_outage_leaves_once_it_says_so() {
+    if environment("CONSUL_URL").is_none() {
+        return;
+    }
+    let own = tokio::task::spawn_blocking(Own::forgetful).await.unwrap();
+    let registrar = Registrar::clear(&own.url);
+    let (service, other) = (unique("com-forgotten"), unique("com-other"));
+    let all = instances(&["one"]).await;
+    registrar.register(&record(&service, &all[0], &json!({}))).await;
+    let router = Config::new()
+        .set("registries", &format!("{{ dc1: {{ consul: {{ url: {:?} }} }} }}", own.url))
+        .set("expose", "{ service: 'com-*' }")
+        .set("hold", "1s")
+        .start();
+    reached(&router, &service, &["one"]).await;
+    own.node("kill");
+    told(&router, "down", |now| now["state"] == "down").await;
+    serving_still(&router, &service).await;
+    own.node("start");
+    told(&router, "live again", |now| now["state"] == "live").await;
+    registrar.register(&record(&other, &all[0], &json!({}))).await;
+    reached(&router, &other, &["one"]).await;
+    testkit::bounded("the forgotten service to leave", async {
+        while !rig::members(&router, &service).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }

@@ -207,3 +207,17 @@ proptest! {
         prop_assert_eq!(one.joined(&service("petstore")), other.joined(&service("petstore")));
     }
 }
+
+#[test]
+fn instances_of_one_source_stand_for_themselves_also_at_one_address() {
+    let mut claims = claims(2);
+    let list = vec![instance("old", 1), instance("new", 1)];
+    let said = |list: Vec<Instance>| Update::Service {
+        service: service("petstore"),
+        knowledge: Knowledge::of(list),
+        deregistered: Vec::new(),
+    };
+    claims.apply(0, said(list), at(0));
+    claims.apply(1, said(vec![instance("other", 1), instance("far", 2)]), at(0));
+    check(&claims, "farnewold/");
+}

@@ -22,6 +22,7 @@ mod agent;
 mod catalogue;
 mod changes;
 mod failure;
+mod held;
 mod index;
 mod life;
 mod pace;
@@ -35,6 +36,7 @@ use std::{convert::Infallible, time::Duration};
 use model::{ProviderError, Update};
 
 use super::{Feed, Provider};
+use held::Held;
 use pace::Backoff;
 
 pub use settings::Settings;
@@ -43,6 +45,7 @@ pub use settings::Settings;
 #[derive(Debug)]
 pub struct Consul {
     settings: Settings,
+    held: Held,
 }
 
 impl Consul {
@@ -53,7 +56,7 @@ impl Consul {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings })
+        Ok(Self { settings, held: Held::default() })
     }
 
     /// Between canaries: an agent on this machine is asked again soon, one that many routers share is given time.
@@ -67,7 +70,7 @@ impl Provider for Consul {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
         let mut backoff = self.backoff();
         loop {
-            match life::run(&self.settings, feed).await {
+            match life::run(&self.settings, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
                 life::End::Failed { error, reached } => {
                     if reached {

@@ -33,11 +33,26 @@ pub(super) struct Wanted {
 }
 
 impl Apis {
+    /// Opens the addresses nobody of ours listens on yet, so that one that cannot be had is known before anything
+    /// changes.
+    ///
+    /// # Errors
+    /// The first address that cannot be had.
+    pub(super) async fn open_new(&self, wanted: &[(String, SocketAddr)]) -> Result<Opened, StartError> {
+        let mut opened = Vec::new();
+        for (name, address) in wanted {
+            if !self.running.iter().any(|api| api.configured == *address) {
+                opened.push((*address, open(name, *address).await?));
+            }
+        }
+        Ok(opened)
+    }
+
     /// Makes exactly these run. Those that stay are not touched.
     ///
     /// # Errors
-    /// If an address cannot be had; what runs then goes on.
-    pub(super) async fn arrange(&mut self, wanted: Vec<Wanted>) -> Result<(), StartError> {
+    /// If an address cannot be had that was not opened before.
+    pub(super) async fn arrange(&mut self, wanted: Vec<Wanted>, mut opened: Opened) -> Result<(), StartError> {
         let mut next = Vec::new();
         let mut new = Vec::new();
         for api in wanted {
@@ -49,13 +64,14 @@ impl Apis {
             }
         }
         // What gives way frees its address for what comes.
-        for mut old in std::mem::take(&mut self.running) {
+        for mut old in std::mem::replace(&mut self.running, next) {
             old.stop().await;
         }
-        self.running = next;
         for api in new {
-            let socket = TcpListener::bind(api.address).await;
-            let socket = socket.map_err(|error| StartError::bind(&api.name, api.address, &error))?;
+            let socket = match opened.iter().position(|(address, _)| *address == api.address) {
+                Some(at) => opened.swap_remove(at).1,
+                None => open(&api.name, api.address).await?,
+            };
             let started = Api::start(socket, api);
             self.running.push(started.map_err(|error| StartError::Io(error.to_string()))?);
         }
@@ -71,6 +87,13 @@ impl Apis {
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.running.iter().map(|api| (api.name.clone(), api.address)).collect()
     }
+}
+
+/// Sockets opened ahead, by the address that was asked for.
+pub(super) type Opened = Vec<(SocketAddr, TcpListener)>;
+
+async fn open(name: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::bind(name, address, &error))
 }
 
 impl Api {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
@@ -21,14 +22,14 @@ use transport::tls::{Tickets, TlsError};
 
 use super::{
     Addresses, Command, Origin, Start, StartError,
-    apis::{Apis, Wanted},
+    apis::{Apis, Opened, Wanted},
     cores::Seat,
     identity::Ephemeral,
 };
 use crate::{
     accept::{Acceptor, Desk, bind},
     core::{Order, Parts},
-    plan::{Listener, Made, Operations, compile},
+    plan::{Compiled, Listener, Made, Operations, compile},
     settings::Settings,
 };
 
@@ -160,7 +161,7 @@ impl Running {
             files,
             access,
         };
-        running.arrange_apis().await?;
+        running.arrange_apis(Vec::new()).await?;
         for (socket, listener) in sockets {
             running.accept(socket, listener)?;
         }
@@ -205,6 +206,7 @@ impl Running {
             log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;
         }
         let arranged = self.open_new(&compiled.plan.listeners)?;
+        let opened = self.apis.open_new(&api_addresses(&compiled)).await?;
         // Policies first: a new route never meets a service without its policy.
         self.discovery.reload(compiled.sources, compiled.policies).await?;
         for desk in self.desks.iter() {
@@ -227,7 +229,7 @@ impl Running {
         }
         let fixed = self.operations.fixed.clone();
         self.operations = Operations { fixed, ..compiled.operations };
-        self.arrange_apis().await
+        self.arrange_apis(opened).await
     }
 
     /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes. Several
@@ -251,7 +253,7 @@ impl Running {
         Ok(())
     }
 
-    async fn arrange_apis(&mut self) -> Result<(), StartError> {
+    async fn arrange_apis(&mut self, opened: Opened) -> Result<(), StartError> {
         let address = self.operations.admin;
         let mut wanted =
             vec![Wanted { name: ADMIN.to_owned(), address, settings: None, app: admin::app(self.admin(), address) }];
@@ -259,7 +261,7 @@ impl Running {
             let app = admin::registry::app(registry, &settings);
             wanted.push(Wanted { name: name.to_string(), address: settings.address, settings: Some(settings), app });
         }
-        self.apis.arrange(wanted).await
+        self.apis.arrange(wanted, opened).await
     }
 
     fn addresses(&self) -> Addresses {
@@ -332,6 +334,15 @@ const ADMIN: &str = "admin listener";
 
 fn open(listener: &Listener) -> Result<std::net::TcpListener, StartError> {
     bind(listener.address).map_err(|error| StartError::bind("listener", listener.address, &error))
+}
+
+/// Where the operator's APIs will listen.
+fn api_addresses(compiled: &Compiled) -> Vec<(String, SocketAddr)> {
+    let embedded = compiled.sources.iter().filter_map(|(name, source)| match source {
+        discovery::Settings::Embedded(settings) => Some((name.clone(), settings.address)),
+        _ => None,
+    });
+    std::iter::once((ADMIN.to_owned(), compiled.operations.admin)).chain(embedded).collect()
 }
 
 fn retire(desks: Arc<[Desk]>) -> impl Fn(Vec<UpstreamKey>) + Send + 'static {

@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use model::{Knowledge, ProviderError, ServiceId, Update};
@@ -17,11 +14,12 @@ use tokio::{
 use super::{
     agent::Agent,
     catalogue::{self, Names},
+    held::Held,
     settings::Settings,
     sweep,
     watch::{Voice, service},
 };
-use crate::provider::Feed;
+use crate::provider::{Feed, Interest};
 
 /// Blocking queries at once where each takes a connection: half of the 200 that an agent allows one client, because
 /// this machine may run others, and during a reload two of us.
@@ -41,7 +39,7 @@ pub(super) enum End {
 }
 
 /// Lives once.
-pub(super) async fn run(settings: &Settings, feed: &Feed) -> End {
+pub(super) async fn run(settings: &Settings, held: &Held, feed: &Feed) -> End {
     let agent = match Agent::new(settings) {
         Ok(agent) => agent,
         Err(failure) => return End::Failed { error: failure.into_error(), reached: false },
@@ -50,7 +48,7 @@ pub(super) async fn run(settings: &Settings, feed: &Feed) -> End {
         return End::Failed { error: failure.into_error(), reached: false };
     }
     tracing::info!(url = settings.url, multiplexed = agent.multiplexes(), "consul answers");
-    match Watches::new(agent, feed.clone()).run().await {
+    match Watches::new(agent, held.clone(), feed.clone()).run().await {
         ProviderError::Closed => End::Closed,
         error => End::Failed { error, reached: true },
     }
@@ -59,25 +57,21 @@ pub(super) async fn run(settings: &Settings, feed: &Feed) -> End {
 /// The tasks of one life. Dropping it ends them all.
 struct Watches {
     agent: Arc<Agent>,
+    held: Held,
     feed: Feed,
     /// Watches end only with the error that concerns them all.
     tasks: JoinSet<ProviderError>,
-    services: HashMap<ServiceId, Watch>,
+    services: HashMap<ServiceId, AbortHandle>,
     /// Set once there were too many services for one connection each; then these are re-read on changes.
     sweep: Option<watch::Sender<BTreeSet<ServiceId>>>,
     /// The catalogue's task, if exposure needs it.
     catalogue: Option<AbortHandle>,
 }
 
-struct Watch {
-    task: AbortHandle,
-    empty: Arc<AtomicBool>,
-}
-
 impl Watches {
-    fn new(agent: Arc<Agent>, feed: Feed) -> Self {
+    fn new(agent: Arc<Agent>, held: Held, feed: Feed) -> Self {
         let (tasks, services) = (JoinSet::new(), HashMap::new());
-        Self { agent, feed, tasks, services, sweep: None, catalogue: None }
+        Self { agent, held, feed, tasks, services, sweep: None, catalogue: None }
     }
 
     async fn run(mut self) -> ProviderError {
@@ -89,16 +83,18 @@ impl Watches {
             let interest = Arc::clone(&interests.borrow_and_update());
             self.look_at_catalogue(interest.exposure.needs_catalog(), &names);
             let found = catalogue.borrow_and_update().clone();
-            let wanted = catalogue::wanted(&interest, found.as_ref().unwrap_or(&Names::new()));
+            if let Err(closed) = self.let_go(&interest).await {
+                return closed;
+            }
+            let mut wanted = catalogue::wanted(&interest, found.as_ref().unwrap_or(&Names::new()));
+            wanted.append(&mut self.held.all());
             if found.is_some() && (reloaded || !told) {
                 told = true;
                 if let Err(closed) = self.feed.publish(Update::Catalogue(wanted.clone())).await {
                     return closed;
                 }
             }
-            if let Err(closed) = self.hold(wanted, reloaded).await {
-                return closed;
-            }
+            self.hold(wanted);
             reloaded = false;
             tokio::select! {
                 changed = interests.changed() => match changed {
@@ -131,10 +127,10 @@ impl Watches {
     }
 
     /// Starts and ends watches so that the wanted services are watched.
-    async fn hold(&mut self, wanted: BTreeSet<ServiceId>, reloaded: bool) -> Result<(), ProviderError> {
+    fn hold(&mut self, wanted: BTreeSet<ServiceId>) {
         if let Some(sweep) = &self.sweep {
             sweep.send_if_modified(|held| std::mem::replace(held, wanted.clone()) != wanted);
-            return Ok(());
+            return;
         }
         if wanted.len() >= CONNECTIONS && !self.agent.multiplexes() {
             tracing::warn!(
@@ -142,42 +138,35 @@ impl Watches {
                 "more services than connections an agent allows: re-reading on changes; an https url avoids this"
             );
             for (_, watch) in self.services.drain() {
-                watch.task.abort();
+                watch.abort();
             }
-            let (sender, held) = watch::channel(wanted);
+            let (sender, names) = watch::channel(wanted);
             self.sweep = Some(sender);
-            self.tasks.spawn(sweep::run(Arc::clone(&self.agent), self.feed.clone(), held));
-            return Ok(());
+            self.tasks.spawn(sweep::run(Arc::clone(&self.agent), self.held.clone(), self.feed.clone(), names));
+            return;
         }
-        self.end_unwanted(&wanted, reloaded).await?;
+        // What is not wanted is not held either: it said itself that it is empty, or never said anything.
+        self.services.retain(|name, watch| {
+            let stays = wanted.contains(name);
+            if !stays {
+                watch.abort();
+            }
+            stays
+        });
         for name in wanted {
             if !self.services.contains_key(&name) {
-                let voice = Voice::new(name.clone(), self.feed.clone());
-                let empty = voice.empty();
+                let voice = Voice::new(name.clone(), self.held.clone(), self.feed.clone());
                 let task = self.tasks.spawn(service(Arc::clone(&self.agent), voice));
-                self.services.insert(name, Watch { task, empty });
+                self.services.insert(name, task);
             }
         }
-        Ok(())
     }
 
-    /// A service that a reload no longer names is let go. One that only left the catalogue is watched until it said
-    /// itself that it is empty: the catalogue of a token that lost a right looks like one whose services are gone.
-    async fn end_unwanted(&mut self, wanted: &BTreeSet<ServiceId>, reloaded: bool) -> Result<(), ProviderError> {
-        let ended: Vec<ServiceId> = self
-            .services
-            .iter()
-            .filter(|(name, watch)| !wanted.contains(*name) && (reloaded || watch.empty.load(Ordering::Relaxed)))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for service in ended {
-            if let Some(watch) = self.services.remove(&service) {
-                watch.task.abort();
-            }
-            if reloaded {
-                let knowledge = Knowledge::KnownEmpty;
-                self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
-            }
+    /// What the file can no longer mean is empty for us.
+    async fn let_go(&self, interest: &Interest) -> Result<(), ProviderError> {
+        for service in self.held.let_go(interest) {
+            let knowledge = Knowledge::KnownEmpty;
+            self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
         }
         Ok(())
     }

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use model::{Knowledge, ProviderError, ServiceId, Update};
+use model::{ProviderError, ServiceId};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use transport::clock::tick;
 
 use super::{
     agent::{Agent, Answer},
     changes::Checks,
+    held::Held,
     index::{Cursor, Verdict},
     pace::Pace,
     watch::{Voice, concern, path},
@@ -28,6 +29,7 @@ const FULL: Duration = Duration::from_secs(1);
 /// Keeps these services known until the agent as a whole fails.
 pub(super) async fn run(
     agent: Arc<Agent>,
+    held: Held,
     feed: Feed,
     mut wanted: watch::Receiver<BTreeSet<ServiceId>>,
 ) -> ProviderError {
@@ -36,7 +38,7 @@ pub(super) async fn run(
     let (catalogue, mut catalogue_seen) = watch::channel(None);
     watchers.spawn(follow(Arc::clone(&agent), "/v1/health/state/any", Pace::new(tick()), checks));
     watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(FULL, tick()), catalogue));
-    let mut sweep = Sweep { agent, feed, voices: BTreeMap::new(), checks: Checks::default() };
+    let mut sweep = Sweep { agent, held, feed, voices: BTreeMap::new(), checks: Checks::default() };
     loop {
         let names = wanted.borrow_and_update().clone();
         if let Err(error) = sweep.keep(&names).await {
@@ -85,20 +87,16 @@ async fn follow(
 
 struct Sweep {
     agent: Arc<Agent>,
+    held: Held,
     feed: Feed,
     voices: BTreeMap<ServiceId, Voice>,
     checks: Checks,
 }
 
 impl Sweep {
-    /// Reads services that are new among the wanted ones, and lets go of those that are not wanted.
+    /// Reads services that are new among the wanted ones, and forgets those that are not wanted: they are empty.
     async fn keep(&mut self, wanted: &BTreeSet<ServiceId>) -> Result<(), ProviderError> {
-        let gone: Vec<_> = self.voices.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
-        for service in gone {
-            self.voices.remove(&service);
-            let knowledge = Knowledge::KnownEmpty;
-            self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
-        }
+        self.voices.retain(|name, _| wanted.contains(name));
         let new = wanted.iter().filter(|name| !self.voices.contains_key(*name)).cloned().collect();
         self.read(new).await
     }
@@ -119,7 +117,8 @@ impl Sweep {
     async fn read(&mut self, names: BTreeSet<ServiceId>) -> Result<(), ProviderError> {
         let mut reads = JoinSet::new();
         for name in names {
-            let voice = self.voices.remove(&name).unwrap_or_else(|| Voice::new(name, self.feed.clone()));
+            let voice =
+                self.voices.remove(&name).unwrap_or_else(|| Voice::new(name, self.held.clone(), self.feed.clone()));
             let agent = Arc::clone(&self.agent);
             reads.spawn(async move { read(&agent, voice).await });
         }

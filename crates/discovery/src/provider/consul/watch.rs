@@ -1,12 +1,6 @@
 //! One service, one task: ask, compare, publish, ask again.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use model::{Knowledge, ProviderError, ServiceId, Update};
 use tokio::time::sleep;
@@ -15,6 +9,7 @@ use transport::clock::tick;
 use super::{
     agent::{Agent, Answer, encode},
     failure::Failure,
+    held::Held,
     index::{Cursor, Verdict},
     pace::{Backoff, Pace},
     records::{self, Reading},
@@ -27,21 +22,16 @@ pub(super) struct Voice {
     service: ServiceId,
     feed: Feed,
     said: Option<Result<Reading, ProviderError>>,
-    /// Whether the last word was that there is no instance. Read by the life that owns the watch.
-    empty: Arc<AtomicBool>,
+    held: Held,
 }
 
 impl Voice {
-    pub(super) fn new(service: ServiceId, feed: Feed) -> Self {
-        Self { service, feed, said: None, empty: Arc::default() }
+    pub(super) fn new(service: ServiceId, held: Held, feed: Feed) -> Self {
+        Self { service, held, feed, said: None }
     }
 
     pub(super) fn service(&self) -> &ServiceId {
         &self.service
-    }
-
-    pub(super) fn empty(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.empty)
     }
 
     /// The nodes of the service, as far as is known.
@@ -69,7 +59,11 @@ impl Voice {
             let service = Some(self.service.clone());
             self.publish(Update::Skipped { service, reason: reason.clone() }).await?;
         }
-        self.empty.store(reading.instances.is_empty(), Ordering::Relaxed);
+        if let (true, Some(reason)) = (reading.instances.is_empty(), reading.skipped.first()) {
+            // A record that cannot be read is not one that is not there.
+            return Err(Failure::Question(ProviderError::Malformed(reason.clone())));
+        }
+        self.held.note(&self.service, reading.instances.is_empty());
         self.say(Knowledge::of(reading.instances.clone())).await?;
         self.said = Some(Ok(reading));
         Ok(())
@@ -78,7 +72,6 @@ impl Voice {
     /// Says that we do not know, once per reason.
     pub(super) async fn despair(&mut self, error: ProviderError) -> Result<(), Failure> {
         if !matches!(&self.said, Some(Err(said)) if *said == error) {
-            self.empty.store(false, Ordering::Relaxed);
             self.say(Knowledge::Unknown(error.clone())).await?;
             self.said = Some(Err(error));
         }
