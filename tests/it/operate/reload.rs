@@ -174,3 +174,23 @@ async fn listeners_come_and_go_without_touching_others() {
     load.more(20).await;
     load.end().await;
 }
+
+#[tokio::test]
+async fn an_address_that_cannot_be_had_changes_nothing() {
+    let all = two().await;
+    let rules = Rules::new(&all);
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let taken = std::net::TcpListener::bind(busy).unwrap();
+    let read = |text: &str| settings::parse(text, Path::new("router.yml"), &|_| None).unwrap();
+    let origin = Origin::Given(Box::new(read(&rules.to("red"))));
+    let router = Router::start(Start { origin, overrides: Overrides::default(), log: None }).unwrap();
+    let admin = router.addresses().admin.unwrap();
+    let (client, _) = router.addresses().clients[0];
+    let lines = rules.to("blue").lines().filter(|line| !line.starts_with("admin:")).collect::<Vec<_>>().join("\n");
+    let error = router.replace(read(&format!("{lines}\nadmin: {{ address: \"{busy}\" }}\n"))).await.unwrap_err();
+    assert!(error.to_string().contains("another program has it"), "{error}");
+    let answer = Client::http(client).await.send(get("/x", &[])).await;
+    assert_eq!(answer.json()["instance"], "red", "the old route goes on");
+    assert_eq!(Client::http(admin).await.send(get("/health/live", &[])).await.status, 200);
+    drop(taken);
+}
