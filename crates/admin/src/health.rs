@@ -91,6 +91,7 @@ pub fn reasons(admin: &Admin) -> Vec<String> {
         }
         _ => format!("source {} has not answered yet", s.name),
     });
+    let ended = admin.status.has_changed().is_err().then(|| "discovery has ended; restart the router".to_owned());
     let draining = admin.readiness.is_draining().then(|| "the router is draining".to_owned());
-    draining.into_iter().chain(waiting).collect()
+    draining.into_iter().chain(ended).chain(waiting).collect()
 }

@@ -80,7 +80,7 @@ impl StartError {
 pub fn check(origin: &Origin) -> Result<Vec<String>, StartError> {
     let settings = origin.load(&Overrides::default())?;
     let made = run::make()?;
-    let compiled = crate::plan::compile(&settings, &made.0)?;
+    let compiled = crate::plan::compile(&settings, &made.0, &mut Vec::new())?;
     Ok(compiled.warnings)
 }
 

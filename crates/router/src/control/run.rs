@@ -109,7 +109,7 @@ impl Running {
         let mut files = Files::new(start.origin.file().cloned(), settings::watch::POLL);
         let settings = start.origin.load(&start.overrides)?;
         let (made, pem) = make()?;
-        let compiled = compile(&settings, &made)?;
+        let compiled = compile(&settings, &made, &mut Vec::new())?;
         warn(&compiled.warnings);
         files.set_paths(watched(&start.origin, &compiled.operations));
 
@@ -200,7 +200,12 @@ impl Running {
 
     async fn try_reload(&mut self) -> Result<(), StartError> {
         let settings: Settings = self.start.origin.load(&self.start.overrides)?;
-        let compiled = compile(&settings, &self.made)?;
+        let mut named = Vec::new();
+        let compiled = compile(&settings, &self.made, &mut named);
+        // Watched from now on whatever comes of it: a certificate may arrive after the file that names it.
+        named.extend(self.operations.files.iter().cloned());
+        self.files.set_paths(self.start.origin.file().cloned().into_iter().chain(named));
+        let compiled = compiled?;
         warn(&compiled.warnings);
         if let Some(log) = &self.start.log {
             log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;

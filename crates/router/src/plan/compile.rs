@@ -43,11 +43,12 @@ pub struct Made {
     pub identity: Identity,
 }
 
-/// Compiles the file.
+/// Compiles the file. `files` receives the other files it names, also if it cannot be compiled: mending one of them may
+/// be all that is needed.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsError> {
+pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Result<Compiled, SettingsError> {
     settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
     for (name, number) in [
         ("connections", settings.limits.connections),
@@ -62,12 +63,11 @@ pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsErr
         }
     }
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
-    let mut files = Vec::new();
-    let services = services::compile(settings, &limits, &mut files)?;
+    let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
     let routes = routes(settings, &services, &limits, &mut routed)?;
     let plan = Plan {
-        listeners: listeners(settings, made, &mut files)?,
+        listeners: listeners(settings, made, files)?,
         names: names(&settings.headers)?,
         rewriting: rewriting(&settings.headers)?,
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
@@ -98,7 +98,7 @@ pub fn compile(settings: &Settings, made: &Made) -> Result<Compiled, SettingsErr
         admin: *settings.admin.address,
         drain_delay: settings.drain.delay.get(),
         drain_deadline: settings.drain.deadline.get(),
-        files,
+        files: files.clone(),
         fixed: Fixed { threads: settings.threads, log: settings.log.format, access_log: settings.access_log.clone() },
     };
     Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Address, Endpoint, Host, Instance, InstanceId, Protocol, Standing, Tag};
+use model::{Address, Endpoint, Instance, InstanceId, Protocol, Standing, Tag};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::provider::host;
 
 /// What one answer of `/v1/health/service/NAME` says.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -160,12 +162,10 @@ impl Record {
 fn address(own: Option<String>, node: Option<&str>, port: Option<i64>) -> Result<Address, String> {
     let own = own.filter(|text| !text.is_empty());
     let text = own.as_deref().or(node).unwrap_or_default();
-    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '/') {
-        return Err(format!("address {text:?} is no host: register it with Address"));
-    }
+    let host = host::alone(text).ok_or_else(|| format!("address {text:?} {}: register it with Address", host::RULE))?;
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     let port = port.ok_or("has no port between 1 and 65535: register it with Port")?;
-    Ok(Address { host: Host::parse(text), port })
+    Ok(Address { host, port })
 }
 
 /// What is spoken, first that says it: metadata `protocol`; metadata `secure: true` (Spring); a tag `protocol=WORD`;
