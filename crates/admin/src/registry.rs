@@ -10,7 +10,7 @@
 
 mod token;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -25,7 +25,10 @@ use http_body_util::LengthLimitError;
 use model::{InstanceId, ServiceId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use settings::Span;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use self::token::Token;
 use crate::{Fault, fault, guard};
@@ -41,6 +44,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(30);
 /// How long it waits at most: proxies on the way cut what is silent for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Long polls that wait at once: half of the connections the API takes.
+const POLLS: usize = 512;
 /// Carries the index of a listing, for clients that do not parse the body.
 const INDEX: &str = "x-pointsman-index";
 
@@ -48,11 +53,12 @@ const INDEX: &str = "x-pointsman-index";
 struct Api {
     registry: Registry,
     token: Token,
+    polls: Arc<Semaphore>,
 }
 
 /// The API of this registry, for a listener at the address of its settings.
 pub fn app(registry: Registry, settings: &embedded::Settings) -> Router {
-    let api = Api { registry, token: Token::new(settings.token.clone()) };
+    let api = Api { registry, token: Token::new(settings.token.clone()), polls: Arc::new(Semaphore::new(POLLS)) };
     let routes = Router::new()
         .route("/registry/register", post(register))
         .route("/registry/heartbeat", post(heartbeat))
@@ -189,6 +195,9 @@ async fn listing(
     let name = ServiceId::conventional(&name).map_err(|e| Fault::invalid(e.to_string()))?;
     let wait = wait.map_or(Ok(WAIT), |w| Span::from_str(&w).map(Span::get));
     let wait = wait.map_err(|e| Fault::invalid(format!("wait: {e}")))?.min(LONGEST_WAIT);
+    // Above that many an answer comes at once, as after a wait: heartbeats must always find a connection.
+    let poll = api.polls.try_acquire();
+    let wait = if poll.is_ok() { wait } else { Duration::ZERO };
     let found = api.registry.listing(name.as_str(), index, wait).await;
     let now = Instant::now();
     let instance = |(registration, end): (Registration, Option<Instant>)| Instance {

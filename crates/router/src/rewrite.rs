@@ -114,6 +114,7 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
     {
         trailers.remove(name);
     }
+    trailers.remove(&REASON);
     forwarded::remove_all(trailers);
 }
 

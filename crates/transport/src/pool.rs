@@ -63,6 +63,8 @@ pub struct Pool {
     h1: RefCell<Vec<h1::Connection>>,
     /// All that are open, in use ones among them.
     h1_tasks: RefCell<Vec<AbortHandle>>,
+    /// HTTP/1.1 connections being made.
+    dialing: Cell<usize>,
     /// The connection being made, shared by all who wait for it.
     connecting: RefCell<Option<watch::Receiver<Attempt>>>,
     retired: Cell<bool>,
@@ -80,6 +82,7 @@ impl Pools {
                 h2: RefCell::default(),
                 h1: RefCell::default(),
                 h1_tasks: RefCell::default(),
+                dialing: Cell::new(0),
                 connecting: RefCell::default(),
                 retired: Cell::new(false),
             })
@@ -130,6 +133,7 @@ impl Pool {
             }
             if self.upstream.version() == Some(Version::H1) {
                 // Boxed: rare, and it would make every request's state as large as a handshake's.
+                let _dialing = Dialing::begin(&self.dialing);
                 Box::pin(self.make(limit)).await?;
             } else {
                 self.share(limit).await?;
@@ -210,7 +214,7 @@ impl Pool {
     fn h1_open(&self) -> usize {
         let mut tasks = self.h1_tasks.borrow_mut();
         tasks.retain(|task| !task.is_finished());
-        tasks.len()
+        tasks.len() + self.dialing.get()
     }
 
     fn retire(&self, deadline: Instant) {
@@ -224,5 +228,21 @@ impl Pool {
                 ending.iter().for_each(AbortHandle::abort);
             });
         }
+    }
+}
+
+/// Counts a connection being made while it lives, so that a burst cannot pass the limit before the first one is there.
+struct Dialing<'a>(&'a Cell<usize>);
+
+impl<'a> Dialing<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

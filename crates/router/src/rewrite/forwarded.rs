@@ -91,12 +91,17 @@ pub(super) fn remove_all(headers: &mut HeaderMap) {
     }
 }
 
-/// `X-Forwarded-*`, `Forwarded`, `X-Real-IP`: in any case of letters.
+/// `X-Forwarded-*`, `Forwarded`, `X-Real-IP`: in any case of letters, and with underscores, which CGI and its kin read as
+/// hyphens.
 pub(super) fn is_forwarded(name: &str) -> bool {
-    let prefix = name.as_bytes().get(..PREFIX.len());
-    prefix.is_some_and(|p| p.eq_ignore_ascii_case(PREFIX))
-        || name.eq_ignore_ascii_case("forwarded")
-        || name.eq_ignore_ascii_case("x-real-ip")
+    let same = |one: &[u8], other: &[u8]| {
+        let plain = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+        one.len() == other.len() && one.iter().map(plain).eq(other.iter().copied())
+    };
+    let name = name.as_bytes();
+    name.get(..PREFIX.len()).is_some_and(|prefix| same(prefix, PREFIX))
+        || same(name, b"forwarded")
+        || same(name, b"x-real-ip")
 }
 
 const PREFIX: &[u8] = b"x-forwarded-";

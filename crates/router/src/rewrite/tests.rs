@@ -196,3 +196,13 @@ fn a_length_beside_chunks_does_not_reach_the_client() {
     inbound(&mut headers);
     assert_eq!(headers["content-length"], "10");
 }
+
+#[test]
+fn a_twin_with_underscores_is_the_same_claim() {
+    for name in ["x_forwarded_for", "X-Forwarded_Proto", "x_real_ip", "forwarded"] {
+        assert!(forwarded::is_forwarded(name), "{name}");
+    }
+    for name in ["x-forwarder", "forward", "x-real-ips", "x_forward_for"] {
+        assert!(!forwarded::is_forwarded(name), "{name}");
+    }
+}
