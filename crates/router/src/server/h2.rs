@@ -156,10 +156,14 @@ async fn answer(
     } else {
         deliver(&mut exchange, body, Pump::new(sink)).await;
     }
-    if exchange.record.complete {
-        timeout(LEAVE, leave(&mut exchange.unread)).await.ok();
+    let served = exchange.record.complete || exchange.record.reason.is_some();
+    let unread = exchange.record.complete.then(|| std::mem::take(&mut exchange.unread));
+    // The exchange is over, and its line is written now.
+    drop(exchange);
+    if let Some(mut unread) = unread {
+        timeout(LEAVE, leave(&mut unread)).await.ok();
     }
-    exchange.record.complete || exchange.record.reason.is_some()
+    served
 }
 
 /// Reads on a little after a refusal: dropping the body resets the stream, and some clients (curl before 8) lose an
