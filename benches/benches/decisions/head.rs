@@ -5,6 +5,7 @@ use std::{hint::black_box, path::Path, time::SystemTime};
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, request::Parts};
 use router::{
+    authority::Authority,
     control::Ephemeral,
     hygiene, limits, path,
     plan::{self, Current, Made},
@@ -29,12 +30,15 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("head");
     paths(&mut group);
     for (protocol, head) in &heads {
-        checks(&mut group, protocol, head, &plan);
-        changes(&mut group, protocol, head, &plan, &client);
-        group.bench_function(format!("request, all of these, {protocol}"), |b| {
+        group.bench_function(format!("hygiene and sizes, {protocol}"), |b| b.iter(|| check(black_box(head), &plan)));
+        group.bench_function(format!("rewrite outbound, {protocol}"), |b| {
+            b.iter_batched_ref(|| head.clone(), |head| rewrite::outbound(head, &client, &plan.rewriting), FEW);
+        });
+        group.bench_function(format!("request, every step, {protocol}"), |b| {
             b.iter_batched_ref(|| head.clone(), |head| forward(head, &plan, &client), FEW);
         });
     }
+    targets(&mut group, &heads[0].1, &plan);
     ids(&mut group, &heads[0].1);
     for (protocol, answer) in [("HTTP/2", answer(&[])), ("HTTP/1.1", answer(&HOP_BY_HOP))] {
         group.bench_function(format!("rewrite inbound, {protocol}"), |b| {
@@ -51,35 +55,15 @@ fn paths(group: &mut BenchmarkGroup<'_, WallTime>) {
     }
 }
 
-fn checks(group: &mut BenchmarkGroup<'_, WallTime>, protocol: &str, head: &Parts, plan: &Current) {
-    group.bench_function(format!("hygiene and sizes, {protocol}"), |b| {
-        b.iter(|| {
-            let head = black_box(head);
-            let authority = hygiene::check(head).expect("a clean head");
-            limits::check_head(&plan.limits, head).expect("a small head");
-            authority
-        });
-    });
+fn targets(group: &mut BenchmarkGroup<'_, WallTime>, head: &Parts, plan: &Current) {
     let mut named = head.clone();
     named.headers.insert("service_id", HeaderValue::from_static("petstore"));
     for (by, head) in [("route", head), ("service_id", &named)] {
-        let authority = hygiene::check(head).expect("a clean head");
-        group.bench_function(format!("target by {by}, {protocol}"), |b| {
+        let authority = check(head, plan);
+        group.bench_function(format!("target by {by}"), |b| {
             b.iter(|| target::find(plan, black_box(head), authority.as_ref()).expect("it has one"));
         });
     }
-}
-
-fn changes(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    protocol: &str,
-    head: &Parts,
-    plan: &Current,
-    client: &Connection,
-) {
-    group.bench_function(format!("rewrite outbound, {protocol}"), |b| {
-        b.iter_batched_ref(|| head.clone(), |head| rewrite::outbound(head, client, &plan.rewriting), FEW);
-    });
 }
 
 fn ids(group: &mut BenchmarkGroup<'_, WallTime>, head: &Parts) {
@@ -92,11 +76,16 @@ fn ids(group: &mut BenchmarkGroup<'_, WallTime>, head: &Parts) {
     group.bench_function("ids, sent", |b| b.iter_batched_ref(|| headers.clone(), |headers| ids.send(headers), FEW));
 }
 
+fn check<'a>(head: &'a Parts, plan: &Current) -> Option<Authority<'a>> {
+    let authority = hygiene::check(head).expect("a clean head");
+    limits::check_head(&plan.limits, head).expect("a small head");
+    authority
+}
+
 /// What `router::proxy` does to a head before an instance is chosen.
 fn forward(head: &mut Parts, plan: &Current, client: &Connection) -> Option<HeaderValue> {
     let ids = Ids::of(&head.headers, SystemTime::UNIX_EPOCH);
-    let authority = hygiene::check(head).expect("a clean head");
-    limits::check_head(&plan.limits, head).expect("a small head");
+    let authority = check(head, plan);
     let target = target::find(plan, head, authority.as_ref()).expect("it has one");
     let host = rewrite::outbound(head, client, &plan.rewriting);
     head.uri = target.uri;
