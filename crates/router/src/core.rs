@@ -108,10 +108,16 @@ impl Core {
     /// A core that serves nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
+        Self::with_pools(parts, Pools::default())
+    }
+
+    /// The same, with connections to instances that are made in another way.
+    #[must_use]
+    pub fn with_pools(parts: Parts, pools: Pools) -> Rc<Self> {
         Rc::new(Self {
             plan: RefCell::new(Rc::new(Current(parts.plan))),
             table: RefCell::new(parts.table),
-            pools: Pools::default(),
+            pools,
             reporter: parts.reporter,
             metrics: parts.metrics,
             access: parts.access,

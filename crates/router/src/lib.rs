@@ -1,6 +1,6 @@
 //! The data path and the composition root.
 //!
-//! **The path of a request**, in reading order: `server` (a client's connection) → [`proxy`] (the data path on one
+//! **The path of a request**, in reading order: [`server`] (a client's connection) → [`proxy`] (the data path on one
 //! page) → [`hygiene`], [`limits`], [`target`] with [`path`], [`query`], [`authority`] and [`route`] → [`rewrite`] →
 //! [`attempt`] with [`affinity`]. An [`exchange`] goes along and becomes a line of the access [`log`]; a refusal
 //! becomes an answer in [`refuse`].
@@ -27,7 +27,7 @@ pub mod query;
 pub mod refuse;
 pub mod rewrite;
 pub mod route;
-mod server;
+pub mod server;
 pub mod settings;
 pub mod target;
 

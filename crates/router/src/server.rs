@@ -14,7 +14,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use transport::io::{Rewind, Stream};
+use transport::{
+    io::{Rewind, Stream},
+    upstream::Version,
+};
 
 use crate::{
     client::Client,
@@ -30,11 +33,22 @@ const HANDSHAKE: u8 = 0x16;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(core: &Rc<Core>, stream: std::net::TcpStream, peer: SocketAddr, listener: &Listener) {
-    let cause = attend(core, stream, peer, listener).await.unwrap_or_else(|cause| {
+    note(core, peer, attend(core, stream, peer, listener).await);
+}
+
+/// Serves a client whose bytes are in clear: accepted, decrypted, and the protocol known.
+pub async fn serve_stream(core: &Rc<Core>, client: Rc<Client>, stream: Stream, version: Version) {
+    let peer = client.peer;
+    let plan = core.plan();
+    note(core, peer, converse(core, client, stream, version, &plan).await);
+}
+
+/// Every connection ends with a word to the counters; one that the client did not end well, with one to the log.
+fn note(core: &Core, peer: SocketAddr, ended: Result<Closed, Closed>) {
+    if let Err(cause) = ended {
         tracing::debug!(%peer, cause = cause.as_str(), "client connection closed");
-        cause
-    });
-    core.metrics.closed(cause);
+    }
+    core.metrics.closed(ended.unwrap_or_else(|cause| cause));
 }
 
 async fn attend(
@@ -50,8 +64,8 @@ async fn attend(
     let told = rewrite::Connection::new(peer, local, listener.tls.is_some(), &plan.rewriting);
     let client = Rc::new(Client { peer, tls: listener.tls.is_some(), told });
     let Some(tls) = &listener.tls else {
-        let http2 = *first == *PREFACE;
-        return converse(core, client, Stream::Client(Rewind::new(first, stream)), http2, &plan).await;
+        let version = if *first == *PREFACE { Version::H2 } else { Version::H1 };
+        return converse(core, client, Stream::Client(Rewind::new(first, stream)), version, &plan).await;
     };
     if first.first() != Some(&HANDSHAKE) {
         refuse_plain_text(stream, &first).await;
@@ -63,22 +77,21 @@ async fn attend(
         tracing::debug!(%peer, %error, "TLS handshake failed");
         Closed::Handshake
     })?;
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    converse(core, client, Stream::FromClient(Box::new(stream)), http2, &plan).await
+    let version = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Version::H2 } else { Version::H1 };
+    converse(core, client, Stream::FromClient(Box::new(stream)), version, &plan).await
 }
 
 async fn converse(
     core: &Rc<Core>,
     client: Rc<Client>,
     stream: Stream,
-    http2: bool,
+    version: Version,
     plan: &Current,
 ) -> Result<Closed, Closed> {
     // Boxed, so that a connection holds the state of the protocol it speaks and of no other.
-    if http2 {
-        Box::pin(h2::serve(core, client, stream, plan)).await
-    } else {
-        Box::pin(h1::serve(core, client, stream, plan)).await
+    match version {
+        Version::H2 => Box::pin(h2::serve(core, client, stream, plan)).await,
+        Version::H1 => Box::pin(h1::serve(core, client, stream, plan)).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opens connections to instances.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{fmt::Debug, io, net::SocketAddr, pin::Pin, time::Duration};
 
 use model::{Host, Protocol};
 use rustls::pki_types::ServerName;
@@ -51,12 +51,31 @@ impl DialError {
     }
 }
 
-/// Connects to an instance, with TLS if its protocol says so, all within `limit`.
+/// A connection being made.
+pub type DialFuture<'a> = Pin<Box<dyn Future<Output = Result<(Stream, Version), DialError>> + 'a>>;
+
+/// How connections to instances are made. Asked once for each connection, never for a request.
+pub trait Dial: Debug {
+    /// Connects to an instance and says what is spoken.
+    fn dial<'a>(&'a self, upstream: &'a Upstream) -> DialFuture<'a>;
+}
+
+/// By TCP, and TLS if the instance's protocol says so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Network;
+
+impl Dial for Network {
+    fn dial<'a>(&'a self, upstream: &'a Upstream) -> DialFuture<'a> {
+        Box::pin(connect(upstream))
+    }
+}
+
+/// Connects to an instance, all within `limit`.
 ///
 /// # Errors
 /// If that does not work in time.
-pub async fn dial(upstream: &Upstream, limit: Duration) -> Result<(Stream, Version), DialError> {
-    timeout(limit, connect(upstream)).await.unwrap_or(Err(DialError::Timeout(limit)))
+pub async fn dial(dialler: &dyn Dial, upstream: &Upstream, limit: Duration) -> Result<(Stream, Version), DialError> {
+    timeout(limit, dialler.dial(upstream)).await.unwrap_or(Err(DialError::Timeout(limit)))
 }
 
 async fn connect(upstream: &Upstream) -> Result<(Stream, Version), DialError> {

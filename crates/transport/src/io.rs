@@ -8,4 +8,4 @@ mod stream;
 pub use coalesce::{Buffers, Coalesce};
 pub use meter::{Expired, Meter, Metered, Patience};
 pub use rewind::Rewind;
-pub use stream::Stream;
+pub use stream::{Io, Stream};

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     Upstream,
-    dial::{DialError, dial},
+    dial::{Dial, DialError, Network, dial},
     h1, h2,
     io::{Buffers, Stream},
     upstream::Version,
@@ -38,10 +38,17 @@ type Hasher = foldhash::fast::RandomState;
 type Attempt = Option<Result<(), DialError>>;
 
 /// All pools of one core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pools {
     pools: RefCell<HashMap<UpstreamKey, Rc<Pool>, Hasher>>,
+    dialler: Rc<dyn Dial>,
     buffers: Buffers,
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self::new(Rc::new(Network))
+    }
 }
 
 /// A connection with room for one more request.
@@ -57,6 +64,7 @@ pub enum Ready {
 #[derive(Debug)]
 pub struct Pool {
     upstream: Arc<Upstream>,
+    dialler: Rc<dyn Dial>,
     buffers: Buffers,
     h2: RefCell<Vec<Rc<h2::Connection>>>,
     /// Idle connections; the last one given back is used first, so that the others can grow old and go.
@@ -71,6 +79,12 @@ pub struct Pool {
 }
 
 impl Pools {
+    /// Pools whose connections are made this way.
+    #[must_use]
+    pub fn new(dialler: Rc<dyn Dial>) -> Self {
+        Self { pools: RefCell::default(), dialler, buffers: Buffers::default() }
+    }
+
     /// The pool of this upstream, made at first use.
     #[must_use]
     pub fn of(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
@@ -78,6 +92,7 @@ impl Pools {
         let pool = pools.entry(upstream.key).or_insert_with(|| {
             Rc::new(Pool {
                 upstream: Arc::clone(upstream),
+                dialler: Rc::clone(&self.dialler),
                 buffers: self.buffers.clone(),
                 h2: RefCell::default(),
                 h1: RefCell::default(),
@@ -185,7 +200,7 @@ impl Pool {
     }
 
     async fn make(&self, limit: Duration) -> Result<(), DialError> {
-        let (stream, version) = dial(&self.upstream, limit).await?;
+        let (stream, version) = dial(&*self.dialler, &self.upstream, limit).await?;
         self.install(stream, version).await
     }
 

@@ -1,6 +1,7 @@
 //! Every kind of byte stream the data path uses, as one type: a branch per call instead of a box per connection.
 
 use std::{
+    fmt::Debug,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
@@ -14,6 +15,11 @@ use tokio_rustls::{client, server};
 
 use super::Rewind;
 
+/// What any byte stream can do.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Io for S {}
+
 /// A connection's bytes.
 #[derive(Debug)]
 pub enum Stream {
@@ -25,6 +31,8 @@ pub enum Stream {
     ToInstance(Box<client::TlsStream<TcpStream>>),
     /// TLS from a client.
     FromClient(Box<server::TlsStream<Rewind<TcpStream>>>),
+    /// Any other, say one in memory.
+    Other(Box<dyn Io>),
 }
 
 macro_rules! each {
@@ -34,6 +42,7 @@ macro_rules! each {
             Stream::Client($stream) => $call,
             Stream::ToInstance($stream) => $call,
             Stream::FromClient($stream) => $call,
+            Stream::Other($stream) => $call,
         }
     };
 }
