@@ -12,12 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, request::Parts};
-use model::Refusal;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, header::CONTENT_TYPE, request::Parts};
+use model::{Fields, Refusal};
 use telemetry::ids::Ids;
 use tokio::time::Instant;
 use transport::{
-    Body, BodyError, Upstream,
+    Body, BodyError, Upstream, clock,
     timer::{Expired, Timer},
     upload::Tally,
 };
@@ -26,6 +26,7 @@ use crate::{
     client::Client,
     core::Core,
     plan::{Current, Limits},
+    refuse,
 };
 
 /// One request and its answer.
@@ -41,6 +42,10 @@ pub struct Exchange {
     pub unread: Body,
     /// The way to the client that is open before the answer.
     pub responder: Responder,
+    /// The fields of the request's head as it came.
+    pub fields: Fields,
+    /// It is gRPC, with limits of its own.
+    pub grpc: bool,
     /// The ids it goes by: passed on, returned and logged.
     pub ids: Ids,
     /// What the log line will say.
@@ -59,20 +64,10 @@ pub enum Asked {
 /// What the access log says of a request.
 #[derive(Debug)]
 pub struct Record {
-    /// When its head was complete, by the calendar.
-    pub time: SystemTime,
-    /// The same, for timings.
+    /// When its head was complete.
     pub began: Instant,
-    /// Its method.
-    pub method: Method,
-    /// Its target as the client wrote it.
-    pub uri: Uri,
-    /// Its protocol.
-    pub version: Version,
-    /// Its `User-Agent`.
-    pub agent: Option<HeaderValue>,
-    /// Its `Host`, if the target does not have it.
-    pub host: Option<HeaderValue>,
+    /// What the client said, if there is an access log.
+    pub said: Option<Said>,
     /// The service it is for.
     pub asked: Option<Asked>,
     /// The instance it was sent to last.
@@ -93,6 +88,23 @@ pub struct Record {
     pub sent: u64,
     /// The whole response was handed over.
     pub complete: bool,
+}
+
+/// What the access log says of a request's head.
+#[derive(Debug)]
+pub struct Said {
+    /// When it was complete, by the calendar.
+    pub time: SystemTime,
+    /// Its method.
+    pub method: Method,
+    /// Its target as the client wrote it.
+    pub uri: Uri,
+    /// Its protocol.
+    pub version: Version,
+    /// Its `User-Agent`.
+    pub agent: Option<HeaderValue>,
+    /// Its `Host`, if the target does not have it.
+    pub host: Option<HeaderValue>,
 }
 
 /// The way to the client that is open before the final answer.
@@ -129,15 +141,19 @@ impl Exchange {
     /// A request whose head just came.
     #[must_use]
     pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts, body: Body) -> Self {
-        let now = SystemTime::now();
+        let began = clock::now();
+        let time = clock::calendar(began);
+        let fields = Fields::of(&head.headers);
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
             plan: core.plan(),
             unread: body,
             responder,
-            ids: Ids::of(&head.headers, now),
-            record: Record::new(head, now),
+            fields,
+            grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
+            ids: Ids::of(&head.headers, fields, time),
+            record: Record::new(began, core.logs().then(|| Said::new(head, time))),
         }
     }
 
@@ -161,15 +177,10 @@ impl Exchange {
 }
 
 impl Record {
-    fn new(head: &Parts, time: SystemTime) -> Self {
+    fn new(began: Instant, said: Option<Said>) -> Self {
         Self {
-            time,
-            began: Instant::now(),
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            version: head.version,
-            agent: head.headers.get(http::header::USER_AGENT).cloned(),
-            host: head.headers.get(http::header::HOST).cloned(),
+            began,
+            said,
             asked: None,
             upstream: None,
             attempts: 0,
@@ -184,6 +195,19 @@ impl Record {
     }
 }
 
+impl Said {
+    fn new(head: &Parts, time: SystemTime) -> Self {
+        Self {
+            time,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            agent: head.headers.get(http::header::USER_AGENT).cloned(),
+            host: head.headers.get(http::header::HOST).cloned(),
+        }
+    }
+}
+
 impl Record {
     /// The request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
@@ -192,7 +216,7 @@ impl Record {
 
     /// The response broke off after its head.
     pub fn broke_off(&mut self, error: BodyError) {
-        let refusal = crate::refuse::of_body(error);
+        let refusal = refuse::of_body(error);
         self.refused(&refusal);
     }
 }
