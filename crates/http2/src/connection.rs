@@ -33,8 +33,10 @@ pub struct Connection<S> {
     left: Vec<u8>,
     heard: Instant,
     is_blocked: bool,
-    /// The peer sends nothing more.
+    /// The peer sends nothing more, or shall not be heard.
     is_ended: bool,
+    /// It left with nothing under way.
+    is_clean: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -55,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, core: Core, buffers: Buffers) -> Self {
         let core = Rc::new(RefCell::new(core));
         let heard = Instant::now();
-        Self { stream, core, buffers, left: Vec::new(), heard, is_blocked: false, is_ended: false }
+        Self { stream, core, buffers, left: Vec::new(), heard, is_blocked: false, is_ended: false, is_clean: false }
     }
 
     /// Reads what came, hands over requests, writes what waits. Pending for as long as the connection lives.
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.is_blocked = written.is_pending();
         let mut core = self.core.borrow_mut();
         let ended = match core.error {
+            Some(_) if self.is_clean => Some(Ok(())),
             Some(error) => Some(Err(error)),
             None if core.is_over() => Some(Ok(())),
             None => None,
@@ -97,7 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(kind)) => {
                     self.is_ended = true;
-                    self.core.borrow_mut().fail(Error::Io(kind));
+                    let mut core = self.core.borrow_mut();
+                    // With nothing under way the peer may just leave.
+                    self.is_clean = kind == io::ErrorKind::UnexpectedEof && core.streams.open() == 0;
+                    core.fail(Error::Io(kind));
                     return;
                 }
             }
@@ -172,6 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ends everything, with this reason.
     pub fn end(&mut self, reason: Reason) {
         self.core.borrow_mut().end(reason, "ended by ourselves");
+    }
+
+    /// The peer has said its part of the preface.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.core.borrow().is_settled
     }
 
     /// Streams the peer takes at once.

@@ -62,7 +62,7 @@ pub(crate) struct Core {
     /// The part of the preface that is still to come.
     preface: &'static [u8],
     /// The peer's first SETTINGS came.
-    is_settled: bool,
+    pub(crate) is_settled: bool,
     block: Option<receive::Block>,
     payload: Option<receive::Payload>,
     /// The highest stream the peer opened.

@@ -53,13 +53,9 @@ impl Failure {
         Self { refusal, outcome, stale: false }
     }
 
-    /// No stream could be opened, so nothing was sent. A head that HTTP/2 cannot carry fails everywhere.
-    fn stale(error: &::h2::Error) -> Self {
-        if error.is_go_away() || error.is_io() || error.is_remote() {
-            Self { stale: true, ..Self::new(Refusal::Reset, Outcome::Refused) }
-        } else {
-            Self::new(Refusal::Protocol, Outcome::Abandoned)
-        }
+    /// No stream could be opened, so nothing was sent.
+    fn stale() -> Self {
+        Self { stale: true, ..Self::new(Refusal::Reset, Outcome::Refused) }
     }
 
     /// We stopped waiting. Only silence to a complete request says something about the instance.

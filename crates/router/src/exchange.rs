@@ -10,9 +10,8 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
-use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header::CONTENT_TYPE, request::Parts};
+use http2::Outgoing;
 use model::{Fields, Refusal};
 use telemetry::ids::Ids;
 use tokio::time::Instant;
@@ -113,26 +112,25 @@ pub enum Responder {
     /// HTTP/1: hyper sends 100 when the body is first polled, and has no way to send other interim answers.
     H1,
     /// HTTP/2.
-    H2(SendResponse<Bytes>),
+    H2(Outgoing),
+    /// The answer is on its way.
+    Answered,
 }
 
 impl Responder {
     /// Sends an interim answer, if the protocol can.
-    pub fn inform(&mut self, status: StatusCode, headers: HeaderMap) {
-        if let Self::H2(respond) = self {
-            let mut response = Response::new(());
-            *response.status_mut() = status;
-            *response.headers_mut() = headers;
+    pub fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if let Self::H2(out) = self {
             // Fails only if the client is gone, which shows elsewhere.
-            respond.send_informational(response).ok();
+            out.send_interim(status, headers).ok();
         }
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             // hyper drops the whole exchange instead.
-            Self::H1 => Poll::Pending,
-            Self::H2(respond) => respond.poll_reset(cx).map(|_| ()),
+            Self::H1 | Self::Answered => Poll::Pending,
+            Self::H2(out) => out.poll_reset(cx).map(|_| ()),
         }
     }
 }

@@ -318,6 +318,9 @@ impl Core {
         // Whatever becomes of it, its bytes come.
         self.payload = Some(payload);
         self.count(head.length);
+        if content + padding == 0 {
+            self.payload = None;
+        }
         let Some(place) = self.streams.find(head.stream) else {
             self.of_no_stream(head.stream)?;
             return Ok(true);
@@ -326,9 +329,11 @@ impl Core {
             self.work_for_nothing();
         }
         let Some(stream) = self.streams.get(place) else { return Ok(true) };
-        if stream.recv.state != Way::Open || !stream.recv.has_head {
-            let reason = if stream.recv.has_head { Reason::STREAM_CLOSED } else { Reason::PROTOCOL_ERROR };
-            return Err(Fault::Stream(head.stream, reason, "DATA where none may be"));
+        if !stream.recv.has_head {
+            return Err(Fault::protocol("a body before its head"));
+        }
+        if stream.recv.state != Way::Open {
+            return Err(Fault::Stream(head.stream, Reason::STREAM_CLOSED, "a body behind its end"));
         }
         stream.recv.window -= head.length as i64;
         if stream.recv.window < 0 {
@@ -343,6 +348,9 @@ impl Core {
                 return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR, what));
             };
             *promised = left;
+        }
+        if content + padding == 0 {
+            self.content(payload, rest)?;
         }
         Ok(true)
     }

@@ -41,7 +41,7 @@ struct Seen {
     number: u64,
 }
 
-const SEEN: usize = 64;
+const SEEN: usize = 128;
 /// Fields beyond this stay outside: one of them would push out all others.
 const LARGE: usize = 512;
 
@@ -115,10 +115,10 @@ impl Encoder {
         let same = |entry: &Entry| entry.name == Name::Authority && entry.value == authority;
         match self.known(hash, same) {
             Known::At(index) => integer::write(out, 0x80, 7, index),
-            Known::Again if bytes.len() <= LARGE => {
+            Known::Again(at) if bytes.len() <= LARGE => {
                 literal(out, Literal::Indexed, 1, b"", bytes);
                 if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(bytes)) {
-                    self.remember(hash, Entry { name: Name::Authority, value }, 10 + bytes.len() + 32);
+                    self.remember(at, Entry { name: Name::Authority, value }, 10 + bytes.len() + 32);
                 }
             }
             _ => literal(out, Literal::Plain, 1, b"", bytes),
@@ -136,31 +136,34 @@ impl Encoder {
         let same = |entry: &Entry| entry.value == *value && matches!(&entry.name, Name::Plain(known) if known == name);
         match self.known(hash, same) {
             Known::At(index) => integer::write(out, 0x80, 7, index),
-            Known::Again => {
+            Known::Again(at) => {
                 literal(out, Literal::Indexed, fixed_name(name).unwrap_or(0), text, value.as_bytes());
-                self.remember(hash, Entry { name: Name::Plain(name.clone()), value: value.clone() }, size);
+                self.remember(at, Entry { name: Name::Plain(name.clone()), value: value.clone() }, size);
             }
             Known::First => literal(out, Literal::Plain, fixed_name(name).unwrap_or(0), text, value.as_bytes()),
         }
     }
 
     fn known(&mut self, hash: u32, same: impl FnOnce(&Entry) -> bool) -> Known {
-        let seen = &mut self.seen[hash as usize % SEEN];
-        if seen.hash != hash {
-            *seen = Seen { hash, number: 0 };
+        let pair = [hash as usize % SEEN, hash as usize % SEEN ^ 1];
+        let Some(at) = pair.into_iter().find(|at| self.seen[*at].hash == hash) else {
+            // Noted where nothing is lost by it: what is different in every message shall not push out what is the same.
+            if let Some(at) = pair.into_iter().find(|at| self.table.place(self.seen[*at].number).is_none()) {
+                self.seen[at] = Seen { hash, number: 0 };
+            }
             return Known::First;
-        }
-        match self.table.place(seen.number) {
+        };
+        match self.table.place(self.seen[at].number) {
             Some(place) if self.table.get(place).is_some_and(same) => Known::At(FIXED_FIELDS + 1 + place),
-            // Another field of the same hash is there: it stays, so that the two do not push each other out.
+            // Another field of the same hash.
             Some(_) => Known::First,
-            None => Known::Again,
+            None => Known::Again(at),
         }
     }
 
-    fn remember(&mut self, hash: u32, entry: Entry, size: usize) {
+    fn remember(&mut self, at: usize, entry: Entry, size: usize) {
         self.table.add(entry, size);
-        self.seen[hash as usize % SEEN] = Seen { hash, number: self.table.added };
+        self.seen[at].number = self.table.added;
     }
 }
 
@@ -168,8 +171,8 @@ impl Encoder {
 enum Known {
     /// In the table, at this index.
     At(usize),
-    /// Not in the table, but not the first time.
-    Again,
+    /// Not in the table, but not the first time; where it is noted.
+    Again(usize),
     First,
 }
 
@@ -199,16 +202,24 @@ fn string(out: &mut Vec<u8>, text: &[u8]) {
 /// Of the lengths, the ends and the middle: enough to tell fields apart in one connection, and much quicker than all
 /// bytes.
 fn quick_hash(name: &[u8], value: &[u8]) -> u32 {
-    let ends = |text: &[u8]| {
-        let first = text.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let last = text.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let middle = text.get(text.len() / 2..).and_then(|half| half.first_chunk());
-        let middle = middle.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let short = if text.len() < 8 { text.iter().fold(0, |sum, &b| sum << 8 | u64::from(b)) } else { 0 };
-        first ^ last.rotate_left(29) ^ middle.rotate_left(13) ^ short ^ (text.len() as u64) << 56
-    };
-    let mixed = (ends(name).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ends(value)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let mixed = [name, value].iter().fold(0, |hash, text| {
+        let middle = text.get(text.len() / 2..).unwrap_or_default();
+        let words = match text.first_chunk() {
+            Some(first) => [Some(first), middle.first_chunk(), text.last_chunk()].map(|word| word.map_or(0, le)),
+            None => [text.iter().fold(0, |sum, &b| sum << 8 | u64::from(b)), 0, 0],
+        };
+        words.iter().fold(hash ^ text.len() as u64, |hash, word| mix(hash ^ word))
+    });
     (mixed >> 32) as u32 | 1
+}
+
+fn le(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
+fn mix(word: u64) -> u64 {
+    let product = u128::from(word ^ 0xa076_1d64_78bd_642f) * 0x9e37_79b9_7f4a_7c15;
+    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]

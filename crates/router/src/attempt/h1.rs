@@ -24,7 +24,7 @@ pub(super) async fn send(
     let head = head(exchange, out, lease);
     if out.body.is_some() && out.head.headers.contains_key(EXPECT) {
         // The body is taken at once, so the client may send it. An HTTP/1 client is told by hyper.
-        exchange.responder.inform(StatusCode::CONTINUE, http::HeaderMap::new());
+        exchange.responder.inform(StatusCode::CONTINUE, &http::HeaderMap::new());
     }
     let body = out.body.take().map_or(Body::Empty, Body::Upload);
     patience.sent();
