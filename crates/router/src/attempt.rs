@@ -226,7 +226,7 @@ async fn attempt(
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
         }
         Ok(ready) => {
-            exchange.record.connected = Some(tokio::time::Instant::now());
+            exchange.record.connected = Some(transport::clock::now());
             match ready {
                 Ready::H2(connection) => h2::send(exchange, out, patience, &mut lease, &connection).await,
                 Ready::H1(connection) => h1::send(exchange, out, patience, &mut lease, connection, &pool).await,

@@ -17,7 +17,7 @@ use model::Refusal;
 use telemetry::ids::Ids;
 use tokio::time::Instant;
 use transport::{
-    Body, BodyError, Upstream,
+    Body, BodyError, Upstream, clock,
     timer::{Expired, Timer},
     upload::Tally,
 };
@@ -59,20 +59,10 @@ pub enum Asked {
 /// What the access log says of a request.
 #[derive(Debug)]
 pub struct Record {
-    /// When its head was complete, by the calendar.
-    pub time: SystemTime,
-    /// The same, for timings.
+    /// When its head was complete.
     pub began: Instant,
-    /// Its method.
-    pub method: Method,
-    /// Its target as the client wrote it.
-    pub uri: Uri,
-    /// Its protocol.
-    pub version: Version,
-    /// Its `User-Agent`.
-    pub agent: Option<HeaderValue>,
-    /// Its `Host`, if the target does not have it.
-    pub host: Option<HeaderValue>,
+    /// What the client said, if there is an access log.
+    pub said: Option<Said>,
     /// The service it is for.
     pub asked: Option<Asked>,
     /// The instance it was sent to last.
@@ -93,6 +83,23 @@ pub struct Record {
     pub sent: u64,
     /// The whole response was handed over.
     pub complete: bool,
+}
+
+/// What the access log says of a request's head.
+#[derive(Debug)]
+pub struct Said {
+    /// When it was complete, by the calendar.
+    pub time: SystemTime,
+    /// Its method.
+    pub method: Method,
+    /// Its target as the client wrote it.
+    pub uri: Uri,
+    /// Its protocol.
+    pub version: Version,
+    /// Its `User-Agent`.
+    pub agent: Option<HeaderValue>,
+    /// Its `Host`, if the target does not have it.
+    pub host: Option<HeaderValue>,
 }
 
 /// The way to the client that is open before the final answer.
@@ -129,15 +136,16 @@ impl Exchange {
     /// A request whose head just came.
     #[must_use]
     pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts, body: Body) -> Self {
-        let now = SystemTime::now();
+        let began = clock::now();
+        let time = clock::calendar(began);
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
             plan: core.plan(),
             unread: body,
             responder,
-            ids: Ids::of(&head.headers, now),
-            record: Record::new(head, now),
+            ids: Ids::of(&head.headers, time),
+            record: Record::new(began, core.logs().then(|| Said::new(head, time))),
         }
     }
 
@@ -161,15 +169,10 @@ impl Exchange {
 }
 
 impl Record {
-    fn new(head: &Parts, time: SystemTime) -> Self {
+    fn new(began: Instant, said: Option<Said>) -> Self {
         Self {
-            time,
-            began: Instant::now(),
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            version: head.version,
-            agent: head.headers.get(http::header::USER_AGENT).cloned(),
-            host: head.headers.get(http::header::HOST).cloned(),
+            began,
+            said,
             asked: None,
             upstream: None,
             attempts: 0,
@@ -180,6 +183,19 @@ impl Record {
             upload: None,
             sent: 0,
             complete: false,
+        }
+    }
+}
+
+impl Said {
+    fn new(head: &Parts, time: SystemTime) -> Self {
+        Self {
+            time,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            agent: head.headers.get(http::header::USER_AGENT).cloned(),
+            host: head.headers.get(http::header::HOST).cloned(),
         }
     }
 }

@@ -10,6 +10,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
+use crate::clock;
+
 /// Which limit ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
@@ -34,12 +36,12 @@ impl Timer {
     /// Starts now. `idle` is how long nothing may come, `stall` how long what is at hand may not be taken.
     #[must_use]
     pub fn new(idle: Option<Duration>, stall: Option<Duration>, deadline: Option<Instant>) -> Self {
-        Self { idle, stall, stalled: false, deadline, moved: Instant::now(), alarm: Alarm::default() }
+        Self { idle, stall, stalled: false, deadline, moved: clock::now(), alarm: Alarm::default() }
     }
 
     /// Something moved.
     pub fn touch(&mut self) {
-        self.moved = Instant::now();
+        self.moved = clock::now();
     }
 
     /// From now on another idle limit holds.
@@ -89,7 +91,7 @@ pub struct Alarm(Option<Pin<Box<Sleep>>>);
 impl Alarm {
     /// Ready if it is `due`; else it will wake the task by then at the latest.
     pub fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if due <= Instant::now() {
+        if due <= clock::now() {
             return Poll::Ready(());
         }
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
@@ -97,7 +99,8 @@ impl Alarm {
             sleep.as_mut().reset(due);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if due <= Instant::now() {
+            // It rang by the real clock, which the one that stands still must not lag behind.
+            if due <= clock::renew() {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(due);

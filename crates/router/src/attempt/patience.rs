@@ -14,7 +14,7 @@ use http::{HeaderMap, Response, header::CONTENT_TYPE, response::Parts};
 use model::Refusal;
 use tokio::time::Instant;
 use transport::{
-    Body, Lease,
+    Body, Lease, clock,
     relay::{Relay, Source},
     timer::{Expired, Timer},
     upload::Tally,
@@ -68,7 +68,7 @@ impl Patience {
 
     /// The head was sent; the answer's limits hold from now on.
     pub(super) fn sent(&mut self) {
-        self.sent = Instant::now();
+        self.sent = clock::now();
         self.timer.set_idle(self.next(self.idle));
     }
 
@@ -96,7 +96,7 @@ impl Patience {
             false if self.blocked => (self.idle, Refusal::HeadTimeout),
             false => (self.idle, Refusal::ClientTimeout),
         };
-        let left = limit.map(|limit| (moved + limit).saturating_duration_since(Instant::now()));
+        let left = limit.map(|limit| (moved + limit).saturating_duration_since(clock::now()));
         if left == Some(Duration::ZERO) {
             return Some(refusal);
         }

@@ -12,19 +12,19 @@ use std::{
 
 use http::{Method, Response, request::Parts};
 use model::Refusal;
-use tokio::time::Instant;
-use transport::Body;
+use transport::{Body, clock};
 
 use crate::{exchange::Exchange, proxy::proxy, refuse};
 
 /// Answers one request.
 pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Body> {
     let grpc = refuse::is_grpc(&head.headers);
+    let bodiless = head.method == Method::HEAD;
     let answer = {
         let mut answering = pin!(proxy(exchange, head));
         poll_fn(|cx| {
             // What a panic leaves behind is this exchange, which ends here; shared state is not held over a poll.
-            catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
+            catch_unwind(AssertUnwindSafe(|| clock::hold(|| answering.as_mut().poll(cx))))
                 .unwrap_or(Poll::Ready(Err(Refusal::Internal)))
         })
         .await
@@ -33,7 +33,7 @@ pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Bo
         exchange.record.refused(&refusal);
         exchange.core.metrics.refused(&refusal);
         let mut response = refuse::response(&refusal, grpc, &exchange.ids.correlation);
-        if exchange.record.method == Method::HEAD {
+        if bodiless {
             // An HTTP/2 client takes a body here for a broken stream; hyper would leave it out.
             *response.body_mut() = Body::Empty;
         }
@@ -42,6 +42,6 @@ pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Bo
     exchange.ids.answer(response.headers_mut());
     exchange.core.metrics.answered(response.status());
     exchange.record.status = Some(response.status());
-    exchange.record.head = Some(Instant::now());
+    exchange.record.head = Some(clock::now());
     response
 }
