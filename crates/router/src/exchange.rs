@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, request::Parts};
-use model::Refusal;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, header::CONTENT_TYPE, request::Parts};
+use model::{Fields, Refusal};
 use telemetry::ids::Ids;
 use tokio::time::Instant;
 use transport::{
@@ -26,6 +26,7 @@ use crate::{
     client::Client,
     core::Core,
     plan::{Current, Limits},
+    refuse,
 };
 
 /// One request and its answer.
@@ -41,6 +42,10 @@ pub struct Exchange {
     pub unread: Body,
     /// The way to the client that is open before the answer.
     pub responder: Responder,
+    /// The fields of the request's head as it came.
+    pub fields: Fields,
+    /// It is gRPC, with limits of its own.
+    pub grpc: bool,
     /// The ids it goes by: passed on, returned and logged.
     pub ids: Ids,
     /// What the log line will say.
@@ -138,13 +143,16 @@ impl Exchange {
     pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts, body: Body) -> Self {
         let began = clock::now();
         let time = clock::calendar(began);
+        let fields = Fields::of(&head.headers);
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
             plan: core.plan(),
             unread: body,
             responder,
-            ids: Ids::of(&head.headers, time),
+            fields,
+            grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
+            ids: Ids::of(&head.headers, fields, time),
             record: Record::new(began, core.logs().then(|| Said::new(head, time))),
         }
     }
@@ -208,7 +216,7 @@ impl Record {
 
     /// The response broke off after its head.
     pub fn broke_off(&mut self, error: BodyError) {
-        let refusal = crate::refuse::of_body(error);
+        let refusal = refuse::of_body(error);
         self.refused(&refusal);
     }
 }

@@ -17,22 +17,23 @@ pub async fn proxy(exchange: &mut Exchange, mut head: Parts) -> Result<Response<
     let plan = exchange.plan.clone();
 
     // What two parsers could read differently goes no further.
-    let authority = hygiene::check(&head)?;
+    let authority = hygiene::check(&head, exchange.fields)?;
     limits::check_head(&plan.limits, &head)?;
 
     // Which service is it for? The path becomes what the instance will see.
-    let target = target::find(&plan, &head, authority.as_ref())?;
+    let target = target::find(&plan, &head, exchange.fields, authority.as_ref())?;
     exchange.record.asked = Some(target.asked.clone());
     let body = limits::take_body(exchange, &head)?;
 
     // The head as an instance gets it; the host is chosen per instance.
-    let host = rewrite::outbound(&mut head, &exchange.client.told, &plan.rewriting);
+    let host = rewrite::outbound(&mut head, exchange.fields, &exchange.client.told, &plan.rewriting);
     head.uri = target.uri;
-    exchange.ids.send(&mut head.headers);
+    exchange.ids.send(&mut head.headers, exchange.fields);
 
     // An instance that takes it, and its answer.
     let outbound = attempt::Outbound { head, host, body, environment: target.environment };
     let mut response = attempt::send(exchange, outbound).await?;
-    rewrite::inbound(response.headers_mut());
+    let fields = rewrite::inbound(response.headers_mut());
+    exchange.ids.answer(response.headers_mut(), fields);
     Ok(response)
 }

@@ -21,7 +21,7 @@ use transport::{
 };
 
 use super::Outbound;
-use crate::{exchange::Exchange, refuse, rewrite};
+use crate::{exchange::Exchange, rewrite};
 
 /// The limits of one request and what moved last.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Patience {
 impl Patience {
     pub(super) fn new(exchange: &Exchange, out: &Outbound) -> Self {
         let limits = exchange.limits();
-        let grpc = refuse::is_grpc(&out.head.headers);
+        let grpc = exchange.grpc;
         let asked = if grpc { grpc_timeout(&out.head.headers) } else { None };
         let total = match (limits.total, asked) {
             (Some(a), Some(b)) => Some(a.min(b)),

@@ -11,14 +11,13 @@ use std::{
 };
 
 use http::{Method, Response, request::Parts};
-use model::Refusal;
+use model::{Fields, Refusal};
 use transport::{Body, clock};
 
 use crate::{exchange::Exchange, proxy::proxy, refuse};
 
 /// Answers one request.
 pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Body> {
-    let grpc = refuse::is_grpc(&head.headers);
     let bodiless = head.method == Method::HEAD;
     let answer = {
         let mut answering = pin!(proxy(exchange, head));
@@ -29,17 +28,17 @@ pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Bo
         })
         .await
     };
-    let mut response = answer.unwrap_or_else(|refusal| {
+    let response = answer.unwrap_or_else(|refusal| {
         exchange.record.refused(&refusal);
         exchange.core.metrics.refused(&refusal);
-        let mut response = refuse::response(&refusal, grpc, &exchange.ids.correlation);
+        let mut response = refuse::response(&refusal, exchange.grpc, &exchange.ids.correlation);
+        exchange.ids.answer(response.headers_mut(), Fields::default());
         if bodiless {
             // An HTTP/2 client takes a body here for a broken stream; hyper would leave it out.
             *response.body_mut() = Body::Empty;
         }
         response
     });
-    exchange.ids.answer(response.headers_mut());
     exchange.core.metrics.answered(response.status());
     exchange.record.status = Some(response.status());
     exchange.record.head = Some(clock::now());
