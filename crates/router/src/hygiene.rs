@@ -33,8 +33,7 @@ pub fn check(head: &Parts, fields: Fields) -> Result<Option<Authority<'_>>, Refu
         return Err(Refusal::BadRequest("the target * is for OPTIONS only"));
     }
     match head.version {
-        Version::HTTP_2 | Version::HTTP_3 if !fields.may_meet(CONNECTION_FIELDS) => {}
-        Version::HTTP_2 | Version::HTTP_3 => no_connection_fields(&head.headers)?,
+        Version::HTTP_2 | Version::HTTP_3 => no_connection_fields(&head.headers, fields)?,
         version => {
             transfer_encoding(&head.headers, version)?;
             upgrade(&head.headers)?;
@@ -56,14 +55,15 @@ pub fn head_size(head: &Parts) -> usize {
 }
 
 /// RFC 9113, 8.2.2.
-fn no_connection_fields(headers: &HeaderMap) -> Result<(), Refusal> {
-    if [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE]
-        .iter()
-        .any(|n| headers.contains_key(*n))
+fn no_connection_fields(headers: &HeaderMap, fields: Fields) -> Result<(), Refusal> {
+    if fields.may_meet(CONNECTION_FIELDS)
+        && [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE]
+            .iter()
+            .any(|n| headers.contains_key(*n))
     {
         return Err(Refusal::BadRequest("connection-specific fields have no place in HTTP/2"));
     }
-    if headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+    if fields.may_have(&TE) && headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         return Err(Refusal::BadRequest("TE may only be trailers in HTTP/2"));
     }
     Ok(())
@@ -125,6 +125,6 @@ fn host(head: &Parts, fields: Fields) -> Result<Option<Authority<'_>>, Refusal> 
 }
 
 const CONNECTION_FIELDS: Fields =
-    Fields::named(&["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"]);
+    Fields::named(&["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

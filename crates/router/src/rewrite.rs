@@ -118,11 +118,11 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
     strip_connection_fields(trailers, fields);
     for name in [&HOST, &CONTENT_LENGTH, &CONTENT_TYPE, &CONTENT_ENCODING, &CONTENT_RANGE, &AUTHORIZATION, &COOKIE]
         .into_iter()
-        .chain([&SET_COOKIE, &CACHE_CONTROL, &MAX_FORWARDS, &TE, &TRAILER, &FORWARDED])
+        .chain([&SET_COOKIE, &CACHE_CONTROL, &MAX_FORWARDS, &TE, &TRAILER, &FORWARDED, &REASON])
+        .filter(|name| fields.may_have(name))
     {
         trailers.remove(name);
     }
-    trailers.remove(&REASON);
     forwarded::remove_all(trailers);
 }
 
@@ -140,23 +140,24 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 ///
 /// `Proxy-Authorization` and `Proxy-Authenticate` go as well: credentials for a proxy are for none behind it.
 fn strip_connection_fields(headers: &mut HeaderMap, fields: Fields) {
-    if !fields.may_meet(CONNECTION_FIELDS) {
-        return;
-    }
-    if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
-        let (_, mut values) = connection.remove_entry_mult();
-        let first = values.next();
-        let others: Vec<HeaderValue> = values.collect(); // nearly always empty, and then nothing is allocated
-        for value in first.iter().chain(&others) {
-            strip_nominated(headers, value);
+    if fields.may_meet(CONNECTION_FIELDS) {
+        if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
+            let (_, mut values) = connection.remove_entry_mult();
+            let first = values.next();
+            let others: Vec<HeaderValue> = values.collect(); // nearly always empty, and then nothing is allocated
+            for value in first.iter().chain(&others) {
+                strip_nominated(headers, value);
+            }
         }
+        for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE, &HTTP2_SETTINGS] {
+            headers.remove(name);
+        }
+        headers.remove(PROXY_AUTHORIZATION);
+        headers.remove(PROXY_AUTHENTICATE);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE, &HTTP2_SETTINGS] {
-        headers.remove(name);
-    }
-    headers.remove(PROXY_AUTHORIZATION);
-    headers.remove(PROXY_AUTHENTICATE);
-    if let Entry::Occupied(mut te) = headers.entry(TE) {
+    if fields.may_have(&TE)
+        && let Entry::Occupied(mut te) = headers.entry(TE)
+    {
         if te.iter().any(|te| list(te).any(|coding| coding.eq_ignore_ascii_case("trailers"))) {
             te.insert(TRAILERS);
         } else {
@@ -195,7 +196,6 @@ const CONNECTION_FIELDS: Fields = Fields::named(&[
     "http2-settings",
     "proxy-authorization",
     "proxy-authenticate",
-    "te",
 ]);
 
 const END_TO_END: [&str; 17] = [

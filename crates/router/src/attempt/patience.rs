@@ -4,7 +4,7 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -56,9 +56,8 @@ impl Patience {
     pub(super) async fn wait<T>(
         &mut self,
         exchange: &mut Exchange,
-        future: impl Future<Output = T>,
+        mut future: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Refusal> {
-        let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
             Poll::Pending => self.poll_end(exchange, cx).map(Err),

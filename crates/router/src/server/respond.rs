@@ -14,13 +14,18 @@ use http::{Method, Response, request::Parts};
 use model::{Fields, Refusal};
 use transport::{Body, clock};
 
-use crate::{exchange::Exchange, proxy::proxy, refuse};
+use crate::{attempt::Outbound, exchange::Exchange, proxy::proxy, refuse};
 
 /// Answers one request.
-pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Body> {
+pub(super) fn respond(exchange: &mut Exchange, head: Parts) -> impl Future<Output = Response<Body>> {
+    // The head is put where it stays: a future that holds it would hold it once for every call below.
     let bodiless = head.method == Method::HEAD;
+    answer(exchange, Box::new(Outbound::new(head)), bodiless)
+}
+
+async fn answer(exchange: &mut Exchange, out: Box<Outbound>, bodiless: bool) -> Response<Body> {
     let answer = {
-        let mut answering = pin!(proxy(exchange, head));
+        let mut answering = pin!(proxy(exchange, out));
         poll_fn(|cx| {
             // What a panic leaves behind is this exchange, which ends here; shared state is not held over a poll.
             catch_unwind(AssertUnwindSafe(|| clock::hold(|| answering.as_mut().poll(cx))))
