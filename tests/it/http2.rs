@@ -8,6 +8,7 @@ mod flow;
 mod frames;
 mod heads;
 mod memory;
+mod noise;
 mod origin;
 mod origin_flow;
 mod origin_stage;

@@ -1,14 +1,16 @@
 //! Header blocks: HPACK that is right and wrong, the tables of both directions, CONTINUATION.
 
 use testkit::{
+    Raw,
     frame::{self, Frame},
     hpack::Block,
 };
 
 use super::{
     stage::{Due, Row, Stage, begun, ended, get, row},
-    talk::{BAD_BLOCK, CALM, COMPRESSION, INTERNAL, PROTOCOL, SIZE, TABLE_SIZE},
+    talk::{BAD_BLOCK, CALM, COMPRESSION, INTERNAL, PROTOCOL, SIZE, TABLE_SIZE, Talk},
 };
+use crate::support::Config;
 use Due::{Ends, Open, Served};
 
 /// A request whose head ends in this.
@@ -168,6 +170,39 @@ async fn the_router_keeps_no_more_than_the_client_allows() {
     let mut talk = stage.open(&[(TABLE_SIZE, 0)]).await;
     talk.send(&[get(1), get(3)]).await;
     assert_eq!((talk.answer(1).await.status(), talk.answer(3).await.status(), talk.reader.kept()), (200, 200, 0));
+}
+
+/// Neither side takes more in one frame than it said; the books of both look.
+#[tokio::test]
+async fn large_heads_are_written_in_parts() {
+    let long = |letter: &str| letter.repeat(20_000);
+    let answer = Block::new().indexed(8).plain("x-long", &long("a")).plain("x-last", &long("z")).to_bytes();
+    let raw = Raw::start(move |socket| {
+        let answer = answer.clone();
+        async move {
+            let mut talk = Talk::accept(socket, &[]).await;
+            talk.until(|talk| !talk.streams.is_empty()).await;
+            let (stream, came) = talk.streams.iter().next().expect("a stream");
+            let (stream, length) = (*stream, came.field("x-long").map_or(0, str::len));
+            let mut parts = answer.chunks(16_384).map(<[u8]>::to_vec);
+            talk.send(&[Frame::raw(frame::HEADERS, 0, stream, parts.next().expect("a part"))]).await;
+            for part in parts {
+                talk.send(&[Frame::raw(frame::CONTINUATION, 0, stream, part)]).await;
+            }
+            talk.send(&[ended(stream, &Block::new()), Frame::data(stream, length.to_string(), true)]).await;
+            talk.end().await;
+        }
+    })
+    .await;
+    let config = Config::new().service("pets", &[format!("h2c://{}", raw.addr())]);
+    let router = config.set("routes", "[ { prefix: /, service: pets } ]").start();
+    let mut talk = Talk::open(router.clear(), &[]).await;
+    let ask = Block::get("/row").plain("x-long", &long("q")).to_bytes();
+    talk.send(&[Frame::raw(frame::HEADERS, frame::END_STREAM, 1, ask.slice(..16_000))]).await;
+    talk.send(&[Frame::raw(frame::CONTINUATION, frame::END_HEADERS, 1, ask.slice(16_000..))]).await;
+    let came = talk.answer(1).await;
+    assert_eq!((came.status(), &came.body[..]), (200, &b"20000"[..]));
+    assert_eq!((came.field("x-long"), came.field("x-last")), (Some(&*long("a")), Some(&*long("z"))));
 }
 
 #[tokio::test]

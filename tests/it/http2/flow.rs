@@ -50,7 +50,7 @@ async fn what_goes_beyond_the_window_is_refused() {
         assert!(talk.sync().await);
         let head = Block::new().indexed(3).indexed(6).plain(":path", "/unread").plain(":authority", "a");
         let frame = Frame::data(1, vec![b'x'; 8000], false);
-        let frame = padding.map_or(frame.clone(), |padding| frame.padded(padding));
+        let frame = padding.map_or_else(|| frame.clone(), |padding| frame.clone().padded(padding));
         talk.send(&[Frame::head(1, &head, false)]).await;
         // Ten windows, faster than any instance could take them. Later ones may not be taken at all.
         for _ in 0..80 {

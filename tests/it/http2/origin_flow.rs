@@ -78,7 +78,7 @@ async fn an_answer_beyond_our_window_ends_it() {
                 }
             }
             talk.until(|talk| talk.is_over(stream) || talk.closed).await;
-            let said = talk.resets.last().map(|(_, code)| *code).or(talk.away.map(|(_, code)| code));
+            let said = talk.resets.last().map(|(_, code)| *code).or_else(|| talk.away.map(|(_, code)| code));
             code.store(u64::from(said.unwrap_or(FLOW)), Ordering::SeqCst);
             talk.end().await;
         }

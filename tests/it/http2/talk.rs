@@ -86,8 +86,8 @@ impl Came {
 
     /// The last status.
     pub(super) fn status(&self) -> u16 {
-        let fields = self.heads.iter().flatten().filter(|(name, _)| name == ":status");
-        fields.last().and_then(|(_, status)| status.parse().ok()).unwrap_or(0)
+        let mut fields = self.heads.iter().flatten().filter(|(name, _)| name == ":status");
+        fields.next_back().and_then(|(_, status)| status.parse().ok()).unwrap_or(0)
     }
 
     /// The body of an echo.
