@@ -42,6 +42,10 @@ const FIRST_STREAMS: usize = 100;
 const FULL: usize = 64 * 1024;
 /// Above this much unsent output nothing is read either: answers to PING, SETTINGS and the like must not pile up.
 const STUFFED: usize = 256 * 1024;
+/// Streams we reset that are remembered.
+const PAST: usize = 128;
+/// What a stream may send in one turn while others wait.
+const TURN: usize = 16 * 1024;
 /// Frames that do nothing, beyond those that do something, until a peer is sent away.
 const CALM: u32 = 10_000;
 
@@ -70,8 +74,10 @@ pub(crate) struct Core {
     /// The next stream we open.
     next: u32,
     accepted: VecDeque<(request::Parts, Place)>,
-    /// Streams that wait for the connection's window or for room in the output.
+    /// Streams that wait for the connection's window or for room in the output; each gets its turn.
     waiting: VecDeque<Place>,
+    /// The last streams we reset: what was on its way to them is no fault.
+    past: VecDeque<u32>,
     /// Frames that do nothing, still tolerated.
     calm: u32,
     /// We said GOAWAY with this last stream; later ones are not looked at.
@@ -113,6 +119,7 @@ impl Core {
             next: 1,
             accepted: VecDeque::new(),
             waiting: VecDeque::new(),
+            past: VecDeque::new(),
             calm: CALM,
             last: None,
             is_parting: false,
@@ -163,9 +170,7 @@ impl Core {
 
     /// Output was written: streams that waited for room may have it.
     pub(crate) fn has_written(&mut self) {
-        if self.out.len() < FULL && self.window > 0 {
-            self.wake_waiting();
-        }
+        self.next_turn();
     }
 
     pub(crate) fn accept(&mut self) -> Option<(request::Parts, Place)> {

@@ -174,12 +174,19 @@ async fn a_body_in_single_octets_to_an_instance_that_does_not_read_is_bounded() 
         talk.send(&[Frame::head(1, &head, false)]).await;
         let burst = frame.to_bytes().repeat(BURST);
         // With no heed of windows, so that it ends in any case.
+        let mut end = Flood::Borne;
         for _ in 0..1000 {
-            if !matches!(flood_unread(&mut talk, &burst, 1).await, Flood::Borne) {
+            end = flood_unread(&mut talk, &burst, 1).await;
+            if end != Flood::Borne {
                 break;
             }
         }
-        talk.until(|talk| talk.closed || talk.is_over(1)).await;
+        if end == Flood::Borne && talk.sync().await && !talk.is_over(1) {
+            // The sockets of the instance took it all; in the router it weighs no more than its octets.
+            talk.send(&[Frame::reset(1, CANCEL)]).await;
+        } else {
+            talk.until(|talk| talk.closed || talk.is_over(1)).await;
+        }
         drop(talk);
         stage.serves().await;
         stage.router.settled("pets").await;

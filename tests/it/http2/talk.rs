@@ -173,9 +173,10 @@ impl Talk {
 
     /// Waits until all that was sent before was read; false if the connection ended.
     pub(super) async fn sync(&mut self) -> bool {
-        let known = self.pongs.len();
-        self.send(&[Frame::ping(0, (known as u64).to_be_bytes())]).await;
-        self.until(|talk| talk.pongs.len() > known).await
+        // Of its own, so that the answer to no other PING is taken for it.
+        let payload = (0x73_79_6e_63_u64 << 32 | self.pongs.len() as u64).to_be_bytes();
+        self.send(&[Frame::ping(0, payload)]).await;
+        self.until(|talk| talk.pongs.iter().any(|pong| **pong == payload)).await
     }
 
     /// Reads until the connection ends.

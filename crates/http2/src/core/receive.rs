@@ -34,6 +34,15 @@ pub(super) struct Payload {
     end: bool,
 }
 
+/// What a frame for a stream that is over is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Nothing: the peer did not know yet.
+    Expected,
+    /// The peer's own end was before it.
+    Unexpected,
+}
+
 /// CONTINUATION frames of one head. With the smallest frames a peer may choose, a head of 2 MiB.
 const CONTINUATIONS: u32 = 128;
 /// Beyond twice the largest head: framing, and fields that compress badly.
@@ -166,16 +175,17 @@ impl Core {
         decoded.map_err(|_| Fault::compression("a head that cannot be decoded"))?;
         match (self.streams.find(head.stream), self.role) {
             (Some(place), _) => self.more(head, place, heading),
-            (None, Role::Server) => self.request(head, heading),
-            (None, Role::Client) => self.of_no_stream(head.stream),
+            (None, Role::Server) if head.stream % 2 == 1 && head.stream > self.highest => self.request(head, heading),
+            // Also a number that was passed over (RFC 9113, 5.1.1).
+            (None, _) => match self.of_no_stream(head.stream)? {
+                Over::Expected => Ok(()),
+                Over::Unexpected => Err(Fault::Connection(Reason::STREAM_CLOSED, "a head on a stream that is over")),
+            },
         }
     }
 
     fn request(&mut self, head: Head, heading: Heading) -> Result<(), Fault> {
         let id = head.stream;
-        if id.is_multiple_of(2) || id <= self.highest {
-            return self.of_no_stream(id);
-        }
         self.highest = id;
         if self.last.is_some_and(|last| id > last) {
             // The client knows by our GOAWAY that nothing was done with it.
@@ -286,20 +296,19 @@ impl Core {
         Ok(())
     }
 
-    /// A frame for a stream that is not open: over, which is nothing much, or never begun, which must not be.
-    fn of_no_stream(&mut self, id: u32) -> Result<(), Fault> {
-        let (mine, begun) = match self.role {
-            Role::Server => (id % 2 == 1, id <= self.highest),
-            Role::Client => (id % 2 == 1, id < self.next),
+    /// A frame for a stream that is not open: over, which may be nothing, or never begun, which must not be.
+    fn of_no_stream(&mut self, id: u32) -> Result<Over, Fault> {
+        let begun = match self.role {
+            Role::Server => id <= self.highest,
+            Role::Client => id < self.next,
         };
-        if !mine || !begun {
+        if id % 2 == 0 || !begun {
             return Err(Fault::protocol("a frame for a stream that was never opened"));
         }
-        if self.last.is_some_and(|last| id > last) {
-            return Ok(());
-        }
+        self.work_for_nothing();
         // It may have been on its way when we ended the stream.
-        Err(Fault::Stream(id, Reason::STREAM_CLOSED, "a frame for a stream that is over"))
+        let expected = self.past.contains(&id) || self.last.is_some_and(|last| id > last);
+        Ok(if expected { Over::Expected } else { Over::Unexpected })
     }
 
     // --- bodies
@@ -322,8 +331,12 @@ impl Core {
             self.payload = None;
         }
         let Some(place) = self.streams.find(head.stream) else {
-            self.of_no_stream(head.stream)?;
-            return Ok(true);
+            return match self.of_no_stream(head.stream)? {
+                Over::Expected => Ok(true),
+                Over::Unexpected => {
+                    Err(Fault::Stream(head.stream, Reason::STREAM_CLOSED, "a body on a stream that is over"))
+                }
+            };
         };
         if head.length == 0 && !payload.end {
             self.work_for_nothing();
@@ -398,17 +411,14 @@ impl Core {
         let &[a, b, c, d] = payload else { return Err(Fault::size("RST_STREAM of a wrong size")) };
         let reason = Reason(u32::from_be_bytes([a, b, c, d]));
         let Some(place) = self.streams.find(head.stream) else {
-            self.work_for_nothing();
-            // Both ends may well end a stream at once; an answer would be answered.
-            return match self.of_no_stream(head.stream) {
-                Err(Fault::Stream(..)) => Ok(()),
-                other => other,
-            };
+            // Both ends may well end a stream at once.
+            return self.of_no_stream(head.stream).map(drop);
         };
         if let Some(stream) = self.streams.get(place) {
             stream.fail(Error::Reset(reason));
         }
         self.streams.close(place);
+        self.next_turn();
         Ok(())
     }
 
@@ -485,15 +495,12 @@ impl Core {
             if self.window > LARGEST_WINDOW {
                 return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, "a window above 2^31-1"));
             }
-            self.wake_waiting();
+            self.next_turn();
             return Ok(());
         }
         let Some(place) = self.streams.find(head.stream) else {
             // It may well come behind the end.
-            return match self.of_no_stream(head.stream) {
-                Err(Fault::Stream(..)) => Ok(()),
-                other => other,
-            };
+            return self.of_no_stream(head.stream).map(drop);
         };
         if wider == 0 {
             return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR, "WINDOW_UPDATE of nothing"));

@@ -87,6 +87,7 @@ impl Core {
         }
         self.progress();
         self.sent(place, end);
+        self.next_turn();
         Ok(())
     }
 

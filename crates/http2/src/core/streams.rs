@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, response};
 
-use super::{Core, Role};
+use super::{Core, FULL, PAST, Role, TURN};
 use crate::{
     Error, Reason,
     frame::{LARGEST_WINDOW, RST_STREAM, WINDOW_UPDATE},
@@ -59,15 +59,24 @@ impl Core {
         let Some(stream) = self.streams.get(place).filter(|stream| stream.is_open) else { return };
         let id = stream.id;
         stream.fail(error);
-        self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes());
+        self.say_reset(id, reason);
         self.streams.close(place);
+        self.next_turn();
     }
 
     pub(super) fn reset_id(&mut self, id: u32, reason: Reason, error: Error) {
         match self.streams.find(id) {
             Some(place) => self.reset(place, reason, error),
-            None => self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes()),
+            None => self.say_reset(id, reason),
         }
+    }
+
+    fn say_reset(&mut self, id: u32, reason: Reason) {
+        self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes());
+        if self.past.len() == PAST {
+            self.past.pop_front();
+        }
+        self.past.push_back(id);
     }
 
     pub(super) fn close_if_over(&mut self, place: Place) {
@@ -139,24 +148,56 @@ impl Core {
 
     // --- to the peer
 
-    /// Room for payload now: never more than both windows admit, and none while too much waits to be written.
+    /// Room for payload now: never more than both windows admit, and none while too much waits to be written. Streams
+    /// that compete for it take turns.
     pub(crate) fn poll_room(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<usize, Error>> {
-        let shared = if self.out.len() < super::FULL { self.window } else { 0 };
+        let shared = self.shared_room();
+        let others = self.waiting.front().is_some_and(|first| *first != place);
         let Some(stream) = self.streams.get(place) else { return Poll::Ready(Err(Error::Ended)) };
         match stream.send.state {
             Way::Failed(error) => return Poll::Ready(Err(error)),
             Way::Ended => return Poll::Ready(Err(Error::Ended)),
             Way::Open => {}
         }
-        let room = shared.min(stream.send.window);
-        if room > 0 {
-            return Poll::Ready(Ok(room as usize));
+        if stream.send.window <= 0 {
+            note(&mut stream.send.waker, cx);
+            if std::mem::take(&mut stream.send.is_queued) {
+                // The turn passes to the next.
+                self.next_turn();
+            }
+            return Poll::Pending;
         }
-        note(&mut stream.send.waker, cx);
-        if shared <= 0 && !std::mem::replace(&mut stream.send.is_queued, true) {
-            self.waiting.push_back(place);
+        if shared == 0 || others {
+            note(&mut stream.send.waker, cx);
+            if !std::mem::replace(&mut stream.send.is_queued, true) {
+                self.waiting.push_back(place);
+            }
+            return Poll::Pending;
         }
-        Poll::Pending
+        let room = shared.min(stream.send.window as usize);
+        if !std::mem::take(&mut stream.send.is_queued) {
+            return Poll::Ready(Ok(room));
+        }
+        self.waiting.pop_front();
+        Poll::Ready(Ok(if self.waiting.is_empty() { room } else { room.min(TURN) }))
+    }
+
+    /// Bytes that may be sent now, over all streams.
+    fn shared_room(&self) -> usize {
+        if self.out.len() < FULL { self.window.max(0) as usize } else { 0 }
+    }
+
+    /// Wakes the first of those who wait, if there is room. It has something in hand, and takes its turn at once.
+    pub(super) fn next_turn(&mut self) {
+        if self.shared_room() == 0 {
+            return;
+        }
+        while let Some(place) = self.waiting.front() {
+            match self.streams.get(*place).filter(|stream| stream.send.is_queued && stream.send.state == Way::Open) {
+                Some(stream) => return stream.wake_send(),
+                None => drop(self.waiting.pop_front()),
+            }
+        }
     }
 
     /// Ready when nothing more can be sent because the peer or the connection ended the stream.
@@ -167,14 +208,6 @@ impl Core {
         }
         note(&mut stream.send.waker, cx);
         Poll::Pending
-    }
-
-    pub(super) fn wake_waiting(&mut self) {
-        for _ in 0..self.waiting.len() {
-            let Some(stream) = self.waiting.pop_front().and_then(|place| self.streams.get(place)) else { continue };
-            stream.send.is_queued = false;
-            stream.wake_send();
-        }
     }
 
     /// Opens a stream to the peer, without sending anything.

@@ -55,7 +55,10 @@ impl Decoder {
             0 => Name::read(string(block, &mut self.text, self.longest)?),
             index => self.indexed(index).ok_or(Unreadable)?.name,
         };
-        let field = Field::read(name, string(block, &mut self.text, self.longest)?);
+        let mut field = Field::read(name, string(block, &mut self.text, self.longest)?);
+        if first & 0xf0 == 0x10 {
+            field.keep_secret();
+        }
         if indexing {
             self.table.add(field.clone(), field.size());
         }

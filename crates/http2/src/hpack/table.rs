@@ -78,6 +78,13 @@ impl Field {
         Self { name, value }
     }
 
+    /// Whoever sends it on must not index it either (RFC 7541, 6.2.3).
+    pub(super) fn keep_secret(&mut self) {
+        if let Value::Plain(value) = &mut self.value {
+            value.set_sensitive(true);
+        }
+    }
+
     /// Its size as tables and limits count it (RFC 7541, 4.1).
     pub(crate) fn size(&self) -> usize {
         let value = match &self.value {

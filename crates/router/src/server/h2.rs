@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use transport::{
-    Body, BodyError,
+    Body, BodyError, clock,
     io::Stream,
     pump::{Blocked, Pump},
     timer::{Alarm, Timer},
@@ -90,7 +90,9 @@ fn failed(client: &Client, error: &Error) -> Result<Closed, Closed> {
 fn begin(core: &Rc<Core>, client: &Rc<Client>, open: Open, request: Request) {
     let (core, client) = (Rc::clone(core), Rc::clone(client));
     spawn_local(async move {
-        if !answer(&core, &client, request).await {
+        let mut answering = pin!(answer(&core, &client, request));
+        // One reading of the clock for all that one poll does.
+        if !poll_fn(|cx| clock::hold(|| answering.as_mut().poll(cx))).await {
             open.given_up();
         }
     });
@@ -113,7 +115,8 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool 
         deliver(&mut exchange, body, Pump::new(out)).await;
     }
     let served = exchange.record.complete || exchange.record.reason.is_some();
-    let unread = exchange.record.complete.then(|| std::mem::take(&mut exchange.unread));
+    let unread = std::mem::take(&mut exchange.unread);
+    let unread = (exchange.record.complete && !unread.is_end_stream()).then_some(unread);
     // The exchange is over, and its line is written now.
     drop(exchange);
     if let Some(mut unread) = unread {
