@@ -12,9 +12,9 @@ PER_SECOND = 50
 def run(bench, scenario):
     """100,000 instances registered; then the same load without and with changes, in turn."""
     for name in bench.tools.ours:
-        registry, admin = free_addresses(2)
+        registry = free_addresses()[0]
         setup = bench.setup(name, backends=bench.backends_of("h2c", scenario.body))
-        file = setup.write("router.yml", pointsman.registering(setup, registry, admin))
+        file = setup.write("router.yml", pointsman.registering(setup, registry))
         process = bench.start(setup, ([bench.tools.ours[name], "run", "--config", file], {}))
         if not process or not process.wait_for(registry):
             continue
@@ -23,14 +23,16 @@ def run(bench, scenario):
         begun = time.monotonic()
         register_all(registry, listed)
         bench.note(f"{name}: 100,000 instances registered in {time.monotonic() - begun:.0f} s, "
-                   f"{process.memory() / 1e6:.0f} MB")
+                   f"{process.memory() / 2**20:.0f} MiB")
         process.wait_for_calm()
+        done = 0
         for repetition in range(-1, bench.repetitions(scenario)):
-            without = measure(bench, scenario, setup, process, admin)
-            with Changes(registry, listed, PER_SECOND) as changes:
-                changed = measure(bench, scenario, setup, process, admin)
-            if changes.failed:
-                raise changes.failed
+            without = measure(bench, scenario, setup, process)
+            with Changes(registry, listed, PER_SECOND, done) as changes:
+                changed = measure(bench, scenario, setup, process)
+            done += changes.count
+            if changes.failed or not changed["publications"]:
+                raise changes.failed or OSError("changes of the registry are not published")
             if repetition < 0:
                 continue
             quiet = without["control"] / without["wall"]
@@ -44,13 +46,13 @@ def run(bench, scenario):
         process.end()
 
 
-def measure(bench, scenario, setup, process, admin):
+def measure(bench, scenario, setup, process):
     """One stretch of load; where the router spent time in it, by threads, and how long publishing took."""
     count = int(scenario.rate * bench.options.seconds * 3)
-    counted, times, begun = metrics(admin), by_kind(process), time.monotonic()
+    counted, times, begun = metrics(setup.admin), by_kind(process), time.monotonic()
     row = bench.load.requests(setup.listen, count, scenario.clients, scenario.streams, scenario.rate)
     spent = {kind: seconds - times[kind] for kind, seconds in by_kind(process).items()}
-    wall, now = time.monotonic() - begun, metrics(admin)
+    wall, now = time.monotonic() - begun, metrics(setup.admin)
     row |= {"wall": wall, "control": spent["control"], "others": spent["others"]}
     row |= {"micros": spent["core-"] / row["ok"] * 1e6} if row["ok"] else {}
     for key, metric in (("published", "sum"), ("publications", "count")):

@@ -14,20 +14,27 @@ def run(bench, scenario):
             if name not in counts:
                 counts[name] = count(bench, scenario, setup)
             row = measure(bench, process, lambda: ask(bench, scenario, setup, counts[name]))
-            if repetition >= 0:
+            if repetition < 0:
+                counts[name] = fitting(bench, scenario, row.get("per_second")) or counts[name]
+            else:
                 yield {"peer": name, "repetition": repetition, "up": setup.up, **row}
 
 
 def count(bench, scenario, setup):
-    """How many requests fill one repetition."""
-    seconds = bench.options.seconds
+    """How many requests fill one repetition, by a first guess."""
     if scenario.unit == "handshake":
-        return int(800 * seconds)
+        return int(800 * bench.options.seconds)
     if scenario.rate:
-        return int(scenario.rate * seconds * 1.5)
-    some = 400 if scenario.unit == "MB" else 4000
-    found = ask(bench, scenario, setup, some)
-    return max(200, int(found.get("per_second", 1000) * seconds))
+        return int(scenario.rate * bench.options.seconds * 1.5)
+    some = 400 if scenario.unit == "MiB" else 4000
+    return fitting(bench, scenario, ask(bench, scenario, setup, some).get("per_second")) or some
+
+
+def fitting(bench, scenario, per_second):
+    """How many fill it at this throughput; None where the number is given."""
+    if scenario.unit == "handshake" or scenario.rate or not per_second:
+        return None
+    return max(200, int(per_second * bench.options.seconds))
 
 
 def ask(bench, scenario, setup, count):

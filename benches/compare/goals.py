@@ -15,7 +15,7 @@ GOALS = [
     ("S7", "memory", "nginx", 0.50, 0.20),
     ("S7c", "control us/change", None, 100, 20),
     ("S7c", "p99 with changes", "p99 without", 1.10, 1.0),
-    ("S8", "micros, two cores", "one core", 1.10, 1.03),
+    ("S8", "CPU, two cores", "one core", 1.10, 1.03),
     ("S9", "most connections of 8 on a core", None, 5, 4),
 ]
 WORDS = {"micros": "CPU", "each": "memory of an idle connection, of 10,000", "memory": "memory"}

@@ -4,6 +4,7 @@ import time
 
 import peers
 import pointsman
+from registry import metrics
 
 CONNECTIONS = (1000, 10_000)
 SERVICES, INSTANCES = 10_000, 10
@@ -50,6 +51,9 @@ def services(bench, scenario):
             continue
         wall = time.monotonic() - begun
         process.wait_for_calm()
+        if name in bench.tools.ours:
+            known = metrics(setup.admin)["pointsman_table_services"]
+            bench.note(f"{name} knows {known:,.0f} services")
         yield {"peer": name, "memory": process.memory(), "cpu": process.cpu(), "wall": wall}
         process.end()
 
@@ -67,10 +71,12 @@ def ours(setup, listed):
 
 
 def nginx(setup, listed):
-    blocks = [f"  map_hash_max_size 65536;\n  map_hash_bucket_size 128;\n  map $http_service_id $chosen {{"]
+    """It sets places for kept connections aside, 32 for each service unless told otherwise: a quarter of its memory."""
+    blocks = ["  map_hash_max_size 65536;\n  map_hash_bucket_size 128;\n  map $http_service_id $chosen {"]
     blocks += [f"    {name} {name};" for name in listed] + ["  }"]
     for name, addresses in listed.items():
-        blocks.append(f"  upstream {name} {{ {' '.join(f'server {address};' for address in addresses)} }}")
+        servers = " ".join(f"server {address};" for address in addresses)
+        blocks.append(f"  upstream {name} {{ {servers} keepalive 1; }}")
     return peers.nginx_with(setup, "\n".join(blocks), "http://$chosen")
 
 

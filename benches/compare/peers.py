@@ -16,6 +16,7 @@ class Setup:
     """What a proxy is to do: listen at an address and forward to backends that speak `up` (h2c, h2 or h1)."""
     name: str
     listen: str
+    admin: str
     backends: list
     up: str
     folder: Path

@@ -1,6 +1,4 @@
 """Pointsman's own configurations. What they do not say has its default, so that the router is measured as it is used."""
-from process import free_addresses
-
 # 256 streams and long-lived connections are what every peer gets; the rest is about one worker and one certificate.
 COMMON = """listeners:
   - address: {listen}
@@ -15,9 +13,9 @@ access_log: {{ format: off }}
 SCHEMES = {"h2c": "h2c", "h2": "https", "h1": "http"}
 
 
-def common(setup, threads=1, admin=None):
-    admin = admin or free_addresses()[0]
-    return COMMON.format(listen=setup.listen, chain=setup.tools.chain, key=setup.tools.key, admin=admin, threads=threads)
+def common(setup, threads=1):
+    tools = setup.tools
+    return COMMON.format(listen=setup.listen, admin=setup.admin, chain=tools.chain, key=tools.key, threads=threads)
 
 
 def forwarding(setup, threads=1):
@@ -41,9 +39,9 @@ def listing(setup, services):
     return common(setup) + f"registries:\n  all:\n    static:\n      services:\n{listed}\nexpose: {{ all: true }}\n"
 
 
-def registering(setup, registry, admin):
+def registering(setup, registry):
     """An empty registry of its own, remembered on disk as by default."""
-    return common(setup, admin=admin) + f"""registries:
+    return common(setup) + f"""registries:
   all: {{ embedded: {{ address: {registry}, directory: {setup.folder / "registry"} }} }}
 routes: [ {{ prefix: /, service: backend }} ]
 expose: {{ all: true }}

@@ -57,11 +57,14 @@ def register_all(address, services):
 
 
 class Changes:
-    """Changes the weight of one instance so often a second, each time of another service, until it is stopped."""
+    """Changes the weight of one instance so often a second, each time of another service, until it is stopped.
 
-    def __init__(self, address, services, per_second):
+    `first` is how many changes there were before: every change is to a weight that the instance never had.
+    """
+
+    def __init__(self, address, services, per_second, first):
         self.registry, self.services, self.pause = Registry(address), list(services.items()), 1 / per_second
-        self.count, self.failed, self.stopping = 0, None, threading.Event()
+        self.first, self.count, self.failed, self.stopping = first, 0, None, threading.Event()
         self.thread = threading.Thread(target=self.work, daemon=True)
 
     def __enter__(self):
@@ -77,9 +80,10 @@ class Changes:
         while not self.stopping.wait(max(0, due - time.monotonic())):
             due += self.pause
             # A step that shares no factor with the number of services goes through all before it comes back.
-            name, addresses = self.services[self.count * 7919 % len(self.services)]
+            number = self.first + self.count
+            name, addresses = self.services[number * 7919 % len(self.services)]
             try:
-                self.registry.register(name, addresses[0], weight=2 + self.count % 100)
+                self.registry.register(name, addresses[0], weight=2 + number // len(self.services))
             except OSError as error:
                 self.failed = error
                 return

@@ -47,7 +47,7 @@ def table(head, lines):
 def forwarding(rows, scenario, ours):
     """CPU first, the cheapest on top."""
     unit, rated = scenario.unit, bool(scenario.rate)
-    head = ["peer", "to backends", f"CPU us/{unit}", "ratio to the best peer", f"{unit}s/s"]
+    head = ["peer", "to backends", f"CPU us/{unit}", "ratio to the best peer", f"{unit}/s" if unit == "MiB" else f"{unit}s/s"]
     head += ["p50 us", "p99 us", "p50 over direct"] if rated else []
     head += ["load core busy", "failed"] + (["resumed"] if scenario.resume else [])
     lowest = best(rows, "micros", ours)
@@ -67,15 +67,15 @@ def forwarding(rows, scenario, ours):
 
 
 def idle(rows, *_):
-    head = ["peer", "connections", "held", "MB without", "MB with", "KB/connection", "idle CPU ms/s"]
+    head = ["peer", "connections", "held", "MiB without", "MiB with", "KiB/connection", "idle CPU ms/s"]
     return table(head, [[
-        row["peer"], f"{row['connections']:,}", f"{row['held']:,}", f"{row['base'] / 1e6:.1f}",
-        f"{row['total'] / 1e6:.1f}", f"{row['each'] / 1024:.1f}", f"{row['idle_cpu'] * 1e3:.1f}"] for row in rows])
+        row["peer"], f"{row['connections']:,}", f"{row['held']:,}", f"{row['base'] / 2**20:.1f}",
+        f"{row['total'] / 2**20:.1f}", f"{row['each'] / 1024:.1f}", f"{row['idle_cpu'] * 1e3:.1f}"] for row in rows])
 
 
 def services(rows, *_):
-    head = ["peer", "MB", "CPU s to start", "s until it listens"]
-    return table(head, [[row["peer"], f"{row['memory'] / 1e6:.1f}", f"{row['cpu']:.2f}", f"{row['wall']:.2f}"]
+    head = ["peer", "MiB", "CPU s to start", "s until it listens"]
+    return table(head, [[row["peer"], f"{row['memory'] / 2**20:.1f}", f"{row['cpu']:.2f}", f"{row['wall']:.2f}"]
                         for row in rows])
 
 

@@ -12,7 +12,7 @@ import threads
 from load import Load
 from process import Process, end_all, free_addresses
 
-KB, MB = 1024, 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Scenario:
     what: str
     run: "Callable"
     up: str = "h2c"
-    body: int = KB
+    body: int = KIB
     clients: int = 8
     streams: int = 32
     rate: int = None
@@ -34,17 +34,17 @@ class Scenario:
 
 AT_A_RATE = {"rate": 2000, "run": forwarding.run}
 ALL = {one.name: one for one in [
-    Scenario("S1", "HTTP/2 over TLS to h2c, 1 KB, saturated", forwarding.run),
-    Scenario("S1r", "HTTP/2 over TLS to h2c, 1 KB, 2,000 requests/s", repetitions=9, **AT_A_RATE),
-    Scenario("S1b", "HTTP/2 over TLS to HTTP/1.1, 1 KB, saturated", forwarding.run, up="h1"),
-    Scenario("S2", "HTTP/2 over TLS to HTTP/2 over TLS, 1 KB, saturated", forwarding.run, up="h2"),
-    Scenario("S2r", "HTTP/2 over TLS to HTTP/2 over TLS, 1 KB, 2,000 requests/s", up="h2", **AT_A_RATE),
-    Scenario("S3", "HTTP/1.1 over TLS, kept alive, to h2c, 1 KB", forwarding.run, h1=True, clients=32, streams=1),
-    Scenario("S3b", "HTTP/1.1 over TLS, kept alive, to HTTP/1.1, 1 KB", forwarding.run, up="h1", h1=True, clients=32,
+    Scenario("S1", "HTTP/2 over TLS to h2c, 1 KiB, saturated", forwarding.run),
+    Scenario("S1r", "HTTP/2 over TLS to h2c, 1 KiB, 2,000 requests/s", repetitions=9, **AT_A_RATE),
+    Scenario("S1b", "HTTP/2 over TLS to HTTP/1.1, 1 KiB, saturated", forwarding.run, up="h1"),
+    Scenario("S2", "HTTP/2 over TLS to HTTP/2 over TLS, 1 KiB, saturated", forwarding.run, up="h2"),
+    Scenario("S2r", "HTTP/2 over TLS to HTTP/2 over TLS, 1 KiB, 2,000 requests/s", up="h2", **AT_A_RATE),
+    Scenario("S3", "HTTP/1.1 over TLS, kept alive, to h2c, 1 KiB", forwarding.run, h1=True, clients=32, streams=1),
+    Scenario("S3b", "HTTP/1.1 over TLS, kept alive, to HTTP/1.1, 1 KiB", forwarding.run, up="h1", h1=True, clients=32,
              streams=1),
-    Scenario("S4", "HTTP/2 over TLS to h2c, 1 MB", forwarding.run, body=MB, clients=4, streams=4, unit="MB"),
-    Scenario("S4b", "HTTP/2 over TLS to HTTP/2 over TLS, 1 MB", forwarding.run, up="h2", body=MB, clients=4, streams=4,
-             unit="MB"),
+    Scenario("S4", "HTTP/2 over TLS to h2c, 1 MiB", forwarding.run, body=MIB, clients=4, streams=4, unit="MiB"),
+    Scenario("S4b", "HTTP/2 over TLS to HTTP/2 over TLS, 1 MiB", forwarding.run, up="h2", body=MIB, clients=4, streams=4,
+             unit="MiB"),
     Scenario("S5", "full TLS 1.3 handshakes (X25519, ECDSA P-256), one request each", forwarding.run, unit="handshake"),
     Scenario("S5r", "resumed TLS 1.3 handshakes, one request each", forwarding.run, resume=True, unit="handshake"),
     Scenario("S6", "memory of idle HTTP/2 connections over TLS", memory.idle),
@@ -78,12 +78,12 @@ class Bench:
     def names(self):
         return [*self.tools.ours, *self.options.peers]
 
-    def setup(self, name, up="h2c", backends=(), body=KB):
-        """A place for a proxy: an address, and a folder of its own."""
-        listen = free_addresses()[0]
+    def setup(self, name, up="h2c", backends=(), body=KIB):
+        """A place for a proxy: addresses, and a folder of its own."""
+        listen, admin = free_addresses(2)
         folder = self.folder / "proxies" / f"{name}-{listen.rsplit(':', 1)[1]}"
         folder.mkdir(parents=True, exist_ok=True)
-        return peers.Setup(name, listen, list(backends), up, folder, self.tools, body)
+        return peers.Setup(name, listen, admin, list(backends), up, folder, self.tools, body)
 
     def backends_of(self, up, body):
         """Four instances in one process, which all proxies of the scenario share."""
