@@ -1,4 +1,6 @@
 """More than one data core: what a second one costs, and how connections spread."""
+import os
+
 import pointsman
 from forwarding import measure
 
@@ -6,11 +8,15 @@ CLIENTS = 8
 
 
 def start(bench, name, scenario, threads):
-    """A build of ours with so many data cores. It may use both cores of the machine; the load keeps its own."""
+    """A build of ours with so many data cores: the first has the proxy's core, the second shares the one of the load."""
     setup = bench.setup(name, backends=bench.backends_of("h2c", scenario.body))
     file = setup.write("router.yml", pointsman.forwarding(setup, threads))
-    both = f"{bench.options.proxy_core},{bench.options.load_core}"
-    return setup, bench.start(setup, ([bench.tools.ours[name], "run", "--config", file], {}), cores=both)
+    both = bench.options.proxy_core, bench.options.load_core
+    process = bench.start(setup, ([bench.tools.ours[name], "run", "--config", file], {}), cores=",".join(map(str, both)))
+    for (_, thread), (comm, _) in process.threads().items() if process else ():
+        if comm.startswith("core-"):
+            os.sched_setaffinity(thread, {both[int(comm.removeprefix("core-"))]})
+    return setup, process
 
 
 def ask(bench, scenario, setup):
