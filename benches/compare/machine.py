@@ -92,13 +92,12 @@ def commit(path):
     return f", commit {said}" if said else ""
 
 
-def describe(tools, names):
-    """The head of a report."""
+def describe():
+    """The machine, now."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     uname = os.uname()
-    lines = [f"{time.strftime('%Y-%m-%d %H:%M')}; {os.cpu_count()} cores, {model[1] if model else uname.machine}; "
-             f"{uname.sysname} {uname.release}; load average {load_average()}", ""]
-    return lines + [f"- {name}: {found}" for name, found in versions(tools, names).items()] + [""]
+    return (f"{time.strftime('%Y-%m-%d %H:%M')}; {os.cpu_count()} cores, {model[1] if model else uname.machine}; "
+            f"{uname.sysname} {uname.release}; load average {load_average()}")
 
 
 def load_average():

@@ -117,6 +117,14 @@ def cores(rows, *_):
 TABLES = {"S6": idle, "S7": services, "S7c": changes, "S8": scaling, "S9": cores}
 
 
+def head(results):
+    """The machine and the programs of all that was measured, the newest word on each."""
+    abouts = sorted((row for row in results.rows if "about" in row), key=lambda row: row["at"])
+    versions = {name: version for about in abouts for name, version in about["versions"].items()}
+    machine = abouts[-1]["machine"] if abouts else "Nothing was measured."
+    return "\n".join([machine, "", *(f"- {name}: {version}" for name, version in versions.items()), ""])
+
+
 def section(results, name):
     """One scenario: what it is, when it was measured, its table."""
     rows, about = results.of(name), results.about(name) or {}

@@ -122,7 +122,7 @@ class Bench:
             if not started:
                 continue
             process = self.start(setup, started)
-            if process and self.load.requests(setup.listen, 8, 4, 2, h1=scenario.h1, seconds=5)["ok"] == 8:
+            if process and self.load.requests(setup.listen, 8, 4, 1, h1=scenario.h1, seconds=5)["ok"] == 8:
                 return setup, process
             if process:
                 self.miss(name, f"did not answer over {up}, see {setup.folder}")
