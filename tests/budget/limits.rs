@@ -35,36 +35,34 @@ pub(crate) const TEXT: f64 = 0.01;
 /// What a request may cost, by trace.
 pub(crate) fn of(trace: Trace) -> Limits {
     match trace {
-        // The client reads into 8 KiB, of which a round takes a tenth; an instance's eight answers need two reads.
         Trace::H2 => Limits {
-            allocations: 16.26,
-            bytes: 8240.0,
+            allocations: 18.0,
+            bytes: 10_534.0,
             client_writes: 1.0,
-            client_reads: 1.10,
-            client_vain: 34.0,
+            client_reads: 1.0,
+            client_vain: 2.0,
             instance_writes: 4.0,
-            instance_reads: 8.57,
-            instance_vain: 12.0,
+            instance_reads: 4.0,
+            instance_vain: 8.0,
             most_writes: 1.0,
-            instructions: 77_900.0,
+            instructions: 34_900.0,
         },
-        // A body follows its head in a write of its own: its stream gets a window when the head is out.
         Trace::Post => Limits {
-            allocations: 19.53,
-            bytes: 9764.0,
+            allocations: 23.0,
+            bytes: 11_966.0,
             client_writes: 1.0,
-            client_reads: 5.57,
-            client_vain: 34.0,
-            instance_writes: 8.0,
-            instance_reads: 8.57,
-            instance_vain: 16.0,
-            most_writes: 2.0,
-            instructions: 87_400.0,
+            client_reads: 1.0,
+            client_vain: 2.0,
+            instance_writes: 4.0,
+            instance_reads: 4.0,
+            instance_vain: 8.0,
+            most_writes: 1.0,
+            instructions: 38_700.0,
         },
         // hyper takes room for a hundred fields twice for each message, and a buffer for its reads.
         Trace::H1 => Limits {
             allocations: 18.04,
-            bytes: 49_446.0,
+            bytes: 49_718.0,
             client_writes: 1.0,
             client_reads: 1.0,
             client_vain: 2.0,
@@ -72,7 +70,7 @@ pub(crate) fn of(trace: Trace) -> Limits {
             instance_reads: 1.0,
             instance_vain: 5.0,
             most_writes: 1.0,
-            instructions: 57_700.0,
+            instructions: 50_900.0,
         },
     }
 }

@@ -16,6 +16,8 @@ mod forward;
 #[cfg(test)]
 mod grpc_client;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod operate;
 #[cfg(test)]
 mod support;

@@ -5,6 +5,6 @@ mod certificates;
 mod check;
 mod drain;
 mod every_key;
-mod process;
+pub(crate) mod process;
 mod reload;
 mod run;

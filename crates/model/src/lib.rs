@@ -6,9 +6,11 @@
 //! * [`exposure`]: which services a client may reach.
 //! * [`outcome`]: how one attempt at an instance ended.
 //! * [`refusal`]: why a request was not forwarded; what the client is told.
+//! * [`fields`]: which header fields a head may have.
 //! * [`tick`]: time as an argument.
 
 pub mod exposure;
+pub mod fields;
 pub mod id;
 pub mod instance;
 pub mod outcome;
@@ -17,6 +19,7 @@ pub mod tick;
 pub mod update;
 
 pub use exposure::Exposure;
+pub use fields::Fields;
 pub use id::{InstanceId, NameError, ServiceId, Tag};
 pub use instance::{Address, Endpoint, Host, Instance, Protocol, Standing, UpstreamKey};
 pub use outcome::Outcome;

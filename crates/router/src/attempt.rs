@@ -7,7 +7,7 @@ mod h1;
 mod h2;
 mod patience;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use discovery::Service;
 use http::{HeaderValue, Method, Response, request::Parts};
@@ -48,18 +48,22 @@ struct Failure {
     stale: bool,
 }
 
+impl Outbound {
+    /// A request as it came.
+    #[must_use]
+    pub fn new(head: Parts) -> Self {
+        Self { head, host: None, body: None, environment: None }
+    }
+}
+
 impl Failure {
     fn new(refusal: Refusal, outcome: Outcome) -> Self {
         Self { refusal, outcome, stale: false }
     }
 
-    /// No stream could be opened, so nothing was sent. A head that HTTP/2 cannot carry fails everywhere.
-    fn stale(error: &::h2::Error) -> Self {
-        if error.is_go_away() || error.is_io() || error.is_remote() {
-            Self { stale: true, ..Self::new(Refusal::Reset, Outcome::Refused) }
-        } else {
-            Self::new(Refusal::Protocol, Outcome::Abandoned)
-        }
+    /// No stream could be opened, so nothing was sent.
+    fn stale() -> Self {
+        Self { stale: true, ..Self::new(Refusal::Reset, Outcome::Refused) }
     }
 
     /// We stopped waiting. Only silence to a complete request says something about the instance.
@@ -74,7 +78,7 @@ impl Failure {
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn send(exchange: &mut Exchange, mut out: Outbound) -> Result<Response<Body>, Refusal> {
+pub async fn send(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
     let answer = send_until_answered(exchange, &mut out).await;
     if let (Err(_), Some(body)) = (&answer, out.body) {
         exchange.unread = Body::Upload(body);
@@ -208,7 +212,7 @@ async fn attempt(
     exchange.record.upstream = Some(Arc::clone(lease.upstream()));
     let pool = exchange.core.pools.of(lease.upstream());
     let connecting = pool.ready(is_repeatable(&out.head.method), exchange.limits().connect);
-    let connected = match patience.wait(exchange, connecting).await {
+    let connected = match patience.wait(exchange, pin!(connecting)).await {
         Ok(connected) => connected,
         Err(refusal) => return Err(Failure::given_up(refusal)),
     };
@@ -226,7 +230,7 @@ async fn attempt(
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
         }
         Ok(ready) => {
-            exchange.record.connected = Some(tokio::time::Instant::now());
+            exchange.record.connected = Some(transport::clock::now());
             match ready {
                 Ready::H2(connection) => h2::send(exchange, out, patience, &mut lease, &connection).await,
                 Ready::H1(connection) => h1::send(exchange, out, patience, &mut lease, connection, &pool).await,

@@ -33,7 +33,11 @@ impl<'a> Authority<'a> {
     }
 
     fn read(text: &'a str) -> Option<Self> {
-        let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+        let end = if text.starts_with('[') {
+            text.find(']')? + 1
+        } else {
+            text.bytes().position(|b| b == b':').unwrap_or(text.len())
+        };
         let (host, rest) = text.split_at(end);
         let port = if rest.is_empty() { None } else { Some(port(rest.strip_prefix(':')?)?) };
         let host = match host.strip_prefix('[') {
@@ -56,17 +60,32 @@ fn ipv6<'a>(bracketed: &'a str, inner: &str) -> Option<Cow<'a, str>> {
 
 fn name(text: &str) -> Option<Cow<'_, str>> {
     let text = text.strip_suffix('.').unwrap_or(text);
-    let labels_hold = text.len() <= 253
-        && text.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        });
-    let last = text.rsplit('.').next().unwrap_or(text);
-    let number = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
-    if !labels_hold || (number && text.parse::<Ipv4Addr>().is_err()) {
+    // One pass: every request has a host.
+    let mut label = 0;
+    let mut lower = true;
+    for byte in text.bytes() {
+        match byte {
+            b'.' if label > 0 => {
+                label = 0;
+                continue;
+            }
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+            b'A'..=b'Z' => lower = false,
+            _ => return None,
+        }
+        label += 1;
+        if label > 63 {
+            return None;
+        }
+    }
+    if label == 0 || text.len() > 253 {
         return None;
     }
-    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    let last = &text[text.len() - label..];
+    let number = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    if number && text.parse::<Ipv4Addr>().is_err() {
+        return None;
+    }
     Some(if lower { Cow::Borrowed(text) } else { Cow::Owned(text.to_ascii_lowercase()) })
 }
 

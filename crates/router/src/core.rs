@@ -143,6 +143,12 @@ impl Core {
         self.phase.subscribe()
     }
 
+    /// Whether exchanges leave a line.
+    #[must_use]
+    pub fn logs(&self) -> bool {
+        self.access.is_on()
+    }
+
     /// Writes the line of an exchange that is over.
     pub fn log(&self, exchange: &Exchange) {
         crate::log::write(exchange, &self.access);

@@ -10,14 +10,13 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
-use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, request::Parts};
-use model::Refusal;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header::CONTENT_TYPE, request::Parts};
+use http2::Outgoing;
+use model::{Fields, Refusal};
 use telemetry::ids::Ids;
 use tokio::time::Instant;
 use transport::{
-    Body, BodyError, Upstream,
+    Body, BodyError, Upstream, clock,
     timer::{Expired, Timer},
     upload::Tally,
 };
@@ -26,6 +25,7 @@ use crate::{
     client::Client,
     core::Core,
     plan::{Current, Limits},
+    refuse,
 };
 
 /// One request and its answer.
@@ -41,6 +41,10 @@ pub struct Exchange {
     pub unread: Body,
     /// The way to the client that is open before the answer.
     pub responder: Responder,
+    /// The fields of the request's head as it came.
+    pub fields: Fields,
+    /// It is gRPC, with limits of its own.
+    pub grpc: bool,
     /// The ids it goes by: passed on, returned and logged.
     pub ids: Ids,
     /// What the log line will say.
@@ -59,20 +63,10 @@ pub enum Asked {
 /// What the access log says of a request.
 #[derive(Debug)]
 pub struct Record {
-    /// When its head was complete, by the calendar.
-    pub time: SystemTime,
-    /// The same, for timings.
+    /// When its head was complete.
     pub began: Instant,
-    /// Its method.
-    pub method: Method,
-    /// Its target as the client wrote it.
-    pub uri: Uri,
-    /// Its protocol.
-    pub version: Version,
-    /// Its `User-Agent`.
-    pub agent: Option<HeaderValue>,
-    /// Its `Host`, if the target does not have it.
-    pub host: Option<HeaderValue>,
+    /// What the client said, if there is an access log.
+    pub said: Option<Said>,
     /// The service it is for.
     pub asked: Option<Asked>,
     /// The instance it was sent to last.
@@ -95,32 +89,48 @@ pub struct Record {
     pub complete: bool,
 }
 
+/// What the access log says of a request's head.
+#[derive(Debug)]
+pub struct Said {
+    /// When it was complete, by the calendar.
+    pub time: SystemTime,
+    /// Its method.
+    pub method: Method,
+    /// Its target as the client wrote it.
+    pub uri: Uri,
+    /// Its protocol.
+    pub version: Version,
+    /// Its `User-Agent`.
+    pub agent: Option<HeaderValue>,
+    /// Its `Host`, if the target does not have it.
+    pub host: Option<HeaderValue>,
+}
+
 /// The way to the client that is open before the final answer.
 #[derive(Debug)]
 pub enum Responder {
     /// HTTP/1: hyper sends 100 when the body is first polled, and has no way to send other interim answers.
     H1,
     /// HTTP/2.
-    H2(SendResponse<Bytes>),
+    H2(Outgoing),
+    /// The answer is on its way.
+    Answered,
 }
 
 impl Responder {
     /// Sends an interim answer, if the protocol can.
-    pub fn inform(&mut self, status: StatusCode, headers: HeaderMap) {
-        if let Self::H2(respond) = self {
-            let mut response = Response::new(());
-            *response.status_mut() = status;
-            *response.headers_mut() = headers;
+    pub fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if let Self::H2(out) = self {
             // Fails only if the client is gone, which shows elsewhere.
-            respond.send_informational(response).ok();
+            out.send_interim(status, headers).ok();
         }
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             // hyper drops the whole exchange instead.
-            Self::H1 => Poll::Pending,
-            Self::H2(respond) => respond.poll_reset(cx).map(|_| ()),
+            Self::H1 | Self::Answered => Poll::Pending,
+            Self::H2(out) => out.poll_reset(cx).map(|_| ()),
         }
     }
 }
@@ -129,15 +139,19 @@ impl Exchange {
     /// A request whose head just came.
     #[must_use]
     pub fn new(core: &Rc<Core>, client: &Rc<Client>, responder: Responder, head: &Parts, body: Body) -> Self {
-        let now = SystemTime::now();
+        let began = clock::now();
+        let time = clock::calendar(began);
+        let fields = Fields::of(&head.headers);
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
             plan: core.plan(),
             unread: body,
             responder,
-            ids: Ids::of(&head.headers, now),
-            record: Record::new(head, now),
+            fields,
+            grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
+            ids: Ids::of(&head.headers, fields, time),
+            record: Record::new(began, core.logs().then(|| Said::new(head, time))),
         }
     }
 
@@ -161,15 +175,10 @@ impl Exchange {
 }
 
 impl Record {
-    fn new(head: &Parts, time: SystemTime) -> Self {
+    fn new(began: Instant, said: Option<Said>) -> Self {
         Self {
-            time,
-            began: Instant::now(),
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            version: head.version,
-            agent: head.headers.get(http::header::USER_AGENT).cloned(),
-            host: head.headers.get(http::header::HOST).cloned(),
+            began,
+            said,
             asked: None,
             upstream: None,
             attempts: 0,
@@ -184,6 +193,19 @@ impl Record {
     }
 }
 
+impl Said {
+    fn new(head: &Parts, time: SystemTime) -> Self {
+        Self {
+            time,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            agent: head.headers.get(http::header::USER_AGENT).cloned(),
+            host: head.headers.get(http::header::HOST).cloned(),
+        }
+    }
+}
+
 impl Record {
     /// The request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
@@ -192,7 +214,7 @@ impl Record {
 
     /// The response broke off after its head.
     pub fn broke_off(&mut self, error: BodyError) {
-        let refusal = crate::refuse::of_body(error);
+        let refusal = refuse::of_body(error);
         self.refused(&refusal);
     }
 }

@@ -13,19 +13,19 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
-use model::Refusal;
+use model::{Fields, Refusal};
 
 use crate::authority::Authority;
 
 #[cfg(test)]
 mod tests;
 
-/// Checks the head and says which host it is for. Only HTTP/1.0 may leave that open.
+/// Checks the head, which has these fields, and says which host it is for. Only HTTP/1.0 may leave that open.
 ///
 /// # Errors
 /// [`Refusal::BadRequest`] naming the rule, [`Refusal::MethodNotAllowed`] for CONNECT and TRACE,
 /// [`Refusal::UpgradeRefused`] for upgrades to anything but h2c.
-pub fn check(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
+pub fn check(head: &Parts, fields: Fields) -> Result<Option<Authority<'_>>, Refusal> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -33,14 +33,16 @@ pub fn check(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
         return Err(Refusal::BadRequest("the target * is for OPTIONS only"));
     }
     match head.version {
-        Version::HTTP_2 | Version::HTTP_3 => no_connection_fields(&head.headers)?,
+        Version::HTTP_2 | Version::HTTP_3 => no_connection_fields(&head.headers, fields)?,
         version => {
             transfer_encoding(&head.headers, version)?;
             upgrade(&head.headers)?;
         }
     }
-    content_length(&head.headers)?;
-    host(head)
+    if fields.may_have(&CONTENT_LENGTH) {
+        content_length(&head.headers)?;
+    }
+    host(head, fields)
 }
 
 /// Size of the head as RFC 9113 (6.5.2) counts it, for any protocol: names and values, and 32 octets for each field,
@@ -53,14 +55,15 @@ pub fn head_size(head: &Parts) -> usize {
 }
 
 /// RFC 9113, 8.2.2.
-fn no_connection_fields(headers: &HeaderMap) -> Result<(), Refusal> {
-    if [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE]
-        .iter()
-        .any(|n| headers.contains_key(*n))
+fn no_connection_fields(headers: &HeaderMap, fields: Fields) -> Result<(), Refusal> {
+    if fields.may_meet(CONNECTION_FIELDS)
+        && [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE]
+            .iter()
+            .any(|n| headers.contains_key(*n))
     {
         return Err(Refusal::BadRequest("connection-specific fields have no place in HTTP/2"));
     }
-    if headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+    if fields.may_have(&TE) && headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         return Err(Refusal::BadRequest("TE may only be trailers in HTTP/2"));
     }
     Ok(())
@@ -99,8 +102,8 @@ fn upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
     if only_h2c { Ok(()) } else { Err(Refusal::UpgradeRefused) }
 }
 
-fn host(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
-    let mut hosts = head.headers.get_all(HOST).iter();
+fn host(head: &Parts, fields: Fields) -> Result<Option<Authority<'_>>, Refusal> {
+    let mut hosts = fields.may_have(&HOST).then(|| head.headers.get_all(HOST).iter()).into_iter().flatten();
     let field = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(Refusal::BadRequest("the request names its host twice")),
         (Some(host), None) => {
@@ -121,5 +124,7 @@ fn host(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
     }
 }
 
+const CONNECTION_FIELDS: Fields =
+    Fields::named(&["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

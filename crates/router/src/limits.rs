@@ -7,7 +7,7 @@ use http_body::Body as _;
 use model::Refusal;
 use transport::upload::{Tally, Upload};
 
-use crate::{exchange::Exchange, hygiene, plan::Limits, refuse, rewrite};
+use crate::{exchange::Exchange, hygiene, plan::Limits, rewrite};
 
 /// Refuses a head that is too large.
 ///
@@ -32,7 +32,7 @@ pub fn take_body(exchange: &mut Exchange, head: &Parts) -> Result<Option<Box<Upl
         return Ok(None);
     }
     let limits = exchange.limits();
-    let limit = if refuse::is_grpc(&head.headers) { limits.grpc_body } else { limits.body };
+    let limit = if exchange.grpc { limits.grpc_body } else { limits.body };
     let said = head.headers.get(CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit) {
         return Err(Refusal::BodyTooLarge);

@@ -7,28 +7,29 @@ use std::borrow::Cow;
 use http::Version;
 use telemetry::access::{Entry, Pen};
 use tokio::time::Instant;
-use transport::upstream::Version as Spoken;
+use transport::{clock, upstream::Version as Spoken};
 
 use crate::exchange::{Asked, Exchange};
 
 /// Writes the line of an exchange that is over.
 pub fn write(exchange: &Exchange, pen: &Pen) {
     let record = &exchange.record;
+    let Some(said) = &record.said else { return };
     let since = |at: Instant| at.saturating_duration_since(record.began);
     let route = match &record.asked {
         Some(Asked::Route(index)) => Some(exchange.plan.route(*index)),
         _ => None,
     };
-    let host = record.host.as_ref().and_then(|host| host.to_str().ok());
+    let host = said.host.as_ref().and_then(|host| host.to_str().ok());
     let route_name = route.map(|route| Cow::Borrowed(route.data.name.as_str()));
     pen.write(&Entry {
-        time: record.time,
+        time: said.time,
         client: exchange.client.peer.ip().to_canonical(),
-        protocol: protocol(record.version),
-        method: &record.method,
-        host: host.or_else(|| record.uri.authority().map(http::uri::Authority::as_str)),
-        path: record.uri.path(),
-        query: record.uri.query(),
+        protocol: protocol(said.version),
+        method: &said.method,
+        host: host.or_else(|| said.uri.authority().map(http::uri::Authority::as_str)),
+        path: said.uri.path(),
+        query: said.uri.query(),
         route: route_name.as_deref(),
         service: match &record.asked {
             Some(Asked::Name(name)) => Some(name),
@@ -48,9 +49,9 @@ pub fn write(exchange: &Exchange, pen: &Pen) {
         response_bytes: record.sent,
         connect: record.connected.map(since),
         head: record.head.map(since),
-        total: record.began.elapsed(),
+        total: since(clock::now()),
         ids: &exchange.ids,
-        user_agent: record.agent.as_ref(),
+        user_agent: said.agent.as_ref(),
     });
 }
 

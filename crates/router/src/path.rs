@@ -64,7 +64,7 @@ fn is_normal(path: &[u8]) -> bool {
                 at += 2;
                 normal
             }
-            other => is_path_character(other),
+            other => PLAIN[usize::from(other)],
         };
         if !normal {
             return false;
@@ -169,12 +169,23 @@ pub(crate) fn octet(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// The characters that stay as they are, looked up because every path is scanned.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = is_path_character(byte as u8);
+        byte += 1;
+    }
+    plain
+};
+
 /// `pchar` of RFC 3986 without the escapes.
-fn is_path_character(byte: u8) -> bool {
+const fn is_path_character(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
 }

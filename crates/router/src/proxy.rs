@@ -3,36 +3,47 @@
 //! **The data path.** A request comes in as a head, its body waits unread in the exchange; an answer goes out, or the
 //! reason why not.
 
-use http::{Response, request::Parts};
+use http::Response;
 use model::Refusal;
 use transport::Body;
 
-use crate::{attempt, exchange::Exchange, hygiene, limits, rewrite, target};
+use crate::{
+    attempt::{self, Outbound},
+    exchange::Exchange,
+    hygiene, limits, rewrite, target,
+};
 
 /// Takes one request to an instance and its response back.
 ///
 /// # Errors
 /// Why the request was not forwarded.
-pub async fn proxy(exchange: &mut Exchange, mut head: Parts) -> Result<Response<Body>, Refusal> {
+pub async fn proxy(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
+    prepare(exchange, &mut out)?;
+
+    // An instance that takes it, and its answer.
+    let mut response = attempt::send(exchange, out).await?;
+    let fields = rewrite::inbound(response.headers_mut());
+    exchange.ids.answer(response.headers_mut(), fields);
+    Ok(response)
+}
+
+/// Everything that is done to a request before an instance is chosen.
+fn prepare(exchange: &mut Exchange, out: &mut Outbound) -> Result<(), Refusal> {
     let plan = exchange.plan.clone();
 
     // What two parsers could read differently goes no further.
-    let authority = hygiene::check(&head)?;
-    limits::check_head(&plan.limits, &head)?;
+    let authority = hygiene::check(&out.head, exchange.fields)?;
+    limits::check_head(&plan.limits, &out.head)?;
 
     // Which service is it for? The path becomes what the instance will see.
-    let target = target::find(&plan, &head, authority.as_ref())?;
-    exchange.record.asked = Some(target.asked.clone());
-    let body = limits::take_body(exchange, &head)?;
+    let target = target::find(&plan, &out.head, exchange.fields, authority.as_ref())?;
+    exchange.record.asked = Some(target.asked);
+    out.environment = target.environment;
+    out.body = limits::take_body(exchange, &out.head)?;
 
     // The head as an instance gets it; the host is chosen per instance.
-    let host = rewrite::outbound(&mut head, &exchange.client.told, &plan.rewriting);
-    head.uri = target.uri;
-    exchange.ids.send(&mut head.headers);
-
-    // An instance that takes it, and its answer.
-    let outbound = attempt::Outbound { head, host, body, environment: target.environment };
-    let mut response = attempt::send(exchange, outbound).await?;
-    rewrite::inbound(response.headers_mut());
-    Ok(response)
+    out.host = rewrite::outbound(&mut out.head, exchange.fields, &exchange.client.told, &plan.rewriting);
+    out.head.uri = target.uri;
+    exchange.ids.send(&mut out.head.headers, exchange.fields);
+    Ok(())
 }

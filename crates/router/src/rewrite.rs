@@ -13,6 +13,8 @@ use http::{
     request::Parts,
 };
 
+use model::Fields;
+
 mod forwarded;
 mod trust;
 
@@ -75,17 +77,18 @@ impl HostPolicy {
     }
 }
 
-/// Makes the client's head ready for an instance. Path and query are not its business.
+/// Makes the client's head, which has these fields, ready for an instance. Path and query are not its business.
 ///
 /// Takes the `Host` field out and returns what the client called us, for [`HostPolicy::choose`]: the host is set for
 /// each attempt. The head must have passed [`crate::hygiene::check`].
-pub fn outbound(head: &mut Parts, from: &Connection, rules: &Rewriting) -> Option<HeaderValue> {
+pub fn outbound(head: &mut Parts, fields: Fields, from: &Connection, rules: &Rewriting) -> Option<HeaderValue> {
     let headers = &mut head.headers;
-    strip_connection_fields(headers);
-    for name in &rules.ours {
+    strip_connection_fields(headers, fields);
+    for name in rules.ours.iter().filter(|name| fields.may_have(name)) {
         headers.remove(name);
     }
-    let client_host = headers.remove(HOST).or_else(|| HeaderValue::from_str(head.uri.authority()?.as_str()).ok());
+    let client_host = if fields.may_have(&HOST) { headers.remove(HOST) } else { None };
+    let client_host = client_host.or_else(|| HeaderValue::from_str(head.uri.authority()?.as_str()).ok());
     from.tell(headers, client_host.as_ref(), rules);
     if rules.via {
         headers.append(http::header::VIA, via(head.version));
@@ -93,28 +96,33 @@ pub fn outbound(head: &mut Parts, from: &Connection, rules: &Rewriting) -> Optio
     client_host
 }
 
-/// Makes an instance's head ready for the client.
-pub fn inbound(headers: &mut HeaderMap) {
+/// Makes an instance's head ready for the client. Returns the fields it came with.
+pub fn inbound(headers: &mut HeaderMap) -> Fields {
+    let fields = Fields::of(headers);
     // The length was of no account beside chunks (RFC 9112, 6.3), and the client sees no chunks of the instance's.
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if fields.may_have(&TRANSFER_ENCODING) && headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
-    strip_connection_fields(headers);
+    strip_connection_fields(headers, fields);
     // Our own word: an instance that said it would speak for the router.
-    headers.remove(&REASON);
+    if fields.may_have(&REASON) {
+        headers.remove(&REASON);
+    }
+    fields
 }
 
 /// Takes out what trailers may not carry (RFC 9110, 6.5.1): framing, routing, credentials and how to read the content.
 /// The rest passes, gRPC's status among it.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
-    strip_connection_fields(trailers);
+    let fields = Fields::of(trailers);
+    strip_connection_fields(trailers, fields);
     for name in [&HOST, &CONTENT_LENGTH, &CONTENT_TYPE, &CONTENT_ENCODING, &CONTENT_RANGE, &AUTHORIZATION, &COOKIE]
         .into_iter()
-        .chain([&SET_COOKIE, &CACHE_CONTROL, &MAX_FORWARDS, &TE, &TRAILER, &FORWARDED])
+        .chain([&SET_COOKIE, &CACHE_CONTROL, &MAX_FORWARDS, &TE, &TRAILER, &FORWARDED, &REASON])
+        .filter(|name| fields.may_have(name))
     {
         trailers.remove(name);
     }
-    trailers.remove(&REASON);
     forwarded::remove_all(trailers);
 }
 
@@ -131,21 +139,25 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 /// that is what it said: gRPC servers insist. `Trailer` stays, as trailers do.
 ///
 /// `Proxy-Authorization` and `Proxy-Authenticate` go as well: credentials for a proxy are for none behind it.
-fn strip_connection_fields(headers: &mut HeaderMap) {
-    if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
-        let (_, mut values) = connection.remove_entry_mult();
-        let first = values.next();
-        let others: Vec<HeaderValue> = values.collect(); // nearly always empty, and then nothing is allocated
-        for value in first.iter().chain(&others) {
-            strip_nominated(headers, value);
+fn strip_connection_fields(headers: &mut HeaderMap, fields: Fields) {
+    if fields.may_meet(CONNECTION_FIELDS) {
+        if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
+            let (_, mut values) = connection.remove_entry_mult();
+            let first = values.next();
+            let others: Vec<HeaderValue> = values.collect(); // nearly always empty, and then nothing is allocated
+            for value in first.iter().chain(&others) {
+                strip_nominated(headers, value);
+            }
         }
+        for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE, &HTTP2_SETTINGS] {
+            headers.remove(name);
+        }
+        headers.remove(PROXY_AUTHORIZATION);
+        headers.remove(PROXY_AUTHENTICATE);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TRANSFER_ENCODING, &UPGRADE, &HTTP2_SETTINGS] {
-        headers.remove(name);
-    }
-    headers.remove(PROXY_AUTHORIZATION);
-    headers.remove(PROXY_AUTHENTICATE);
-    if let Entry::Occupied(mut te) = headers.entry(TE) {
+    if fields.may_have(&TE)
+        && let Entry::Occupied(mut te) = headers.entry(TE)
+    {
         if te.iter().any(|te| list(te).any(|coding| coding.eq_ignore_ascii_case("trailers"))) {
             te.insert(TRAILERS);
         } else {
@@ -174,6 +186,17 @@ fn list(value: &HeaderValue) -> impl Iterator<Item = &str> {
 fn is_end_to_end(name: &str) -> bool {
     END_TO_END.iter().any(|n| name.eq_ignore_ascii_case(n)) || forwarded::is_forwarded(name)
 }
+
+const CONNECTION_FIELDS: Fields = Fields::named(&[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "proxy-authorization",
+    "proxy-authenticate",
+]);
 
 const END_TO_END: [&str; 17] = [
     "host",

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, Uri, request::Parts, uri::PathAndQuery};
-use model::Refusal;
+use model::{Fields, Refusal};
 
 use crate::{authority::Authority, exchange::Asked, path, plan::Current, query, route::Ask};
 
@@ -21,15 +21,20 @@ pub struct Target {
     pub uri: Uri,
 }
 
-/// Finds the service and the path its instance will see.
+/// Finds, for a head with these fields, the service and the path its instance will see.
 ///
 /// # Errors
 /// [`Refusal::NoRoute`], or [`Refusal::BadRequest`] for a path, name or environment that cannot be read.
-pub fn find(plan: &Current, head: &Parts, authority: Option<&Authority<'_>>) -> Result<Target, Refusal> {
+pub fn find(
+    plan: &Current,
+    head: &Parts,
+    fields: Fields,
+    authority: Option<&Authority<'_>>,
+) -> Result<Target, Refusal> {
     let names = &plan.names;
     let path = path::normalise(head.uri.path())?;
     let mut query = head.uri.query().map(Cow::Borrowed);
-    let mut asked = named(plan, head)?;
+    let mut asked = named(plan, head, fields)?;
     if let (Some(name), Some(text)) = (&names.query, head.uri.query()) {
         if asked.is_none()
             && let Some(service) = query::value(text, name)
@@ -54,20 +59,15 @@ pub fn find(plan: &Current, head: &Parts, authority: Option<&Authority<'_>>) -> 
             found.outbound_path(&path)
         }
     };
-    let mut tags = head.headers.get_all(&names.environment).iter().filter(|tag| !tag.is_empty());
-    let environment = tags.next();
-    if tags.any(|other| Some(other) != environment) {
-        return Err(Refusal::BadRequest("the request names two environments"));
-    }
-    let environment = environment.cloned();
+    let environment = if fields.may_have(&names.environment) { environment(plan, head)? } else { None };
     let uri = uri(head, &outbound, query.as_deref())?;
     asked.map(|asked| Target { asked, environment, uri }).ok_or(Refusal::NoRoute)
 }
 
 /// The service a header names. Two different names are ambiguous.
-fn named(plan: &Current, head: &Parts) -> Result<Option<Asked>, Refusal> {
+fn named(plan: &Current, head: &Parts, fields: Fields) -> Result<Option<Asked>, Refusal> {
     let mut service: Option<&HeaderValue> = None;
-    for name in &plan.names.service {
+    for name in plan.names.service.iter().filter(|name| fields.may_have(name)) {
         for value in head.headers.get_all(name) {
             match service {
                 Some(earlier) if earlier != value => {
@@ -80,6 +80,16 @@ fn named(plan: &Current, head: &Parts) -> Result<Option<Asked>, Refusal> {
     let Some(service) = service.filter(|value| !value.is_empty()) else { return Ok(None) };
     let text = service.to_str().map_err(|_| Refusal::BadRequest("the service name is not ASCII"))?;
     Ok(Some(Asked::Name(text.into())))
+}
+
+/// The environment that is named. Two different ones are ambiguous.
+fn environment(plan: &Current, head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
+    let mut tags = head.headers.get_all(&plan.names.environment).iter().filter(|tag| !tag.is_empty());
+    let environment = tags.next();
+    if tags.any(|other| Some(other) != environment) {
+        return Err(Refusal::BadRequest("the request names two environments"));
+    }
+    Ok(environment.cloned())
 }
 
 /// Path and query for the instance; the client's own bytes if nothing changed.

@@ -150,6 +150,12 @@ impl Drop for AccessLog {
 }
 
 impl Pen {
+    /// Whether there is an access log.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// Writes one line. Never waits: if the queue is full the line is dropped and counted.
     pub fn write(&self, entry: &Entry<'_>) {
         let Some(queue) = &self.to else { return };

@@ -8,6 +8,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use model::Fields;
 
 /// The ids of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +22,14 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Reads the client's ids and makes what is missing.
+    /// Reads the client's ids from a head with these fields, and makes what is missing.
     ///
     /// Correlation and traceability ids are 1 to 128 visible ASCII characters; of several equal fields the first counts.
     #[must_use]
-    pub fn of(headers: &HeaderMap, now: SystemTime) -> Self {
+    pub fn of(headers: &HeaderMap, fields: Fields, now: SystemTime) -> Self {
+        if !fields.may_meet(IDS) {
+            return Self { correlation: new_correlation(now), traceability: None, traceparent: None };
+        }
         let plain = |name: &HeaderName| headers.get(name).filter(|v| is_plain(v.as_bytes())).cloned();
         let mut parents = headers.get_all(&TRACEPARENT).iter();
         let traceparent = parents.next().filter(|v| is_traceparent(v.as_bytes())).cloned();
@@ -37,25 +41,27 @@ impl Ids {
         }
     }
 
-    /// Writes them into a head for an instance, in place of whatever is there. Without a trace there is no `tracestate`.
-    pub fn send(&self, headers: &mut HeaderMap) {
-        self.write(headers);
-        if self.traceparent.is_none() {
+    /// Writes them into a head for an instance, which had these fields, in place of whatever is there. Without a trace
+    /// there is no `tracestate`.
+    pub fn send(&self, headers: &mut HeaderMap, fields: Fields) {
+        self.write(headers, fields);
+        if self.traceparent.is_none() && fields.may_have(&TRACESTATE) {
             headers.remove(&TRACESTATE);
         }
     }
 
-    /// Writes them into a head for the client, in place of whatever the instance said.
-    pub fn answer(&self, headers: &mut HeaderMap) {
-        self.write(headers);
+    /// Writes them into a head for the client, which had these fields, in place of whatever the instance said.
+    pub fn answer(&self, headers: &mut HeaderMap, fields: Fields) {
+        self.write(headers, fields);
     }
 
-    fn write(&self, headers: &mut HeaderMap) {
+    fn write(&self, headers: &mut HeaderMap, fields: Fields) {
         headers.insert(&CORRELATION, self.correlation.clone());
         for (name, id) in [(&TRACEABILITY, &self.traceability), (&TRACEPARENT, &self.traceparent)] {
             match id {
                 Some(id) => drop(headers.insert(name, id.clone())),
-                None => drop(headers.remove(name)),
+                None if fields.may_have(name) => drop(headers.remove(name)),
+                None => {}
             }
         }
     }
@@ -105,6 +111,8 @@ pub static CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id")
 pub static TRACEABILITY: HeaderName = HeaderName::from_static("x-traceability-id");
 /// The header of the W3C trace context.
 pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// All that are read or written here.
+const IDS: Fields = Fields::named(&["x-correlation-id", "x-traceability-id", "traceparent", "tracestate"]);
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const NIL: HeaderValue = HeaderValue::from_static("00000000-0000-0000-0000-000000000000");
 
@@ -121,7 +129,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        Ids::of(&headers, UNIX_EPOCH + Duration::from_millis(0x0190_0000_0001))
+        Ids::of(&headers, Fields::of(&headers), UNIX_EPOCH + Duration::from_millis(0x0190_0000_0001))
     }
 
     #[test]
@@ -181,16 +189,17 @@ mod tests {
             head.append(name, HeaderValue::from_static("theirs"));
             head.append(name, HeaderValue::from_static("twice"));
         }
+        let fields = Fields::of(&head);
         let (mut sent, mut answered) = (head.clone(), head.clone());
-        ids.send(&mut sent);
-        ids.answer(&mut answered);
+        ids.send(&mut sent, fields);
+        ids.answer(&mut answered, fields);
         for head in [&sent, &answered] {
             assert_eq!(head.get_all("x-correlation-id").iter().collect::<Vec<_>>(), ["c"]);
             assert_eq!(head.get_all("traceparent").iter().collect::<Vec<_>>(), [PARENT]);
             assert!(!head.contains_key("x-traceability-id"));
         }
         assert!(sent.contains_key("tracestate"));
-        of(&[]).send(&mut head);
+        of(&[]).send(&mut head, fields);
         assert!(!head.contains_key("traceparent") && !head.contains_key("tracestate"));
     }
 }

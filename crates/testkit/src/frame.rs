@@ -18,7 +18,7 @@ use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::Socket;
+use crate::{Socket, hpack::Block};
 
 /// One frame, as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +37,14 @@ pub struct Frame {
 pub const DATA: u8 = 0;
 /// Opens a stream.
 pub const HEADERS: u8 = 1;
+/// Advice on the order of streams, obsolete.
+pub const PRIORITY: u8 = 2;
 /// Ends a stream by force.
 pub const RST_STREAM: u8 = 3;
 /// Parameters of the connection.
 pub const SETTINGS: u8 = 4;
+/// Announces an answer that nobody asked for.
+pub const PUSH_PROMISE: u8 = 5;
 /// A sign of life.
 pub const PING: u8 = 6;
 /// No more streams.
@@ -56,8 +60,13 @@ pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 /// Flag of HEADERS and CONTINUATION: the block is whole.
 pub const END_HEADERS: u8 = 4;
+/// Flag of DATA and HEADERS: padding follows.
+pub const PADDED: u8 = 8;
+/// Flag of HEADERS: advice on the order of streams comes first.
+pub const PRIORITY_FLAG: u8 = 0x20;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a client sends first.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Frame {
     /// SETTINGS with these parameters.
@@ -76,6 +85,25 @@ impl Frame {
     pub fn headers(stream: u32, fields: &[(&str, &str)], end: bool) -> Self {
         let flags = END_HEADERS | if end { END_STREAM } else { 0 };
         Self { kind: HEADERS, flags, stream, payload: header_block(fields) }
+    }
+
+    /// Any frame at all.
+    #[must_use]
+    pub fn raw(kind: u8, flags: u8, stream: u32, payload: impl Into<Bytes>) -> Self {
+        Self { kind, flags, stream, payload: payload.into() }
+    }
+
+    /// HEADERS with this block, whole.
+    #[must_use]
+    pub fn head(stream: u32, block: &Block, end: bool) -> Self {
+        Self::raw(HEADERS, END_HEADERS | if end { END_STREAM } else { 0 }, stream, block.to_bytes())
+    }
+
+    /// The same with so many octets of padding.
+    #[must_use]
+    pub fn padded(self, padding: u8) -> Self {
+        let payload = [&[padding], &self.payload[..], &vec![0; usize::from(padding)]].concat();
+        Self { flags: self.flags | PADDED, payload: payload.into(), ..self }
     }
 
     /// A request without body.

@@ -10,6 +10,7 @@
 //! * [`client`]: one request and one answer over either protocol; HTTP/2 streams step by step.
 //! * [`socket`]: bytes as they are, from either end.
 //! * [`frame`]: HTTP/2 frames as they are, over a socket.
+//! * [`hpack`]: header blocks as they are, right or wrong, and a strict reader of them.
 //! * [`wire`]: a TCP forwarder to pause, slow and cut.
 //! * [`wait`]: bounds, gates, and waiting for a condition.
 //!
@@ -35,6 +36,7 @@
 pub mod certs;
 pub mod client;
 pub mod frame;
+pub mod hpack;
 pub mod instance;
 pub mod raw;
 pub mod reply;

@@ -4,12 +4,12 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Frame, SizeHint};
+use http2::Incoming as Stream;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ pub enum Body {
     /// From an HTTP/1 peer.
     H1(Incoming),
     /// From an HTTP/2 peer.
-    H2(RecvStream),
+    H2(Stream),
     /// A request's body, counted and limited.
     Upload(Box<Upload>),
     /// A response's body with all that must stay alive and in time until its end.
@@ -92,7 +92,7 @@ impl http_body::Body for Body {
             Self::H1(incoming) => {
                 Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client)))
             }
-            Self::H2(stream) => poll_h2(stream, cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client))),
+            Self::H2(stream) => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client))),
             Self::Upload(upload) => upload.poll_frame(cx),
             Self::Relay(relay) => relay.poll_frame(cx),
         }
@@ -117,24 +117,5 @@ impl http_body::Body for Body {
             Self::Upload(upload) => upload.size_hint(),
             Self::H2(_) | Self::Relay(_) => SizeHint::default(),
         }
-    }
-}
-
-/// The next frame of an HTTP/2 body. The window is given back as the frame is taken: what is in hand is then bounded
-/// by the stream window and the one frame the caller holds.
-pub(crate) fn poll_h2(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-    if let Some(data) = ready!(stream.poll_data(cx)) {
-        let data = match data {
-            Ok(data) => data,
-            Err(error) => return Poll::Ready(Some(Err(error))),
-        };
-        // Fails only for a stream that is gone, which the next poll reports.
-        stream.flow_control().release_capacity(data.len()).ok();
-        return Poll::Ready(Some(Ok(Frame::data(data))));
-    }
-    match ready!(stream.poll_trailers(cx)) {
-        Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-        Ok(None) => Poll::Ready(None),
-        Err(error) => Poll::Ready(Some(Err(error))),
     }
 }

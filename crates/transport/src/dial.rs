@@ -21,9 +21,6 @@ pub enum DialError {
     /// TLS failed.
     #[error("TLS handshake failed: {0}")]
     Tls(String),
-    /// HTTP/2 was expected and is not spoken.
-    #[error("HTTP/2 handshake failed: {0}")]
-    Http2(String),
     /// As many connections as allowed, and none has room.
     #[error("every connection to it is full")]
     Full,

@@ -2,43 +2,22 @@
 //!
 //! HTTP/2 connections to instances: many streams on one connection, one task per connection, one flush per wake-up.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
-use bytes::Bytes;
-use h2::client::{Connection as Wire, ResponseFuture, SendRequest};
-use http::{Request, request::Parts};
+use http2::{Answer, Buffers, Connection as Wire, Error, RequestHead, Sender, Settings};
 use tokio::{
     task::{AbortHandle, spawn_local},
     time::Instant,
 };
 
-use crate::{
-    io::{Buffers, Coalesce, Stream},
-    ping::Prober,
-    pump::Pump,
-};
+use crate::{io::Stream, ping::Prober, pump::Pump};
 
 /// Stream window for response bodies: what one instance may send ahead of one slow client.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// The connection's window is no limit of its own: with one, a few clients that do not read would stall everybody on
-/// the shared connection. Memory is bounded by the stream window times the capped streams.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Streams opened before the instance has said how many it takes (the smallest value RFC 9113 recommends).
 const FIRST_STREAMS: usize = 100;
 /// Largest response head accepted. Twice what common servers send at most.
-const HEAD: u32 = 128 * 1024;
-/// Output one stream may queue in the h2 crate beyond its window.
-const SEND_BUFFER: usize = 256 * 1024;
-
-/// What small unread DATA frames may cost before the h2 crate ends the connection. Large: others share it.
-const SMALL_FRAMES: usize = 64 * 1024 * 1024;
+const HEAD: usize = 128 * 1024;
 
 /// What a connection's task and its users share; all in one thread.
 #[derive(Debug)]
@@ -58,7 +37,7 @@ pub(crate) struct State {
 /// One connection to one instance.
 #[derive(Debug)]
 pub struct Connection {
-    send: SendRequest<Bytes>,
+    send: Sender,
     state: Rc<State>,
     task: AbortHandle,
 }
@@ -67,7 +46,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Opened {
     /// The response to come.
-    pub response: ResponseFuture,
+    pub answer: Answer,
     /// Takes the request's body; `None` if it has none.
     pub pump: Option<Pump>,
     /// Must live as long as the stream.
@@ -100,22 +79,11 @@ impl Drop for Ticket {
 
 impl Connection {
     /// Speaks HTTP/2 on `stream`.
-    ///
-    /// # Errors
-    /// If the handshake fails.
-    pub async fn start(stream: Stream, buffers: Buffers) -> Result<Rc<Self>, h2::Error> {
-        let io = Coalesce::new(stream, buffers);
-        let handle = io.clone();
-        let (send, wire) = h2::client::Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .initial_max_send_streams(FIRST_STREAMS)
-            .max_header_list_size(HEAD)
-            .max_send_buffer_size(SEND_BUFFER)
-            .data_frame_budget(SMALL_FRAMES)
-            .enable_push(false)
-            .handshake::<_, Bytes>(io)
-            .await?;
+    #[must_use]
+    pub fn start(stream: Stream, buffers: Buffers) -> Rc<Self> {
+        // A client says nothing of streams, since a server opens none.
+        let settings = Settings { window: STREAM_WINDOW, head: HEAD, streams: 0 };
+        let (send, wire) = Wire::client(stream, settings, buffers);
         let state = Rc::new(State {
             active: Cell::new(0),
             waiting: Cell::new(0),
@@ -123,8 +91,8 @@ impl Connection {
             idle_since: Cell::new(Instant::now()),
             closed: Cell::new(false),
         });
-        let task = spawn_local(drive(wire, handle, Rc::clone(&state))).abort_handle();
-        Ok(Rc::new(Self { send, state, task }))
+        let task = spawn_local(drive(wire, Rc::clone(&state))).abort_handle();
+        Rc::new(Self { send, state, task })
     }
 
     /// Whether another stream can be opened now.
@@ -148,22 +116,13 @@ impl Connection {
     ///
     /// # Errors
     /// If the connection takes no new stream; nothing was sent then.
-    pub fn open(&self, head: Parts, end: bool) -> Result<Opened, h2::Error> {
-        // A clone has no mark of an earlier stream that waits for its turn; with it, that stream could not be reset.
-        let mut send = self.send.clone();
-        if let Poll::Ready(Err(error)) = send.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            self.state.closed.set(true);
-            return Err(error);
-        }
-        let (response, sink) = send.send_request(Request::from_parts(head, ()), end).inspect_err(|error| {
-            if error.is_go_away() || error.is_io() {
-                self.state.closed.set(true);
-            }
-        })?;
+    pub fn open(&self, head: &RequestHead<'_>, end: bool) -> Result<Opened, Error> {
+        let (answer, out) =
+            self.send.open(head, end).inspect_err(|error| self.state.closed.set(*error != Error::Full))?;
         self.state.active.set(self.state.active.get() + 1);
         self.state.waiting.set(self.state.waiting.get() + 1);
         let ticket = Ticket { state: Rc::clone(&self.state), waiting: true };
-        Ok(Opened { response, pump: (!end).then(|| Pump::new(sink)), ticket })
+        Ok(Opened { answer, pump: (!end).then(|| Pump::new(out)), ticket })
     }
 
     /// A handle that can still end the connection after its last user let go of it.
@@ -173,24 +132,20 @@ impl Connection {
     }
 }
 
-/// The connection's task: polls it, flushes once, looks after a silent peer. Ends when the peer is gone, or when
-/// nobody can open a stream any more and the last one is over.
-async fn drive(mut wire: Wire<Coalesce<Stream>, Bytes>, io: Coalesce<Stream>, state: Rc<State>) {
-    let mut prober = wire.ping_pong().map(Prober::new);
+/// The connection's task: polls it, looks after a silent peer. Ends when the peer is gone, or when nobody can open a
+/// stream any more and the last one is over.
+async fn drive(mut wire: Wire<Stream>, state: Rc<State>) {
+    let mut prober = Prober::default();
     let ended = poll_fn(|cx| {
-        let done = Pin::new(&mut wire).poll(cx);
-        let flushed = io.write_out(cx);
-        state.limit.set(wire.max_concurrent_send_streams());
+        let done = wire.poll(cx, drop);
+        state.limit.set(wire.peer_streams());
+        if wire.is_going() {
+            state.closed.set(true);
+        }
         if let Poll::Ready(result) = done {
-            return Poll::Ready(result.map_err(|e| e.to_string()));
+            return Poll::Ready(result.map_err(|error| error.to_string()));
         }
-        if let Poll::Ready(Err(error)) = flushed {
-            return Poll::Ready(Err(error.to_string()));
-        }
-        match prober.as_mut().map(|p| p.poll(cx, &state, io.heard())) {
-            Some(Poll::Ready(())) => Poll::Ready(Err("no answer to PING".into())),
-            _ => Poll::Pending,
-        }
+        prober.poll(cx, &mut wire, &state).map(|()| Err("no answer to PING".to_owned()))
     });
     if let Err(error) = ended.await {
         tracing::debug!(error, "connection to an instance ended");

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use h2::{Ping, PingPong};
+use http2::Connection;
 use tokio::time::Instant;
 
-use crate::{h2::State, timer::Alarm};
+use crate::{h2::State, io::Stream, timer::Alarm};
 
 /// An answer takes a round trip; two seconds of nothing is a dead peer or one as good as dead.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -18,9 +18,10 @@ const ANSWER: Duration = Duration::from_secs(2);
 const SPACING: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300)];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Step {
     /// Nobody waits.
+    #[default]
     Quiet,
     /// Somebody waits since then.
     Waiting(Instant),
@@ -29,8 +30,8 @@ enum Step {
 }
 
 /// Looks after one connection.
+#[derive(Debug, Default)]
 pub(crate) struct Prober {
-    pings: PingPong,
     step: Step,
     /// PINGs answered since nobody waited; index into [`SPACING`].
     asked: usize,
@@ -38,12 +39,9 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    pub(crate) fn new(pings: PingPong) -> Self {
-        Self { pings, step: Step::Quiet, asked: 0, alarm: Alarm::default() }
-    }
-
-    /// Ready when the peer is dead. `heard`: when the last byte came.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, state: &State, heard: Instant) -> Poll<()> {
+    /// Ready when the peer is dead.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Connection<Stream>, state: &State) -> Poll<()> {
+        let heard = wire.heard();
         loop {
             let due = match self.step {
                 _ if state.waiting.get() == 0 && !matches!(self.step, Step::Asked(_)) => {
@@ -63,7 +61,7 @@ impl Prober {
                 }
                 Step::Waiting(since) => since.max(heard) + SPACING[self.asked.min(SPACING.len() - 1)],
                 Step::Asked(at) => {
-                    if matches!(self.pings.poll_pong(cx), Poll::Ready(Ok(_))) || heard > at {
+                    if wire.is_ponged() || heard > at {
                         self.asked += 1;
                         self.step = Step::Waiting(Instant::now());
                         continue;
@@ -77,10 +75,8 @@ impl Prober {
             match self.step {
                 Step::Asked(_) => return Poll::Ready(()),
                 _ => {
-                    // Refused only while an earlier PING is unanswered, which the next round finds.
-                    self.pings.send_ping(Ping::opaque()).ok();
+                    wire.ping();
                     self.step = Step::Asked(Instant::now());
-                    cx.waker().wake_by_ref();
                 }
             }
         }

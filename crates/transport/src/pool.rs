@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use http2::Buffers;
 use model::UpstreamKey;
 use tokio::{
     sync::watch,
@@ -19,7 +20,7 @@ use crate::{
     Upstream,
     dial::{Dial, DialError, Network, dial},
     h1, h2,
-    io::{Buffers, Stream},
+    io::Stream,
     upstream::Version,
 };
 
@@ -210,8 +211,7 @@ impl Pool {
         }
         match version {
             Version::H2 => {
-                let started = h2::Connection::start(stream, self.buffers.clone()).await;
-                let connection = started.map_err(|e| DialError::Http2(e.to_string()))?;
+                let connection = h2::Connection::start(stream, self.buffers.clone());
                 let mut connections = self.h2.borrow_mut();
                 connections.retain(|c| !c.is_closed());
                 connections.push(connection);

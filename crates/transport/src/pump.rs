@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
 use http_body::Body;
+use http2::{Outgoing, Reason};
 
 /// Why a body did not reach its end.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Blocked<E> {
 /// One body on its way into one HTTP/2 stream. Dropping it before its end resets the stream.
 #[derive(Debug)]
 pub struct Pump {
-    sink: SendStream<Bytes>,
+    sink: Outgoing,
     /// The part of the frame in hand that the window did not admit yet.
     chunk: Bytes,
     last: bool,
@@ -34,7 +34,7 @@ pub struct Pump {
 impl Pump {
     /// A pump into this stream.
     #[must_use]
-    pub fn new(sink: SendStream<Bytes>) -> Self {
+    pub fn new(sink: Outgoing) -> Self {
         Self { sink, chunk: Bytes::new(), last: false, done: false, bytes: 0 }
     }
 
@@ -57,7 +57,7 @@ impl Pump {
 
     /// Resets the stream.
     pub fn reset(&mut self, reason: Reason) {
-        self.sink.send_reset(reason);
+        self.sink.reset(reason);
     }
 
     /// Moves what can be moved. `moved` is set if anything was. Ready when all was handed over.
@@ -86,7 +86,7 @@ impl Pump {
                         self.done = true;
                         *moved = true;
                         if let Ok(trailers) = frame.into_trailers() {
-                            self.sink.send_trailers(trailers).map_err(|_| Blocked::Receiver)?;
+                            self.sink.send_trailers(&trailers).map_err(|_| Blocked::Receiver)?;
                         }
                     }
                 },
@@ -103,15 +103,8 @@ impl Pump {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
-        self.sink.reserve_capacity(self.chunk.len());
-        let mut room = self.sink.capacity();
-        while room == 0 {
-            match ready!(self.sink.poll_capacity(cx)) {
-                Some(Ok(admitted)) => room = admitted,
-                Some(Err(_)) | None => return Poll::Ready(Err(())),
-            }
-        }
-        let part = self.chunk.split_to(room.min(self.chunk.len()));
+        let room = ready!(self.sink.poll_room(cx)).map_err(|_| ())?;
+        let part = if room < self.chunk.len() { self.chunk.split_to(room) } else { std::mem::take(&mut self.chunk) };
         self.bytes += part.len() as u64;
         let end = self.last && self.chunk.is_empty();
         self.sink.send_data(part, end).map_err(|_| ())?;

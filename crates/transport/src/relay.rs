@@ -10,16 +10,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
+use http2::Reason;
 use hyper::body::Incoming;
 use model::Outcome;
 use tokio::time::Instant;
 
 use crate::{
     Lease,
-    body::{Body, BodyError, poll_h2},
+    body::{Body, BodyError},
     h1,
     h2::Ticket,
     pool::Pool,
@@ -34,7 +34,7 @@ pub enum Source {
     /// An HTTP/2 stream.
     H2 {
         /// The response's body.
-        stream: RecvStream,
+        stream: http2::Incoming,
         /// What is left of the request.
         request: Option<(Pump, Box<Upload>)>,
         /// The stream's place on its connection.
@@ -101,7 +101,7 @@ impl Relay {
             return Poll::Ready(Some(Err(self.fail(error, Outcome::Abandoned))));
         }
         let frame = match &mut self.source {
-            Source::H2 { stream, .. } => poll_h2(stream, cx).map(|f| f.map(|f| f.map_err(|_| ()))),
+            Source::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
             Source::H1 { incoming, .. } => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
         };
         match frame {

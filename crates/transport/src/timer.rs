@@ -1,6 +1,8 @@
 //! hot path
 //!
-//! The limits of an exchange (idle, stall, total) on one lazily re-armed sleep: moving bytes only notes the time.
+//! The limits of an exchange (idle, stall, total) on one lazily re-armed alarm: moving bytes only notes the time.
+
+mod later;
 
 use std::{
     pin::Pin,
@@ -9,6 +11,9 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep};
+
+use crate::clock;
+use later::{Place, SOON};
 
 /// Which limit ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +39,12 @@ impl Timer {
     /// Starts now. `idle` is how long nothing may come, `stall` how long what is at hand may not be taken.
     #[must_use]
     pub fn new(idle: Option<Duration>, stall: Option<Duration>, deadline: Option<Instant>) -> Self {
-        Self { idle, stall, stalled: false, deadline, moved: Instant::now(), alarm: Alarm::default() }
+        Self { idle, stall, stalled: false, deadline, moved: clock::now(), alarm: Alarm::default() }
     }
 
     /// Something moved.
     pub fn touch(&mut self) {
-        self.moved = Instant::now();
+        self.moved = clock::now();
     }
 
     /// From now on another idle limit holds.
@@ -82,22 +87,51 @@ impl Timer {
     }
 }
 
-/// A sleep that is re-armed only when it rang or would ring too late: putting a limit off just notes the time.
+/// Rings once, and is re-armed only when it rang or would ring too late: putting a limit off just notes the time.
 #[derive(Debug, Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+pub struct Alarm(Armed);
+
+#[derive(Debug, Default)]
+enum Armed {
+    #[default]
+    Not,
+    /// Nothing is due soon.
+    Later(Place),
+    Sleep(Pin<Box<Sleep>>),
+}
 
 impl Alarm {
     /// Ready if it is `due`; else it will wake the task by then at the latest.
     pub fn poll(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if due <= Instant::now() {
+        let now = clock::now();
+        if due <= now {
             return Poll::Ready(());
         }
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if due.duration_since(now) > SOON {
+            if let Armed::Not = self.0
+                && let Some(place) = Place::take()
+            {
+                self.0 = Armed::Later(place);
+            }
+            if let Armed::Later(place) = &mut self.0 {
+                place.wait(due, cx.waker());
+                return Poll::Pending;
+            }
+        }
+        self.sleep(due, cx)
+    }
+
+    fn sleep(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if !matches!(self.0, Armed::Sleep(_)) {
+            self.0 = Armed::Sleep(Box::pin(tokio::time::sleep_until(due)));
+        }
+        let Armed::Sleep(sleep) = &mut self.0 else { return Poll::Pending };
         if sleep.deadline() > due || sleep.is_elapsed() {
             sleep.as_mut().reset(due);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if due <= Instant::now() {
+            // It rang by the real clock, which the one that stands still must not lag behind.
+            if due <= clock::renew() {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(due);
@@ -134,5 +168,39 @@ mod tests {
         timer.set_idle(Some(Duration::from_secs(2)));
         assert_eq!(poll_fn(|cx| timer.poll(cx)).await, Expired::Idle);
         assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_alarms_ring_each_in_its_time() {
+        let start = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        let local = tokio::task::LocalSet::new();
+        for n in 0..1000_u64 {
+            let due = start + Duration::from_millis(n * 37);
+            tasks.spawn_local_on(
+                async move {
+                    let mut alarm = Alarm::default();
+                    poll_fn(|cx| alarm.poll(due, cx)).await;
+                    (due, Instant::now())
+                },
+                &local,
+            );
+        }
+        let times = local.run_until(tasks.join_all()).await;
+        assert!(times.into_iter().all(|(due, rang)| due == rang));
+    }
+
+    /// One thread, many runtimes, as in tests: the list must not wait for a task that is gone.
+    #[test]
+    fn the_list_is_watched_again_after_its_runtime_ended() {
+        for _ in 0..2 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.unwrap().block_on(async {
+                let due = Instant::now() + Duration::from_secs(9);
+                let mut alarm = Alarm::default();
+                poll_fn(|cx| alarm.poll(due, cx)).await;
+                assert_eq!(Instant::now(), due);
+            });
+        }
     }
 }

@@ -14,7 +14,10 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::body::{Body, BodyError};
+use crate::{
+    body::{Body, BodyError},
+    clock,
+};
 
 /// What is remembered of a body for an instance that turns out not to have taken the request. Bodies beyond this are
 /// sent once: 64 KiB is what clients may send ahead anyway, so it adds at most one window per waiting request.
@@ -38,7 +41,7 @@ impl Tally {
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
             bytes: Cell::new(0),
-            moved: Cell::new(Instant::now()),
+            moved: Cell::new(clock::now()),
             done: Cell::new(false),
             failed: Cell::new(None),
         })
@@ -129,7 +132,7 @@ impl Upload {
             Some(again) => Some(Ok(again)),
             None => ready!(self.poll_new(cx)),
         };
-        self.tally.moved.set(Instant::now());
+        self.tally.moved.set(clock::now());
         match &frame {
             Some(Ok(frame)) if frame.is_data() && !self.is_end() => {}
             Some(Err(error)) => self.tally.failed.set(Some(*error)),

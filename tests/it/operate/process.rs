@@ -11,7 +11,7 @@ use std::{
 use testkit::eventually;
 
 /// The binary of this tree: `POINTSMAN_BIN`, or built now, which takes a moment if it is built already.
-pub(super) fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(binary) = std::env::var_os("POINTSMAN_BIN") {
@@ -27,13 +27,13 @@ pub(super) fn binary() -> &'static Path {
 }
 
 /// Runs it to its end.
-pub(super) fn finish(arguments: &[&str]) -> Output {
+pub(crate) fn finish(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("the binary runs")
 }
 
 /// A running process. Dropped, it is killed.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     printed: Lines,
     logged: Lines,
@@ -44,19 +44,19 @@ type Lines = Arc<Mutex<Vec<String>>>;
 
 /// Where a router said that it can be reached.
 #[derive(Debug)]
-pub(super) struct Reached {
-    pub(super) clients: Vec<SocketAddr>,
-    pub(super) admin: SocketAddr,
-    pub(super) registry: Option<SocketAddr>,
+pub(crate) struct Reached {
+    pub(crate) clients: Vec<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) registry: Option<SocketAddr>,
 }
 
 impl Process {
     /// Starts `pointsman` with these arguments in this folder.
-    pub(super) fn start(arguments: &[&str], folder: &Path) -> Self {
+    pub(crate) fn start(arguments: &[&str], folder: &Path) -> Self {
         Self::spawn(Command::new(binary()).args(arguments).current_dir(folder))
     }
 
-    pub(super) fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         // The configuration of the person who runs the tests is none of theirs.
         let command = command.env_remove("POINTSMAN_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the process starts");
@@ -65,33 +65,33 @@ impl Process {
     }
 
     /// Everything on standard output so far.
-    pub(super) fn printed(&self) -> Vec<String> {
+    pub(crate) fn printed(&self) -> Vec<String> {
         self.printed.lock().unwrap().clone()
     }
 
     /// Everything on standard error so far.
-    pub(super) fn logged(&self) -> Vec<String> {
+    pub(crate) fn logged(&self) -> Vec<String> {
         self.logged.lock().unwrap().clone()
     }
 
     /// How many log lines contain this.
-    pub(super) fn count(&self, text: &str) -> usize {
+    pub(crate) fn count(&self, text: &str) -> usize {
         self.logged.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
     /// Waits until a log line contains this.
-    pub(super) async fn logs(&self, text: &str) {
+    pub(crate) async fn logs(&self, text: &str) {
         self.logs_times(text, 1).await;
     }
 
     /// Waits until so many log lines contain this.
-    pub(super) async fn logs_times(&self, text: &str, times: usize) {
+    pub(crate) async fn logs_times(&self, text: &str, times: usize) {
         let came = testkit::wait_for(|| self.count(text) >= times, testkit::DEADLINE).await;
         assert!(came, "not {times} times {text:?} in {:#?}", self.logged());
     }
 
     /// Waits for its word that it listens.
-    pub(super) async fn ready(&self) -> Reached {
+    pub(crate) async fn ready(&self) -> Reached {
         let said = || self.printed().into_iter().find(|line| line.starts_with("pointsman is ready: "));
         assert!(
             testkit::wait_for(|| said().is_some(), testkit::DEADLINE).await,
@@ -103,18 +103,25 @@ impl Process {
     }
 
     /// Sends a signal: `TERM`, `INT`, `HUP`.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs").success());
     }
 
+    /// The most memory it ever had, in octets. Linux.
+    pub(crate) fn peak(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+    }
+
     /// Whether it runs.
-    pub(super) fn runs(&mut self) -> bool {
+    pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("our own child").is_none()
     }
 
     /// Waits for its end.
-    pub(super) async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         eventually("the process ends", || !self.runs()).await;
         self.child.wait().expect("it ended")
     }

@@ -45,8 +45,9 @@ impl TableCell {
         TableReader(Cache::new(self.table.clone()))
     }
 
-    /// Publishes a table and returns the one before. For the reconciler only.
-    pub(crate) fn store(&self, table: Table) -> Arc<Table> {
+    /// Publishes a table and returns the one before. For the reconciler only, which is the one writer; public so that
+    /// what it costs can be measured.
+    pub fn store(&self, table: Table) -> Arc<Table> {
         let generation = table.generation;
         let old = self.table.swap(Arc::new(table));
         self.generation.send_replace(generation);

@@ -1,6 +1,6 @@
 //! One attempt over HTTP/1.1.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc};
 
 use http::{
     HeaderValue, Request, StatusCode,
@@ -24,12 +24,12 @@ pub(super) async fn send(
     let head = head(exchange, out, lease);
     if out.body.is_some() && out.head.headers.contains_key(EXPECT) {
         // The body is taken at once, so the client may send it. An HTTP/1 client is told by hyper.
-        exchange.responder.inform(StatusCode::CONTINUE, http::HeaderMap::new());
+        exchange.responder.inform(StatusCode::CONTINUE, &http::HeaderMap::new());
     }
     let body = out.body.take().map_or(Body::Empty, Body::Upload);
     patience.sent();
     let sending = connection.send.try_send_request(Request::from_parts(head, body));
-    let response = match patience.wait(exchange, sending).await {
+    let response = match patience.wait(exchange, pin!(sending)).await {
         Err(refusal) => return Err(Failure::given_up(refusal)),
         Ok(Err(mut error)) => {
             let unsent = error.take_message().map(Request::into_body);

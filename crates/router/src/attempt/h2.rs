@@ -4,12 +4,8 @@
 
 use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
-use http::{
-    HeaderMap, HeaderValue, StatusCode, Uri,
-    header::EXPECT,
-    response::Parts,
-    uri::{Authority, Scheme},
-};
+use http::{HeaderMap, HeaderValue, StatusCode, header::EXPECT, response::Parts, uri::Authority};
+use http2::RequestHead;
 use model::{Outcome, Protocol, Refusal};
 use tokio::time::{Sleep, sleep};
 use transport::{
@@ -33,26 +29,27 @@ pub(super) async fn send(
     lease: &mut Lease,
     connection: &Rc<Connection>,
 ) -> Result<(Parts, Source), Failure> {
-    let head = head(exchange, out, lease.upstream())?;
-    let mut hold = expects(&head.headers).then(|| Box::pin(sleep(CONTINUE)));
-    let opened = connection.open(head, out.body.is_none());
-    let Opened { mut response, mut pump, mut ticket } = opened.map_err(|error| {
+    if out.body.is_none() {
+        out.head.headers.remove(EXPECT);
+    }
+    let mut hold = expects(&out.head.headers).then(|| Box::pin(sleep(CONTINUE)));
+    let opened = connection.open(&head(exchange, out, lease.upstream())?, out.body.is_none());
+    let Opened { mut answer, mut pump, mut ticket } = opened.map_err(|error| {
         tracing::debug!(instance = %lease.upstream().label, %error, "no stream");
-        Failure::stale(&error)
+        Failure::stale()
     })?;
     patience.sent();
     let mut hints = HINTS;
-    let answer = poll_fn(|cx| {
-        while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
-            let (interim, ()) = interim.into_parts();
+    let head = poll_fn(|cx| {
+        while let Some(interim) = answer.interim() {
             inform(exchange, interim, &mut hold, &mut hints);
         }
-        if let Poll::Ready(answer) = Pin::new(&mut response).poll(cx) {
-            return Poll::Ready(answer.map_err(|error| failure(&error)));
+        if let Poll::Ready(head) = answer.poll_head(cx) {
+            return Poll::Ready(head.map_err(|error| failure(&error)));
         }
         if hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
             hold = None;
-            exchange.responder.inform(StatusCode::CONTINUE, HeaderMap::new());
+            exchange.responder.inform(StatusCode::CONTINUE, &HeaderMap::new());
         }
         if hold.is_none()
             && let (Some(sink), Some(body)) = (&mut pump, &mut out.body)
@@ -68,34 +65,32 @@ pub(super) async fn send(
         }
         patience.poll_end(exchange, cx).map(|refusal| Err(Failure::given_up(refusal)))
     });
-    let (head, stream) = answer.await?.into_parts();
+    let head = head.await?;
+    let stream = answer.into_body();
     ticket.head();
     lease.head();
     let request = pump.zip(out.body.take());
     Ok((head, Source::H2 { stream, request: request.map(|(pump, body)| (pump, body.forget())), ticket }))
 }
 
-/// The head in HTTP/2's form, for this instance. A copy: the request may yet be sent to another.
-fn head(exchange: &Exchange, out: &Outbound, upstream: &Upstream) -> Result<http::request::Parts, Failure> {
-    let policy = &exchange.plan.rewriting.host;
-    let host = policy.choose(out.host.as_ref(), &upstream.host);
-    let authority = if *host == upstream.host {
-        upstream.authority.clone()
-    } else {
-        Authority::try_from(host.as_bytes())
-            .map_err(|_| Failure::given_up(Refusal::BadRequest("the host is malformed")))?
-    };
-    let scheme = if upstream.protocol == Protocol::Https { Scheme::HTTPS } else { Scheme::HTTP };
-    let mut head = out.head.clone();
-    let mut uri = std::mem::take(&mut head.uri).into_parts();
-    uri.scheme = Some(scheme);
-    uri.authority = Some(authority);
-    head.uri = Uri::from_parts(uri).map_err(|_| Failure::given_up(Refusal::BadRequest("the path is malformed")))?;
-    head.version = http::Version::HTTP_2;
-    if out.body.is_none() {
-        head.headers.remove(EXPECT);
-    }
-    Ok(head)
+/// The head in HTTP/2's form, for this instance.
+fn head<'a>(exchange: &'a Exchange, out: &'a Outbound, upstream: &'a Upstream) -> Result<RequestHead<'a>, Failure> {
+    let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), &upstream.host);
+    let authority = if *host == upstream.host { Some(upstream.authority.as_str()) } else { named(host) };
+    let path = out.head.uri.path_and_query().map(|path| path.as_str());
+    Ok(RequestHead {
+        method: &out.head.method,
+        scheme: if upstream.protocol == Protocol::Https { "https" } else { "http" },
+        authority: authority.ok_or_else(|| Failure::given_up(Refusal::BadRequest("the host is malformed")))?,
+        path: path.ok_or_else(|| Failure::given_up(Refusal::BadRequest("the path is malformed")))?,
+        headers: &out.head.headers,
+    })
+}
+
+/// A host that is an authority.
+fn named(host: &HeaderValue) -> Option<&str> {
+    let text = host.to_str().ok()?;
+    Authority::try_from(text).ok().map(|_| text)
 }
 
 fn expects(headers: &HeaderMap) -> bool {
@@ -119,18 +114,18 @@ fn inform(exchange: &mut Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sle
     if pass {
         let mut headers = interim.headers;
         rewrite::inbound(&mut headers);
-        exchange.responder.inform(interim.status, headers);
+        exchange.responder.inform(interim.status, &headers);
     }
 }
 
 /// What an error before the head says. GOAWAY and REFUSED_STREAM prove that nothing was done (RFC 9113, 8.7).
-fn failure(error: &h2::Error) -> Failure {
-    let refused = error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    if refused || (error.is_go_away() && error.is_remote()) {
+fn failure(error: &http2::Error) -> Failure {
+    if error.is_unprocessed() {
         Failure::new(Refusal::Reset, Outcome::Refused)
-    } else if error.is_io() || error.is_remote() {
+    } else if error.is_remote() {
         Failure::new(Refusal::Reset, Outcome::Reset)
     } else {
+        tracing::debug!(%error, "an instance broke the protocol");
         Failure::new(Refusal::Protocol, Outcome::Protocol)
     }
 }

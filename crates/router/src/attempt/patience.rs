@@ -4,7 +4,7 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,14 +14,14 @@ use http::{HeaderMap, Response, header::CONTENT_TYPE, response::Parts};
 use model::Refusal;
 use tokio::time::Instant;
 use transport::{
-    Body, Lease,
+    Body, Lease, clock,
     relay::{Relay, Source},
     timer::{Expired, Timer},
     upload::Tally,
 };
 
 use super::Outbound;
-use crate::{exchange::Exchange, refuse, rewrite};
+use crate::{exchange::Exchange, rewrite};
 
 /// The limits of one request and what moved last.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Patience {
 impl Patience {
     pub(super) fn new(exchange: &Exchange, out: &Outbound) -> Self {
         let limits = exchange.limits();
-        let grpc = refuse::is_grpc(&out.head.headers);
+        let grpc = exchange.grpc;
         let asked = if grpc { grpc_timeout(&out.head.headers) } else { None };
         let total = match (limits.total, asked) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -56,9 +56,8 @@ impl Patience {
     pub(super) async fn wait<T>(
         &mut self,
         exchange: &mut Exchange,
-        future: impl Future<Output = T>,
+        mut future: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Refusal> {
-        let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
             Poll::Pending => self.poll_end(exchange, cx).map(Err),
@@ -68,7 +67,7 @@ impl Patience {
 
     /// The head was sent; the answer's limits hold from now on.
     pub(super) fn sent(&mut self) {
-        self.sent = Instant::now();
+        self.sent = clock::now();
         self.timer.set_idle(self.next(self.idle));
     }
 
@@ -96,7 +95,7 @@ impl Patience {
             false if self.blocked => (self.idle, Refusal::HeadTimeout),
             false => (self.idle, Refusal::ClientTimeout),
         };
-        let left = limit.map(|limit| (moved + limit).saturating_duration_since(Instant::now()));
+        let left = limit.map(|limit| (moved + limit).saturating_duration_since(clock::now()));
         if left == Some(Duration::ZERO) {
             return Some(refusal);
         }

@@ -19,7 +19,7 @@ fn h2(uri: &str, fields: &[(&str, &str)]) -> Result<Option<String>, Refusal> {
 }
 
 fn checked(head: &Parts) -> Result<Option<String>, Refusal> {
-    check(head).map(|authority| authority.map(|a| a.host.into_owned()))
+    check(head, Fields::of(&head.headers)).map(|authority| authority.map(|a| a.host.into_owned()))
 }
 
 fn refused(result: Result<Option<String>, Refusal>, word: &str) {

@@ -5,10 +5,7 @@
 
 use std::{fmt::Write, net::SocketAddr};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{Entry, FORWARDED},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 
 use super::{Rewriting, UNKNOWN, joined};
 
@@ -52,22 +49,25 @@ impl Connection {
         if !self.trusted {
             remove_all(headers);
         }
+        // Without trust there is nothing left of what the client said, so there is nothing to look for.
+        let said = |headers: &HeaderMap, name: &HeaderName| self.trusted && headers.contains_key(name);
         let element = rules.forwarded.then(|| self.forwarded_element(host));
         for (name, own) in [(&X_FORWARDED_FOR, Some(&self.peer)), (&FORWARDED, element.as_ref())] {
             let Some(own) = own else { continue };
-            match headers.entry(name) {
-                Entry::Vacant(vacant) => drop(vacant.insert(own.clone())),
-                Entry::Occupied(mut said) => {
-                    let longer = joined(said.iter().chain([own]), b", ");
-                    said.insert(longer);
-                }
+            if said(headers, name) {
+                let longer = joined(headers.get_all(name).iter().chain([own]), b", ");
+                headers.insert(name, longer);
+            } else {
+                headers.insert(name, own.clone());
             }
         }
         for (name, own) in
             [(&X_FORWARDED_PROTO, Some(&self.proto)), (&X_FORWARDED_PORT, Some(&self.port)), (&X_FORWARDED_HOST, host)]
         {
-            if let (Some(own), Entry::Vacant(vacant)) = (own, headers.entry(name)) {
-                vacant.insert(own.clone());
+            if let Some(own) = own
+                && !said(headers, name)
+            {
+                headers.insert(name, own.clone());
             }
         }
     }
@@ -99,6 +99,10 @@ pub(super) fn is_forwarded(name: &str) -> bool {
         one.len() == other.len() && one.iter().map(plain).eq(other.iter().copied())
     };
     let name = name.as_bytes();
+    // Nearly all names are told by their first letter.
+    if !matches!(name.first(), Some(b'x' | b'X' | b'f' | b'F')) {
+        return false;
+    }
     name.get(..PREFIX.len()).is_some_and(|prefix| same(prefix, PREFIX))
         || same(name, b"forwarded")
         || same(name, b"x-real-ip")

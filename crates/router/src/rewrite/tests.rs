@@ -14,7 +14,8 @@ fn sent(fields: &[(&str, &str)], rules: &Rewriting) -> (HeaderMap, Option<Header
     let mut head = Request::builder().uri("/").version(Version::HTTP_11).body(()).unwrap().into_parts().0;
     head.headers = map(fields);
     let from = Connection::new("10.0.0.9:5000".parse().unwrap(), "10.0.0.1:8443".parse().unwrap(), true, rules);
-    let host = outbound(&mut head, &from, rules);
+    let fields = Fields::of(&head.headers);
+    let host = outbound(&mut head, fields, &from, rules);
     (head.headers, host)
 }
 
@@ -151,7 +152,7 @@ fn the_authority_of_http_2_counts_as_the_host() {
     let from = Connection::new("10.0.0.9:5000".parse().unwrap(), "10.0.0.1:443".parse().unwrap(), true, &rules);
     let mut head =
         Request::builder().uri("https://A.example:8443/").version(Version::HTTP_2).body(()).unwrap().into_parts().0;
-    assert_eq!(outbound(&mut head, &from, &rules).unwrap(), "A.example:8443");
+    assert_eq!(outbound(&mut head, Fields::default(), &from, &rules).unwrap(), "A.example:8443");
     assert_eq!(values(&head.headers, "x-forwarded-host"), "A.example:8443");
 }
 

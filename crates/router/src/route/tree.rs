@@ -21,9 +21,12 @@ pub(super) struct Tree {
     prefix: Hosts,
 }
 
-/// Rules of one pattern by host: `api.example.com`, `.example.com` for everything below, empty for any host.
+/// Rules of one pattern by host: `api.example.com`, `.example.com` for everything below; and those for any host.
 #[derive(Debug, Default)]
-struct Hosts(HashMap<Box<str>, Vec<usize>, RandomState>);
+struct Hosts {
+    named: HashMap<Box<str>, Vec<usize>, RandomState>,
+    any: Vec<usize>,
+}
 
 /// Tells whether a rule's other conditions hold.
 type Allows<'a> = &'a dyn Fn(usize) -> bool;
@@ -35,14 +38,15 @@ impl Tree {
             Segment::Parameter => node.parameter.get_or_insert_default(),
         });
         let hosts = if pattern.whole { &mut node.whole } else { &mut node.prefix };
-        hosts.0.entry(host.into()).or_default().push(index);
+        let rivals = if host.is_empty() { &mut hosts.any } else { hosts.named.entry(host.into()).or_default() };
+        rivals.push(index);
     }
 
     /// Puts rules of the same pattern and host into the order in which they are tried (more conditions first, then the
     /// order of the file), and returns these groups.
     pub(super) fn arrange(&mut self, count: &dyn Fn(usize) -> usize) -> Vec<&[usize]> {
         let mut groups = Vec::new();
-        for rivals in self.whole.0.values_mut().chain(self.prefix.0.values_mut()) {
+        for rivals in self.whole.rivals().chain(self.prefix.rivals()) {
             rivals.sort_by_key(|&index| (std::cmp::Reverse(count(index)), index));
             groups.push(rivals.as_slice());
         }
@@ -80,13 +84,16 @@ impl Tree {
 }
 
 impl Hosts {
+    fn rivals(&mut self) -> impl Iterator<Item = &mut Vec<usize>> {
+        self.named.values_mut().chain([&mut self.any])
+    }
+
     fn find(&self, host: Option<&str>, allows: Allows<'_>) -> Option<usize> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let first = |key: &str| self.0.get(key)?.iter().copied().find(|&index| allows(index));
+        let first = |rivals: &[usize]| rivals.iter().copied().find(|&index| allows(index));
+        let below = |key: &str| self.named.get(key).and_then(|rivals| first(rivals));
+        let host = host.filter(|_| !self.named.is_empty());
         let named = host
-            .and_then(|host| first(host).or_else(|| host.match_indices('.').find_map(|(dot, _)| first(&host[dot..]))));
-        named.or_else(|| first(""))
+            .and_then(|host| below(host).or_else(|| host.match_indices('.').find_map(|(dot, _)| below(&host[dot..]))));
+        named.or_else(|| first(&self.any))
     }
 }

@@ -1,6 +1,6 @@
 //! hot path
 //!
-//! HTTP/2 clients, by the h2 crate: one task for the connection, one per request, one flush per wake-up.
+//! HTTP/2 clients: one task for the connection, one per request.
 
 mod watch;
 
@@ -13,19 +13,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{
-    Reason, RecvStream,
-    server::{Builder, Connection, SendResponse},
-};
-use http::{Request, Response};
 use http_body::Body as _;
+use http2::{Connection, Error, Reason, Request, Settings};
 use telemetry::metrics::Closed;
-use tokio::{task::spawn_local, time::timeout};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, timeout},
+};
 use transport::{
     Body, BodyError,
-    io::{Coalesce, Stream},
+    io::Stream,
     pump::{Blocked, Pump},
-    timer::Timer,
+    timer::{Alarm, Timer},
 };
 
 use super::respond::respond;
@@ -37,18 +36,12 @@ use crate::{
 };
 use watch::{Open, Verdict, Watch};
 
-/// No limit of its own: memory is bounded by the stream window times the streams.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// What one client may send ahead of one slow instance, per stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Output one stream may queue in the h2 crate beyond its window.
-const SEND_BUFFER: usize = 64 * 1024;
 /// How long, and how much, of a refused request's body is read on.
 const LEAVE: Duration = Duration::from_millis(500);
 /// One window: what the client may have sent without knowing.
 const LEFT: usize = 64 * 1024;
-/// What small unread DATA frames may cost before the h2 crate ends the connection: some 16,000 of them.
-const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 
 pub(super) async fn serve(
     core: &Rc<Core>,
@@ -56,105 +49,68 @@ pub(super) async fn serve(
     stream: Stream,
     plan: &Current,
 ) -> Result<Closed, Closed> {
-    let io = Coalesce::new(stream, core.pools.buffers().clone());
-    let handle = io.clone();
-    let mut builder = Builder::new();
-    builder
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_window_size(STREAM_WINDOW)
-        .max_concurrent_streams(plan.limits.streams)
-        // Ours answers with a reason; this one is bare and stands at twice that.
-        .max_header_list_size(u32::try_from(plan.limits.head_size.saturating_mul(2)).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER)
-        .data_frame_budget(SMALL_FRAMES);
-    let handshake = async {
-        let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
-        // The handshake writes our settings, and nobody else flushes yet.
-        poll_fn(|cx| {
-            let done = handshake.as_mut().poll(cx);
-            let _written = handle.write_out(cx);
-            done
-        })
-        .await
-    };
-    let wire = timeout(plan.patience.preface, handshake).await.map_err(|_| Closed::Preface)?;
-    let wire = wire.map_err(|error| if error.is_io() { Closed::Broken } else { Closed::Protocol })?;
-    drive(core, client, wire, handle, plan).await
-}
-
-async fn drive(
-    core: &Rc<Core>,
-    client: Rc<Client>,
-    mut wire: Connection<Coalesce<Stream>, Bytes>,
-    io: Coalesce<Stream>,
-    plan: &Current,
-) -> Result<Closed, Closed> {
+    // Our own limit answers with a reason; this one is bare and stands at twice that.
+    let head = plan.limits.head_size.saturating_mul(2);
+    let settings = Settings { window: STREAM_WINDOW, head, streams: plan.limits.streams };
+    let mut wire = Connection::server(stream, settings, core.pools.buffers().clone());
     let mut watch = Watch::new(plan.patience.http1);
+    let mut preface = Some((Instant::now() + plan.patience.preface, Alarm::default()));
     let mut phase = core.phase();
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
     let mut drains = false;
     poll_fn(|cx| {
-        let ended = loop {
-            match wire.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => begin(core, &client, watch.open(), request, respond),
-                Poll::Ready(Some(Err(error))) => break Some(failed(&client, &error)),
-                Poll::Ready(None) => break Some(Ok(watch.cause().unwrap_or(Closed::Done))),
-                Poll::Pending => break None,
-            }
-        };
-        let written = io.write_out(cx);
-        if let Some(result) = ended {
-            return Poll::Ready(result);
+        let ended = wire.poll(cx, |request| begin(core, &client, watch.open(), request));
+        if let Poll::Ready(result) = ended {
+            return Poll::Ready(result.map_or_else(|error| failed(&client, &error), |()| Ok(watch.done())));
         }
-        if let Poll::Ready(Err(_)) = written {
-            return Poll::Ready(Err(Closed::Broken));
+        if let Some((due, alarm)) = &mut preface {
+            if !wire.has_begun() {
+                return alarm.poll(*due, cx).map(|()| Err(Closed::Preface));
+            }
+            preface = None;
+            watch.begin();
         }
         drains = drains || draining.as_mut().poll(cx).is_ready();
-        match watch.poll(cx, written.is_pending(), drains) {
-            Verdict::Go => return Poll::Pending,
+        match watch.poll(cx, wire.is_blocked(), drains) {
+            Verdict::Go => {}
             Verdict::Close(cause) => return Poll::Ready(Err(cause)),
-            Verdict::Shut(_) => wire.graceful_shutdown(),
-            Verdict::Abuse => wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM),
+            Verdict::Shut(_) => wire.part(),
+            Verdict::Abuse => wire.end(Reason::ENHANCE_YOUR_CALM),
         }
-        // What was just said is written in the next round.
-        cx.waker().wake_by_ref();
         Poll::Pending
     })
     .await
 }
 
-fn failed(client: &Client, error: &h2::Error) -> Result<Closed, Closed> {
+fn failed(client: &Client, error: &Error) -> Result<Closed, Closed> {
     tracing::debug!(peer = %client.peer, %error, "client connection failed");
-    Err(if error.is_io() || error.is_remote() { Closed::Broken } else { Closed::Protocol })
+    Err(if error.is_remote() { Closed::Broken } else { Closed::Protocol })
 }
 
-fn begin(core: &Rc<Core>, client: &Rc<Client>, open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+fn begin(core: &Rc<Core>, client: &Rc<Client>, open: Open, request: Request) {
     let (core, client) = (Rc::clone(core), Rc::clone(client));
     spawn_local(async move {
-        if !answer(&core, &client, request, respond).await {
+        if !answer(&core, &client, request).await {
             open.given_up();
         }
     });
 }
 
 /// Answers one request. False if the client gave it up.
-async fn answer(
-    core: &Rc<Core>,
-    client: &Rc<Client>,
-    request: Request<RecvStream>,
-    responder: SendResponse<Bytes>,
-) -> bool {
-    let (head, stream) = request.into_parts();
-    let body = if stream.is_end_stream() { Body::Empty } else { Body::H2(stream) };
-    let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(responder), &head, body));
+async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool {
+    let Request { head, body, respond: out } = request;
+    let body = if body.is_end_stream() { Body::Empty } else { Body::H2(body) };
+    let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(out), &head, body));
     let (head, body) = respond(&mut exchange, head).await.into_parts();
     let end = body.is_end_stream();
-    let Responder::H2(responder) = &mut exchange.responder else { return false };
-    let Ok(sink) = responder.send_response(Response::from_parts(head, ()), end) else { return false };
+    let Responder::H2(mut out) = std::mem::replace(&mut exchange.responder, Responder::Answered) else { return false };
+    if out.send_response(&head, end).is_err() {
+        return false;
+    }
     if end {
         exchange.record.complete = true;
     } else {
-        deliver(&mut exchange, body, Pump::new(sink)).await;
+        deliver(&mut exchange, body, Pump::new(out)).await;
     }
     let served = exchange.record.complete || exchange.record.reason.is_some();
     let unread = exchange.record.complete.then(|| std::mem::take(&mut exchange.unread));

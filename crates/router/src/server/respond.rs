@@ -11,37 +11,41 @@ use std::{
 };
 
 use http::{Method, Response, request::Parts};
-use model::Refusal;
-use tokio::time::Instant;
-use transport::Body;
+use model::{Fields, Refusal};
+use transport::{Body, clock};
 
-use crate::{exchange::Exchange, proxy::proxy, refuse};
+use crate::{attempt::Outbound, exchange::Exchange, proxy::proxy, refuse};
 
 /// Answers one request.
-pub(super) async fn respond(exchange: &mut Exchange, head: Parts) -> Response<Body> {
-    let grpc = refuse::is_grpc(&head.headers);
+pub(super) fn respond(exchange: &mut Exchange, head: Parts) -> impl Future<Output = Response<Body>> {
+    // The head is put where it stays: a future that holds it would hold it once for every call below.
+    let bodiless = head.method == Method::HEAD;
+    answer(exchange, Box::new(Outbound::new(head)), bodiless)
+}
+
+async fn answer(exchange: &mut Exchange, out: Box<Outbound>, bodiless: bool) -> Response<Body> {
     let answer = {
-        let mut answering = pin!(proxy(exchange, head));
+        let mut answering = pin!(proxy(exchange, out));
         poll_fn(|cx| {
             // What a panic leaves behind is this exchange, which ends here; shared state is not held over a poll.
-            catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
+            catch_unwind(AssertUnwindSafe(|| clock::hold(|| answering.as_mut().poll(cx))))
                 .unwrap_or(Poll::Ready(Err(Refusal::Internal)))
         })
         .await
     };
-    let mut response = answer.unwrap_or_else(|refusal| {
+    let response = answer.unwrap_or_else(|refusal| {
         exchange.record.refused(&refusal);
         exchange.core.metrics.refused(&refusal);
-        let mut response = refuse::response(&refusal, grpc, &exchange.ids.correlation);
-        if exchange.record.method == Method::HEAD {
+        let mut response = refuse::response(&refusal, exchange.grpc, &exchange.ids.correlation);
+        exchange.ids.answer(response.headers_mut(), Fields::default());
+        if bodiless {
             // An HTTP/2 client takes a body here for a broken stream; hyper would leave it out.
             *response.body_mut() = Body::Empty;
         }
         response
     });
-    exchange.ids.answer(response.headers_mut());
     exchange.core.metrics.answered(response.status());
     exchange.record.status = Some(response.status());
-    exchange.record.head = Some(Instant::now());
+    exchange.record.head = Some(clock::now());
     response
 }

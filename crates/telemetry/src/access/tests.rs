@@ -9,7 +9,7 @@ use crate::ids::Ids;
 fn ids() -> Ids {
     let mut headers = HeaderMap::new();
     headers.insert("x-correlation-id", HeaderValue::from_static("c-1"));
-    Ids::of(&headers, UNIX_EPOCH)
+    Ids::of(&headers, model::Fields::of(&headers), UNIX_EPOCH)
 }
 
 fn entry<'a>(ids: &'a Ids, path: &'a str) -> Entry<'a> {

@@ -69,6 +69,11 @@ impl Watch {
         Self { ledger: Rc::new(ledger), patience, stalled: None, shut: None, alarm: Alarm::default() }
     }
 
+    /// The connection begins; without requests it is idle from now on.
+    pub(super) fn begin(&self) {
+        self.ledger.quiet_since.set(Instant::now());
+    }
+
     /// A request begins.
     pub(super) fn open(&self) -> Open {
         self.ledger.open.set(self.ledger.open.get() + 1);
@@ -76,9 +81,9 @@ impl Watch {
         Open(Rc::clone(&self.ledger))
     }
 
-    /// Why the connection was shut, if it was.
-    pub(super) fn cause(&self) -> Option<Closed> {
-        self.shut.map(|(cause, _)| cause)
+    /// Why the connection ended, if it ended in order.
+    pub(super) fn done(&self) -> Closed {
+        self.shut.map_or(Closed::Done, |(cause, _)| cause)
     }
 
     /// Looks at everything. `blocked`: output waits for the client; `draining`: the router ends.

@@ -1,0 +1,225 @@
+//! hot path
+//!
+//! The task of a connection: reads what there is, lets the core decide, writes once.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use crate::{
+    Buffers, Error, Reason, Request, Sender, Settings,
+    core::{Core, Role},
+};
+
+/// Reads in one turn of the task, so that one busy peer does not keep the others of its thread waiting.
+const READS: usize = 8;
+
+/// One connection, for the task that drives it.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    core: Rc<RefCell<Core>>,
+    buffers: Buffers,
+    /// The beginning of a frame whose end has not come.
+    left: Vec<u8>,
+    heard: Instant,
+    is_blocked: bool,
+    /// The peer sends nothing more, or shall not be heard.
+    is_ended: bool,
+    /// It left with nothing under way.
+    is_clean: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// The server's end of a connection.
+    #[must_use]
+    pub fn server(stream: S, settings: Settings, buffers: Buffers) -> Self {
+        Self::new(stream, Core::new(Role::Server, settings, buffers.clone()), buffers)
+    }
+
+    /// The client's end of a connection, and what opens streams on it. It ends after the last sender is gone and the
+    /// last stream is over.
+    #[must_use]
+    pub fn client(stream: S, settings: Settings, buffers: Buffers) -> (Sender, Self) {
+        let connection = Self::new(stream, Core::new(Role::Client, settings, buffers.clone()), buffers);
+        (Sender::new(&connection.core), connection)
+    }
+
+    fn new(stream: S, core: Core, buffers: Buffers) -> Self {
+        let core = Rc::new(RefCell::new(core));
+        let heard = Instant::now();
+        Self { stream, core, buffers, left: Vec::new(), heard, is_blocked: false, is_ended: false, is_clean: false }
+    }
+
+    /// Reads what came, hands over requests, writes what waits. Pending for as long as the connection lives.
+    ///
+    /// # Errors
+    /// Why it ended, if not in order.
+    pub fn poll(&mut self, cx: &mut Context<'_>, mut accept: impl FnMut(Request)) -> Poll<Result<(), Error>> {
+        if !self.is_ended {
+            self.read(cx, &mut accept);
+        }
+        let written = self.write(cx);
+        self.is_blocked = written.is_pending();
+        let mut core = self.core.borrow_mut();
+        let ended = match core.error {
+            Some(_) if self.is_clean => Some(Ok(())),
+            Some(error) => Some(Err(error)),
+            None if core.is_over() => Some(Ok(())),
+            None => None,
+        };
+        let Some(result) = ended else {
+            core.note_task(cx);
+            return Poll::Pending;
+        };
+        drop(core);
+        self.is_ended = true;
+        if written.is_pending() {
+            return Poll::Pending;
+        }
+        // The last word is said; what becomes of it is of no more account.
+        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| result)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, accept: &mut impl FnMut(Request)) {
+        for _ in 0..READS {
+            if self.core.borrow().is_stuffed() {
+                break;
+            }
+            match self.read_once(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(kind)) => {
+                    self.is_ended = true;
+                    let mut core = self.core.borrow_mut();
+                    // With nothing under way the peer may just leave.
+                    self.is_clean = kind == io::ErrorKind::UnexpectedEof && core.streams.open() == 0;
+                    core.fail(Error::Io(kind));
+                    return;
+                }
+            }
+            while let Some((head, place)) = next(&self.core) {
+                accept(Request::new(head, &self.core, place));
+            }
+        }
+        // There is more, but others shall have their turn, or what waits be written.
+        cx.waker().wake_by_ref();
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), io::ErrorKind>> {
+        let mut buffer = self.buffers.take_read();
+        let left = self.left.len();
+        buffer[..left].copy_from_slice(&self.left);
+        let mut into = ReadBuf::new(&mut buffer[left..]);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
+        let come = into.filled().len();
+        let result = match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.kind())),
+            Poll::Ready(Ok(())) if come == 0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof)),
+            Poll::Ready(Ok(())) => {
+                self.heard = Instant::now();
+                let all = &buffer[..left + come];
+                let taken = self.core.borrow_mut().receive(all);
+                // Nearly always empty, and then nothing is allocated.
+                self.left = all[taken..].to_vec();
+                Poll::Ready(Ok(()))
+            }
+        };
+        self.buffers.give_read(buffer);
+        result
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.core.borrow_mut();
+        if core.out.is_empty() && !self.is_blocked {
+            return Poll::Ready(());
+        }
+        let written = match core.out.poll_write(&mut self.stream, cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_flush(cx),
+            other => other,
+        };
+        if let Poll::Ready(Err(error)) = &written {
+            self.is_ended = true;
+            core.fail(Error::Io(error.kind()));
+            // There is nothing more to be said to anybody.
+            return Poll::Ready(());
+        }
+        core.has_written();
+        written.map(|_| ())
+    }
+
+    /// Output waits because the peer does not read.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// When the peer was last heard.
+    #[must_use]
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Takes no new streams; what is under way, and what crosses this word on its way, may end.
+    pub fn part(&mut self) {
+        self.core.borrow_mut().part();
+    }
+
+    /// Ends everything, with this reason.
+    pub fn end(&mut self, reason: Reason) {
+        self.core.borrow_mut().end(reason, "ended by ourselves");
+    }
+
+    /// The peer has said its part of the preface.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.core.borrow().is_settled
+    }
+
+    /// Streams the peer takes at once.
+    #[must_use]
+    pub fn peer_streams(&self) -> usize {
+        self.core.borrow().peer_streams()
+    }
+
+    /// The peer said that it goes away.
+    #[must_use]
+    pub fn is_going(&self) -> bool {
+        self.core.borrow().gone.is_some()
+    }
+
+    /// Asks whether the peer lives.
+    pub fn ping(&mut self) {
+        self.core.borrow_mut().ping();
+    }
+
+    /// It answered the last [`Connection::ping`].
+    #[must_use]
+    pub fn is_ponged(&self) -> bool {
+        self.core.borrow().is_ponged
+    }
+}
+
+/// Borrowed for this alone: whoever gets the request may use the core at once.
+fn next(core: &RefCell<Core>) -> Option<(http::request::Parts, crate::stream::Place)> {
+    core.borrow_mut().accept()
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        // Whoever still holds a half learns of it.
+        if let Ok(mut core) = self.core.try_borrow_mut() {
+            core.fail(Error::Io(io::ErrorKind::ConnectionAborted));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! hot path
+//!
+//! What the holders of a stream's halves do with it.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, response};
+
+use super::{Core, Role};
+use crate::{
+    Error, Reason,
+    frame::{LARGEST_WINDOW, RST_STREAM, WINDOW_UPDATE},
+    stream::{Place, Stream, Way, note},
+};
+
+/// The next part of a body.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Core {
+    /// One more half of the stream is held.
+    pub(crate) fn hold(&mut self, place: Place) {
+        if let Some(stream) = self.streams.get(place) {
+            stream.held += 1;
+        }
+    }
+
+    /// A half is let go. When nobody holds any, what has not ended is reset.
+    pub(crate) fn let_go(&mut self, place: Place) {
+        let Some(stream) = self.streams.get(place) else { return };
+        stream.held = stream.held.saturating_sub(1);
+        if stream.held > 0 {
+            return;
+        }
+        if stream.is_open {
+            // A server that has answered does not need the rest of the request (RFC 9113, 8.1).
+            let answered = self.role == Role::Server && stream.send.state == Way::Ended;
+            let reason = if answered { Reason::NO_ERROR } else { Reason::CANCEL };
+            self.reset(place, reason, Error::Ended);
+        }
+        self.streams.forget(place);
+    }
+
+    /// Nobody will take what still comes.
+    pub(crate) fn ignore(&mut self, place: Place) {
+        if let Some(stream) = self.streams.get(place) {
+            stream.recv.is_unwanted = true;
+            stream.recv.buffer = bytes::BytesMut::new();
+            stream.recv.waker = None;
+        }
+    }
+
+    /// Resets the stream if it is not over.
+    pub(crate) fn reset(&mut self, place: Place, reason: Reason, error: Error) {
+        let Some(stream) = self.streams.get(place).filter(|stream| stream.is_open) else { return };
+        let id = stream.id;
+        stream.fail(error);
+        self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes());
+        self.streams.close(place);
+    }
+
+    pub(super) fn reset_id(&mut self, id: u32, reason: Reason, error: Error) {
+        match self.streams.find(id) {
+            Some(place) => self.reset(place, reason, error),
+            None => self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes()),
+        }
+    }
+
+    pub(super) fn close_if_over(&mut self, place: Place) {
+        let over = |way: Way| way != Way::Open;
+        if self.streams.get(place).is_some_and(|stream| over(stream.recv.state) && over(stream.send.state)) {
+            self.streams.close(place);
+        }
+    }
+
+    // --- from the peer
+
+    pub(crate) fn poll_head(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<response::Parts, Error>> {
+        let Some(stream) = self.streams.get(place) else { return Poll::Ready(Err(Error::Ended)) };
+        if let Some(head) = stream.recv.head.take() {
+            return Poll::Ready(Ok(*head));
+        }
+        match stream.recv.state {
+            Way::Failed(error) => Poll::Ready(Err(error)),
+            _ => {
+                note(&mut stream.recv.waker, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(crate) fn interim(&mut self, place: Place) -> Option<response::Parts> {
+        self.streams.get(place)?.recv.interim.pop_front()
+    }
+
+    /// The next part of the body. What is taken is given back to the peer's window.
+    pub(crate) fn poll_part(&mut self, place: Place, cx: &Context<'_>) -> Poll<Option<Result<Part, Error>>> {
+        let Some(stream) = self.streams.get(place) else { return Poll::Ready(None) };
+        if !stream.recv.buffer.is_empty() {
+            let data = std::mem::take(&mut stream.recv.buffer).freeze();
+            self.give_back(place, data.len());
+            return Poll::Ready(Some(Ok(Part::Data(data))));
+        }
+        match stream.recv.state {
+            Way::Failed(error) => Poll::Ready(Some(Err(error))),
+            Way::Ended => Poll::Ready(stream.recv.trailers.take().map(|trailers| Ok(Part::Trailers(*trailers)))),
+            Way::Open => {
+                note(&mut stream.recv.waker, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Nothing more will come of it.
+    pub(crate) fn is_end(&mut self, place: Place) -> bool {
+        self.streams.get(place).is_none_or(|stream| {
+            stream.recv.state == Way::Ended && stream.recv.buffer.is_empty() && stream.recv.trailers.is_none()
+        })
+    }
+
+    /// Fills the peer's window for this stream once half of it is used: not for each frame, and never too late.
+    fn give_back(&mut self, place: Place, size: usize) {
+        let half = self.ours.window / 2;
+        let Some(stream) = self.streams.get(place) else { return };
+        if stream.recv.state != Way::Open {
+            return;
+        }
+        stream.recv.taken += size as u32;
+        if stream.recv.taken >= half {
+            let (id, taken) = (stream.id, std::mem::take(&mut stream.recv.taken));
+            stream.recv.window += i64::from(taken);
+            self.control(WINDOW_UPDATE, 0, id, &taken.to_be_bytes());
+        }
+    }
+
+    // --- to the peer
+
+    /// Room for payload now: never more than both windows admit, and none while too much waits to be written.
+    pub(crate) fn poll_room(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<usize, Error>> {
+        let shared = if self.out.len() < super::FULL { self.window } else { 0 };
+        let Some(stream) = self.streams.get(place) else { return Poll::Ready(Err(Error::Ended)) };
+        match stream.send.state {
+            Way::Failed(error) => return Poll::Ready(Err(error)),
+            Way::Ended => return Poll::Ready(Err(Error::Ended)),
+            Way::Open => {}
+        }
+        let room = shared.min(stream.send.window);
+        if room > 0 {
+            return Poll::Ready(Ok(room as usize));
+        }
+        note(&mut stream.send.waker, cx);
+        if shared <= 0 && !std::mem::replace(&mut stream.send.is_queued, true) {
+            self.waiting.push_back(place);
+        }
+        Poll::Pending
+    }
+
+    /// Ready when nothing more can be sent because the peer or the connection ended the stream.
+    pub(crate) fn poll_reset(&mut self, place: Place, cx: &Context<'_>) -> Poll<Error> {
+        let Some(stream) = self.streams.get(place) else { return Poll::Ready(Error::Ended) };
+        if let Way::Failed(error) = stream.send.state {
+            return Poll::Ready(error);
+        }
+        note(&mut stream.send.waker, cx);
+        Poll::Pending
+    }
+
+    pub(super) fn wake_waiting(&mut self) {
+        for _ in 0..self.waiting.len() {
+            let Some(stream) = self.waiting.pop_front().and_then(|place| self.streams.get(place)) else { continue };
+            stream.send.is_queued = false;
+            stream.wake_send();
+        }
+    }
+
+    /// Opens a stream to the peer, without sending anything.
+    ///
+    /// # Errors
+    /// If the peer takes no new stream.
+    pub(crate) fn open(&mut self, method: &Method) -> Result<Place, Error> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if let Some(reason) = self.gone {
+            return Err(Error::GoAway(reason));
+        }
+        if i64::from(self.next) > LARGEST_WINDOW {
+            // The ids are used up; the connection is as good as gone.
+            return Err(Error::GoAway(Reason::NO_ERROR));
+        }
+        if self.streams.open() >= self.peer.streams {
+            return Err(Error::Full);
+        }
+        let mut stream = Stream::new(self.next, i64::from(self.ours.window), self.peer.window);
+        stream.recv.to_head = *method == Method::HEAD;
+        self.next += 2;
+        Ok(self.streams.add(stream))
+    }
+}
