@@ -9,9 +9,6 @@ mod streams;
 
 pub(crate) use streams::Part;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::VecDeque,
     task::{Context, Waker},

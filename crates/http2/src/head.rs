@@ -115,7 +115,7 @@ impl Heading {
         if self.is_too_large {
             return Read::TooLarge;
         }
-        if let Some(fault) = self.fault.or(self.status.is_some().then_some(":status in a request")) {
+        if let Some(fault) = self.fault.or_else(|| self.status.is_some().then_some(":status in a request")) {
             return Read::Malformed(fault);
         }
         let Some(method) = self.method.as_deref().and_then(|method| Method::from_bytes(method).ok()) else {
@@ -168,7 +168,7 @@ impl Heading {
         }
         let only_status =
             self.method.is_none() && self.scheme.is_none() && self.authority.is_none() && self.path.is_none();
-        if let Some(fault) = self.fault.or((!only_status).then_some("a request's field in a response")) {
+        if let Some(fault) = self.fault.or_else(|| (!only_status).then_some("a request's field in a response")) {
             return Read::Malformed(fault);
         }
         let Some(status) = self.status.as_deref().and_then(|status| StatusCode::from_bytes(status).ok()) else {
@@ -186,8 +186,9 @@ impl Heading {
         if self.is_too_large {
             return Read::TooLarge;
         }
-        let pseudo = [&self.method, &self.scheme, &self.authority, &self.path, &self.status].iter().any(|p| p.is_some());
-        match self.fault.or(pseudo.then_some("a pseudo field in trailers")) {
+        let pseudo =
+            [&self.method, &self.scheme, &self.authority, &self.path, &self.status].iter().any(|p| p.is_some());
+        match self.fault.or_else(|| pseudo.then_some("a pseudo field in trailers")) {
             Some(fault) => Read::Malformed(fault),
             None => Read::Head(self.headers),
         }
@@ -305,7 +306,12 @@ mod tests {
     #[test]
     fn responses_and_trailers_are_read_and_refused() {
         assert!(matches!(heading(&[(":status", "204")]).response(), Read::Head(head) if head.status == 204));
-        for fields in [&[][..], &[(":status", "2xx")], &[(":status", "200"), (":path", "/")], &[(":status", "200"), (":status", "200")]] {
+        for fields in [
+            &[][..],
+            &[(":status", "2xx")],
+            &[(":status", "200"), (":path", "/")],
+            &[(":status", "200"), (":status", "200")],
+        ] {
             assert!(matches!(heading(fields).response(), Read::Malformed(_)), "{fields:?}");
         }
         assert!(matches!(heading(&[("grpc-status", "0")]).trailers(), Read::Head(trailers) if trailers.len() == 1));

@@ -63,7 +63,7 @@ impl Peer {
 
     /// With what this frame says. `server`: the peer is one, and must not speak of push.
     pub(crate) fn with(mut self, payload: &[u8], server: bool) -> Result<Self, Fault> {
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err(Fault::size("SETTINGS that are no multiple of six bytes"));
         }
         self.table = None;

@@ -4,7 +4,7 @@
 //! at it.
 //!
 //! Some of it never gets this far: hyper itself drops a `Content-Length` beside `Transfer-Encoding` and folds equal
-//! ones into one, and the h2 crate resets streams with connection-specific fields. The same rules stand here all the
+//! ones into one, and our HTTP/2 resets streams with connection-specific fields. The same rules stand here all the
 //! same, because they cost a few comparisons and do not depend on a library's version. Names with underscores are let
 //! through: `service_id` is one.
 

@@ -45,7 +45,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn field<'b>(&mut self, block: &mut &'b [u8], first: u8) -> Result<Field, Unreadable> {
+    fn field(&mut self, block: &mut &[u8], first: u8) -> Result<Field, Unreadable> {
         if first & 0x80 != 0 {
             let index = integer::read(block, 7).ok_or(Unreadable)?;
             return self.indexed(index).ok_or(Unreadable);
@@ -113,16 +113,19 @@ mod tests {
         check(&mut decoder, b"\x82\x86\x84\x41\x0fwww.example.com", &first);
         let second = [first[0], first[1], first[2], first[3], ("cache-control", "no-cache")];
         check(&mut decoder, b"\x82\x86\x84\xbe\x58\x08no-cache", &second);
-        let third = [first[0], (":scheme", "https"), (":path", "/index.html"), first[3], ("custom-key", "custom-value")];
+        let third =
+            [first[0], (":scheme", "https"), (":path", "/index.html"), first[3], ("custom-key", "custom-value")];
         check(&mut decoder, b"\x82\x87\x85\xbf\x40\x0acustom-key\x0ccustom-value", &third);
     }
 
     #[test]
     fn names_from_either_table_and_fields_that_are_not_remembered() {
         let mut decoder = Decoder::new(1000);
-        check(&mut decoder, b"\x40\x01a\x01b\x7e\x01c\x0f\x2f\x01d\x1f\x2f\x01e\xbe\xbf", &[
-            ("a", "b"), ("a", "c"), ("a", "d"), ("a", "e"), ("a", "c"), ("a", "b"),
-        ]);
+        check(
+            &mut decoder,
+            b"\x40\x01a\x01b\x7e\x01c\x0f\x2f\x01d\x1f\x2f\x01e\xbe\xbf",
+            &[("a", "b"), ("a", "c"), ("a", "d"), ("a", "e"), ("a", "c"), ("a", "b")],
+        );
     }
 
     #[test]

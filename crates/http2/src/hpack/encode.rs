@@ -129,7 +129,8 @@ impl Encoder {
         let text = name.as_str().as_bytes();
         let size = text.len() + value.len() + 32;
         if value.is_sensitive() || is_secret(name) || size > LARGE {
-            let kind = if size > LARGE && !is_secret(name) && !value.is_sensitive() { Literal::Plain } else { Literal::Never };
+            let kind =
+                if size > LARGE && !is_secret(name) && !value.is_sensitive() { Literal::Plain } else { Literal::Never };
             return literal(out, kind, fixed_name(name).unwrap_or(0), text, value.as_bytes());
         }
         let hash = quick_hash(text, value.as_bytes());
@@ -145,7 +146,7 @@ impl Encoder {
     }
 
     fn known(&mut self, hash: u32, same: impl FnOnce(&Entry) -> bool) -> Known {
-        let pair = [hash as usize % SEEN, hash as usize % SEEN ^ 1];
+        let pair = [hash as usize % SEEN, (hash as usize % SEEN) ^ 1];
         let Some(at) = pair.into_iter().find(|at| self.seen[*at].hash == hash) else {
             // Noted where nothing is lost by it: what is different in every message shall not push out what is the same.
             if let Some(at) = pair.into_iter().find(|at| self.table.place(self.seen[*at].number).is_none()) {
@@ -205,16 +206,13 @@ fn quick_hash(name: &[u8], value: &[u8]) -> u32 {
     let mixed = [name, value].iter().fold(0, |hash, text| {
         let middle = text.get(text.len() / 2..).unwrap_or_default();
         let words = match text.first_chunk() {
-            Some(first) => [Some(first), middle.first_chunk(), text.last_chunk()].map(|word| word.map_or(0, le)),
+            Some(first) => [Some(first), middle.first_chunk(), text.last_chunk()]
+                .map(|word| word.map_or(0, |w| u64::from_le_bytes(*w))),
             None => [text.iter().fold(0, |sum, &b| sum << 8 | u64::from(b)), 0, 0],
         };
         words.iter().fold(hash ^ text.len() as u64, |hash, word| mix(hash ^ word))
     });
     (mixed >> 32) as u32 | 1
-}
-
-fn le(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
 }
 
 fn mix(word: u64) -> u64 {
@@ -271,7 +269,8 @@ mod tests {
         let mut sensitive = field("x-key", "secret");
         sensitive.1.set_sensitive(true);
         for _ in 0..3 {
-            let out = block(&mut encoder, &[field("authorization", "Bearer x"), field("cookie", "a=b"), sensitive.clone()]);
+            let out =
+                block(&mut encoder, &[field("authorization", "Bearer x"), field("cookie", "a=b"), sensitive.clone()]);
             assert_eq!(out[0] & 0xf0, 0x10);
         }
         assert_eq!(encoder.table.added, 0);

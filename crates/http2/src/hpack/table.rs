@@ -167,14 +167,52 @@ pub(super) fn fixed(index: usize) -> Option<Field> {
 pub(super) fn fixed_name(name: &HeaderName) -> Option<usize> {
     // By length first: a look-up costs a comparison or two.
     const NAMES: [&str; 46] = [
-        "accept-charset", "accept-encoding", "accept-language", "accept-ranges", "accept",
-        "access-control-allow-origin", "age", "allow", "authorization", "cache-control", "content-disposition",
-        "content-encoding", "content-language", "content-length", "content-location", "content-range",
-        "content-type", "cookie", "date", "etag", "expect", "expires", "from", "host", "if-match",
-        "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "link",
-        "location", "max-forwards", "proxy-authenticate", "proxy-authorization", "range", "referer", "refresh",
-        "retry-after", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "user-agent",
-        "vary", "via",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "accept-ranges",
+        "accept",
+        "access-control-allow-origin",
+        "age",
+        "allow",
+        "authorization",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-range",
+        "content-type",
+        "cookie",
+        "date",
+        "etag",
+        "expect",
+        "expires",
+        "from",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "last-modified",
+        "link",
+        "location",
+        "max-forwards",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "range",
+        "referer",
+        "refresh",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "strict-transport-security",
+        "transfer-encoding",
+        "user-agent",
+        "vary",
+        "via",
     ];
     const FIRST: usize = 15;
     let name = name.as_str();
@@ -265,7 +303,9 @@ mod tests {
 
     #[test]
     fn the_static_table_is_the_rfcs() {
-        for (index, name, value) in [(1, ":authority", ""), (2, ":method", "GET"), (8, ":status", "200"), (61, "www-authenticate", "")] {
+        for (index, name, value) in
+            [(1, ":authority", ""), (2, ":method", "GET"), (8, ":status", "200"), (61, "www-authenticate", "")]
+        {
             let expected = Field::read(Name::read(name.as_bytes()), value.as_bytes());
             assert_eq!(fixed(index), Some(expected), "{index}");
         }
@@ -288,7 +328,10 @@ mod tests {
             table.add(n, 40);
         }
         assert_eq!((table.get(0), table.get(1), table.get(2)), (Some(&3), Some(&2), None));
-        assert_eq!((table.place(3), table.place(2), table.place(1), table.place(0), table.place(4)), (Some(0), Some(1), None, None, None));
+        assert_eq!(
+            (table.place(3), table.place(2), table.place(1), table.place(0), table.place(4)),
+            (Some(0), Some(1), None, None, None)
+        );
         table.add(4, 101);
         assert_eq!(table.get(0), None, "larger than the table: it is empty");
         assert_eq!(table.place(4), None);
@@ -300,9 +343,14 @@ mod tests {
 
     #[test]
     fn what_is_malformed_keeps_its_size() {
-        for (name, value) in [("Upper", "v"), ("a b", "v"), (":unknown", "v"), ("a", " v"), ("a", "v\t"), ("a", "v\0"), ("", "")] {
+        for (name, value) in
+            [("Upper", "v"), ("a b", "v"), (":unknown", "v"), ("a", " v"), ("a", "v\t"), ("a", "v\0"), ("", "")]
+        {
             let field = Field::read(Name::read(name.as_bytes()), value.as_bytes());
-            assert!(matches!(field, Field { name: Name::Malformed(_), .. } | Field { value: Value::Malformed(_), .. }), "{field:?}");
+            assert!(
+                matches!(field, Field { name: Name::Malformed(_), .. } | Field { value: Value::Malformed(_), .. }),
+                "{field:?}"
+            );
             assert_eq!(field.size(), name.len() + value.len() + 32);
         }
     }
