@@ -37,8 +37,10 @@ pub(crate) enum Read<T> {
     TooLarge,
 }
 
-/// Fields of a usual head, with room for what a proxy adds.
-const FIELDS: usize = 24;
+/// Fields of a usual request, with room for what a proxy adds.
+const REQUEST: usize = 20;
+/// The same of a response.
+const RESPONSE: usize = 12;
 
 impl Heading {
     pub(crate) fn new(largest: usize) -> Self {
@@ -101,7 +103,7 @@ impl Heading {
             return Err("TE that is not trailers");
         }
         if self.headers.capacity() == 0 {
-            self.headers.reserve(FIELDS);
+            self.headers.reserve(if self.status.is_some() { RESPONSE } else { REQUEST });
         }
         // Fails only above 32,768 fields, which no limit admits.
         match self.headers.try_append(name, value) {

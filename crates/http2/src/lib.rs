@@ -13,6 +13,7 @@
 //! nothing more is read from it.
 
 mod buffers;
+mod chunks;
 mod connection;
 mod core;
 mod error;

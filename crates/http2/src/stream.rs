@@ -7,11 +7,10 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use http::{HeaderMap, response};
 
-use crate::error::Error;
+use crate::{chunks::Chunks, error::Error};
 
 /// One stream while it is open, or while somebody holds a half of it.
 #[derive(Debug)]
@@ -35,8 +34,8 @@ pub(crate) struct Recv {
     pub(crate) has_head: bool,
     /// Interim responses, until they are taken.
     pub(crate) interim: VecDeque<response::Parts>,
-    /// Payload not yet taken. Small frames join, so that many of them weigh no more than their bytes.
-    pub(crate) buffer: BytesMut,
+    /// Payload not yet taken.
+    pub(crate) buffer: Chunks,
     pub(crate) trailers: Option<Box<HeaderMap>>,
     /// What the peer may still send.
     pub(crate) window: i64,
@@ -83,7 +82,7 @@ impl Stream {
                 head: None,
                 has_head: false,
                 interim: VecDeque::new(),
-                buffer: BytesMut::new(),
+                buffer: Chunks::default(),
                 trailers: None,
                 window: recv_window,
                 taken: 0,

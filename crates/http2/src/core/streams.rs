@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, response};
 use super::{Core, FULL, PAST, Role, TURN};
 use crate::{
     Error, Reason,
+    chunks::Chunks,
     frame::{LARGEST_WINDOW, RST_STREAM, WINDOW_UPDATE},
     stream::{Place, Stream, Way, note},
 };
@@ -49,7 +50,7 @@ impl Core {
     pub(crate) fn ignore(&mut self, place: Place) {
         if let Some(stream) = self.streams.get(place) {
             stream.recv.is_unwanted = true;
-            stream.recv.buffer = bytes::BytesMut::new();
+            stream.recv.buffer = Chunks::default();
             stream.recv.waker = None;
         }
     }
@@ -109,8 +110,7 @@ impl Core {
     /// The next part of the body. What is taken is given back to the peer's window.
     pub(crate) fn poll_part(&mut self, place: Place, cx: &Context<'_>) -> Poll<Option<Result<Part, Error>>> {
         let Some(stream) = self.streams.get(place) else { return Poll::Ready(None) };
-        if !stream.recv.buffer.is_empty() {
-            let data = std::mem::take(&mut stream.recv.buffer).freeze();
+        if let Some(data) = stream.recv.buffer.take() {
             self.give_back(place, data.len());
             return Poll::Ready(Some(Ok(Part::Data(data))));
         }

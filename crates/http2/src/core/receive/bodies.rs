@@ -70,6 +70,9 @@ impl Core {
             };
             *promised = left;
         }
+        if !stream.recv.is_unwanted {
+            stream.recv.buffer.expect(content);
+        }
         if content + padding == 0 {
             self.content(payload, rest)?;
         }
@@ -88,7 +91,7 @@ impl Core {
         let Some(place) = self.streams.find(payload.stream) else { return Ok(()) };
         let Some(stream) = self.streams.get(place) else { return Ok(()) };
         if !content.is_empty() && !stream.recv.is_unwanted {
-            stream.recv.buffer.extend_from_slice(content);
+            stream.recv.buffer.add(content);
             stream.wake_recv();
         }
         if is_whole && payload.end {
