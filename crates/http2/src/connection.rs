@@ -7,7 +7,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -26,7 +26,7 @@ const READS: usize = 8;
 /// One connection, for the task that drives it.
 #[derive(Debug)]
 pub struct Connection<S> {
-    stream: S,
+    stream: Rc<RefCell<S>>,
     core: Rc<RefCell<Core>>,
     buffers: Buffers,
     /// The beginning of a frame whose end has not come.
@@ -49,14 +49,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The client's end of a connection, and what opens streams on it. It ends after the last sender is gone and the
     /// last stream is over.
     #[must_use]
-    pub fn client(stream: S, settings: Settings, buffers: Buffers) -> (Sender, Self) {
+    pub fn client(stream: S, settings: Settings, buffers: Buffers) -> (Sender, Self)
+    where
+        S: 'static,
+    {
         let connection = Self::new(stream, Core::new(Role::Client, settings, buffers.clone()), buffers);
-        (Sender::new(&connection.core), connection)
+        let stream: Rc<dyn WriteNow> = Rc::clone(&connection.stream) as _;
+        (Sender::new(&connection.core, &stream), connection)
     }
 
     fn new(stream: S, core: Core, buffers: Buffers) -> Self {
         let core = Rc::new(RefCell::new(core));
         let heard = Instant::now();
+        let stream = Rc::new(RefCell::new(stream));
         Self { stream, core, buffers, left: Vec::new(), heard, is_blocked: false, is_ended: false, is_clean: false }
     }
 
@@ -64,10 +69,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// # Errors
     /// Why it ended, if not in order.
-    pub fn poll(&mut self, cx: &mut Context<'_>, mut accept: impl FnMut(Request)) -> Poll<Result<(), Error>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, accept: impl FnMut(Request)) -> Poll<Result<(), Error>> {
+        self.poll_read(cx, accept);
+        self.poll_write(cx)
+    }
+
+    /// The first half of [`Connection::poll`]: reads what came and hands over requests.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, mut accept: impl FnMut(Request)) {
         if !self.is_ended {
             self.read(cx, &mut accept);
         }
+    }
+
+    /// The second half of [`Connection::poll`]: writes what waits. What is done with requests in between goes out by
+    /// this write.
+    ///
+    /// # Errors
+    /// As [`Connection::poll`].
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let written = self.write(cx);
         self.is_blocked = written.is_pending();
         let mut core = self.core.borrow_mut();
@@ -87,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         }
         // The last word is said; what becomes of it is of no more account.
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| result)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx).map(|_| result)
     }
 
     fn read(&mut self, cx: &mut Context<'_>, accept: &mut impl FnMut(Request)) {
@@ -120,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let left = self.left.len();
         buffer[..left].copy_from_slice(&self.left);
         let mut into = ReadBuf::new(&mut buffer[left..]);
-        let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
+        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut into);
         let come = into.filled().len();
         let result = match read {
             Poll::Pending => Poll::Pending,
@@ -144,10 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if core.out.is_empty() && !self.is_blocked {
             return Poll::Ready(());
         }
-        let written = match core.out.poll_write(&mut self.stream, cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_flush(cx),
-            other => other,
-        };
+        let written = flush(&mut core, &self.stream, cx);
         if let Poll::Ready(Err(error)) = &written {
             self.is_ended = true;
             core.fail(Error::Io(error.kind()));
@@ -207,6 +223,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[must_use]
     pub fn is_ponged(&self) -> bool {
         self.core.borrow().is_ponged
+    }
+}
+
+fn flush<S: AsyncWrite + Unpin>(core: &mut Core, stream: &RefCell<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut stream = stream.borrow_mut();
+    match core.out.poll_write(&mut *stream, cx) {
+        Poll::Ready(Ok(())) => Pin::new(&mut *stream).poll_flush(cx),
+        other => other,
+    }
+}
+
+/// Writes without waiting for the connection's task.
+pub(crate) trait WriteNow {
+    /// What cannot be written now, and a failure, is the task's affair.
+    fn write_now(&self, core: &mut Core);
+}
+
+impl<S: AsyncWrite + Unpin> WriteNow for RefCell<S> {
+    fn write_now(&self, core: &mut Core) {
+        // Whoever waits for the stream is the task, so it is its waker that the stream must know.
+        let task = core.task_waker();
+        let written = flush(core, self, &mut Context::from_waker(task.as_ref().unwrap_or(Waker::noop())));
+        if !matches!(written, Poll::Ready(Ok(()))) {
+            core.wake_task();
+        }
     }
 }
 

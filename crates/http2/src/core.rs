@@ -39,8 +39,8 @@ const FIRST_STREAMS: usize = 100;
 const FULL: usize = 64 * 1024;
 /// Above this much unsent output nothing is read either: answers to PING, SETTINGS and the like must not pile up.
 const STUFFED: usize = 256 * 1024;
-/// Streams we reset that are remembered.
-const PAST: usize = 128;
+/// Streams we reset that are remembered: several times what may be open at once.
+const PAST: usize = 1024;
 /// What a stream may send in one turn while others wait.
 const TURN: usize = 16 * 1024;
 /// Frames that do nothing, beyond those that do something, until a peer is sent away.
@@ -151,6 +151,19 @@ impl Core {
     /// The task to wake when there is something to write.
     pub(crate) fn note_task(&mut self, cx: &Context<'_>) {
         note(&mut self.task, cx);
+    }
+
+    /// Who is to be woken, if it does not know yet that there is something to do.
+    pub(crate) fn task_waker(&self) -> Option<Waker> {
+        self.task.clone()
+    }
+
+    /// Keeps the task asleep over what the caller writes out itself.
+    pub(crate) fn quietly<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let task = self.task.take();
+        let result = act(self);
+        self.task = task;
+        result
     }
 
     pub(crate) fn wake_task(&mut self) {

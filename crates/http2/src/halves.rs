@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     Error, Reason,
+    connection::WriteNow,
     core::{Core, Part},
     stream::Place,
 };
@@ -193,6 +194,12 @@ impl Outgoing {
         self.0.core.borrow_mut().reset(self.0.place, reason, Error::Ended);
     }
 
+    /// Whether the peer or the connection has ended the stream already.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.core.borrow_mut().is_gone(self.0.place)
+    }
+
     /// Ready when nothing more can be sent, because the peer or the connection ended the stream.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         self.0.core.borrow_mut().poll_reset(self.0.place, cx)
@@ -200,13 +207,19 @@ impl Outgoing {
 }
 
 /// Opens streams. The connection stays as long as there is one.
-#[derive(Debug)]
-pub struct Sender(Rc<RefCell<Core>>);
+pub struct Sender {
+    core: Rc<RefCell<Core>>,
+    stream: Rc<dyn WriteNow>,
+}
+
+/// Streams up to which a head is written at once: with so few there is nothing to gather, and the peer may begin. With
+/// more, all that is opened in one turn of the thread goes out by one write.
+const FEW: usize = 4;
 
 impl Sender {
-    pub(crate) fn new(core: &Rc<RefCell<Core>>) -> Self {
+    pub(crate) fn new(core: &Rc<RefCell<Core>>, stream: &Rc<dyn WriteNow>) -> Self {
         core.borrow_mut().senders += 1;
-        Self(Rc::clone(core))
+        Self { core: Rc::clone(core), stream: Rc::clone(stream) }
     }
 
     /// Opens a stream with this head. `end`: there is no body.
@@ -214,22 +227,35 @@ impl Sender {
     /// # Errors
     /// If the peer takes no new stream; nothing was sent then.
     pub fn open(&self, head: &RequestHead<'_>, end: bool) -> Result<(Answer, Outgoing), Error> {
-        let place = self.0.borrow_mut().open(head.method)?;
-        let halves = (Answer(Half::new(&self.0, place)), Outgoing(Half::new(&self.0, place)));
-        self.0.borrow_mut().send_request(place, head, end)?;
+        let place = self.core.borrow_mut().open(head.method)?;
+        let halves = (Answer(Half::new(&self.core, place)), Outgoing(Half::new(&self.core, place)));
+        let mut core = self.core.borrow_mut();
+        if !end || core.streams.open() > FEW {
+            core.send_request(place, head, end)?;
+        } else {
+            core.quietly(|core| core.send_request(place, head, end))?;
+            self.stream.write_now(&mut core);
+        }
+        drop(core);
         Ok(halves)
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sender")
     }
 }
 
 impl Clone for Sender {
     fn clone(&self) -> Self {
-        Self::new(&self.0)
+        Self::new(&self.core, &self.stream)
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let mut core = self.0.borrow_mut();
+        let mut core = self.core.borrow_mut();
         core.senders -= 1;
         if core.senders == 0 {
             core.wake_task();

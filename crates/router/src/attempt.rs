@@ -90,6 +90,10 @@ async fn send_until_answered(exchange: &mut Exchange, out: &mut Outbound) -> Res
     let mut tried = Tried::new();
     let mut patience = Patience::new(exchange, out);
     loop {
+        if exchange.responder.is_gone() {
+            // Given up as soon as it came: no instance needs to hear of it.
+            return Err(Refusal::ClientGone);
+        }
         let lease = match choose(exchange, out, &tried) {
             Ok(lease) => lease,
             Err(refusal) => match tried.last.take() {

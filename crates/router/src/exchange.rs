@@ -126,6 +126,12 @@ impl Responder {
         }
     }
 
+    /// Whether the client has given the request up already.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::H2(out) if out.is_gone())
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             // hyper drops the whole exchange instead.

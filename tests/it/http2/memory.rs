@@ -76,5 +76,6 @@ async fn attacks_cost_a_bounded_amount_of_memory() {
     assert!(grown < 2 * MOST, "{} MiB", grown >> 20);
     let mut talk = Talk::open(router, &[]).await;
     talk.send(&[Frame::head(1, &Block::get("/"), true)]).await;
-    assert_eq!(talk.answer(1).await.status(), 200);
+    let came = talk.answer(1).await;
+    assert_eq!(came.status(), 200, "{came:?}");
 }

@@ -74,6 +74,9 @@ impl Core {
 
     fn say_reset(&mut self, id: u32, reason: Reason) {
         self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes());
+        if self.role == Role::Client {
+            return;
+        }
         if self.past.len() == PAST {
             self.past.pop_front();
         }
@@ -198,6 +201,10 @@ impl Core {
                 None => drop(self.waiting.pop_front()),
             }
         }
+    }
+
+    pub(crate) fn is_gone(&mut self, place: Place) -> bool {
+        self.streams.get(place).is_none_or(|stream| matches!(stream.send.state, Way::Failed(_)))
     }
 
     /// Ready when nothing more can be sent because the peer or the connection ended the stream.

@@ -1,11 +1,13 @@
 //! hot path
 //!
-//! HTTP/2 clients: one task for the connection, one per request.
+//! HTTP/2 clients: one task for a connection and its requests. What came is read, the requests that have something to do
+//! are driven on, and what they wrote goes out by one write.
 
 mod watch;
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
@@ -13,13 +15,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http_body::Body as _;
 use http2::{Connection, Error, Reason, Request, Settings};
 use telemetry::metrics::Closed;
-use tokio::{
-    task::spawn_local,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use transport::{
     Body, BodyError, clock,
     io::Stream,
@@ -58,9 +58,11 @@ pub(super) async fn serve(
     let mut phase = core.phase();
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
     let mut drains = false;
-    poll_fn(|cx| {
-        let ended = wire.poll(cx, |request| begin(core, &client, watch.open(), request));
-        if let Poll::Ready(result) = ended {
+    let mut requests = FuturesUnordered::new();
+    let ended = poll_fn(|cx| {
+        wire.poll_read(cx, |request| requests.push(serve_request(core, &client, watch.open(), request)));
+        while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
+        if let Poll::Ready(result) = wire.poll_write(cx) {
             return Poll::Ready(result.map_or_else(|error| failed(&client, &error), |()| Ok(watch.done())));
         }
         if let Some((due, alarm)) = &mut preface {
@@ -79,7 +81,15 @@ pub(super) async fn serve(
         }
         Poll::Pending
     })
-    .await
+    .await;
+    // Requests that were under way learn that nobody waits any more.
+    drop(wire);
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
+        Poll::Ready(())
+    })
+    .await;
+    ended
 }
 
 fn failed(client: &Client, error: &Error) -> Result<Closed, Closed> {
@@ -87,15 +97,17 @@ fn failed(client: &Client, error: &Error) -> Result<Closed, Closed> {
     Err(if error.is_remote() { Closed::Broken } else { Closed::Protocol })
 }
 
-fn begin(core: &Rc<Core>, client: &Rc<Client>, open: Open, request: Request) {
-    let (core, client) = (Rc::clone(core), Rc::clone(client));
-    spawn_local(async move {
-        let mut answering = pin!(answer(&core, &client, request));
-        // One reading of the clock for all that one poll does.
-        if !poll_fn(|cx| clock::hold(|| answering.as_mut().poll(cx))).await {
-            open.given_up();
-        }
+async fn serve_request(core: &Rc<Core>, client: &Rc<Client>, open: Open, request: Request) {
+    let mut answering = pin!(answer(core, client, request));
+    let served = poll_fn(|cx| {
+        // One reading of the clock for all that one poll does. A panic ends this request; the others of its connection
+        // know nothing of it.
+        let poll = || clock::hold(|| answering.as_mut().poll(cx));
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(true))
     });
+    if !served.await {
+        open.given_up();
+    }
 }
 
 /// Answers one request. False if the client gave it up.
