@@ -7,7 +7,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     Buffers, Error, Reason, Request, Sender, Settings,
     core::{Core, Role},
+    frame::{CONTINUATION, HEADERS},
 };
 
 /// Reads in one turn of the task, so that one busy peer does not keep the others of its thread waiting.
@@ -26,13 +27,14 @@ const READS: usize = 8;
 /// One connection, for the task that drives it.
 #[derive(Debug)]
 pub struct Connection<S> {
-    stream: Rc<RefCell<S>>,
+    stream: S,
     core: Rc<RefCell<Core>>,
     buffers: Buffers,
     /// The beginning of a frame whose end has not come.
     left: Vec<u8>,
     heard: Instant,
-    is_blocked: bool,
+    blocked_since: Option<Instant>,
+    head_since: Option<Instant>,
     /// The peer sends nothing more, or shall not be heard.
     is_ended: bool,
     /// It left with nothing under way.
@@ -49,20 +51,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The client's end of a connection, and what opens streams on it. It ends after the last sender is gone and the
     /// last stream is over.
     #[must_use]
-    pub fn client(stream: S, settings: Settings, buffers: Buffers) -> (Sender, Self)
-    where
-        S: 'static,
-    {
+    pub fn client(stream: S, settings: Settings, buffers: Buffers) -> (Sender, Self) {
         let connection = Self::new(stream, Core::new(Role::Client, settings, buffers.clone()), buffers);
-        let stream: Rc<dyn WriteNow> = Rc::clone(&connection.stream) as _;
-        (Sender::new(&connection.core, &stream), connection)
+        (Sender::new(&connection.core), connection)
     }
 
     fn new(stream: S, core: Core, buffers: Buffers) -> Self {
         let core = Rc::new(RefCell::new(core));
         let heard = Instant::now();
-        let stream = Rc::new(RefCell::new(stream));
-        Self { stream, core, buffers, left: Vec::new(), heard, is_blocked: false, is_ended: false, is_clean: false }
+        Self { stream, core, buffers, left: Vec::new(), heard, blocked_since: None, head_since: None, is_ended: false, is_clean: false }
     }
 
     /// Reads what came, hands over requests, writes what waits. Pending for as long as the connection lives.
@@ -87,8 +84,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// As [`Connection::poll`].
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let (waiting, was_stuffed) = self.fill();
         let written = self.write(cx);
-        self.is_blocked = written.is_pending();
+        let (left, is_stuffed) = self.fill();
+        if was_stuffed && !is_stuffed {
+            // There is room to read on.
+            cx.waker().wake_by_ref();
+        }
+        self.blocked_since = match self.blocked_since {
+            _ if written.is_ready() => None,
+            Some(since) if left >= waiting => Some(since),
+            _ => Some(Instant::now()),
+        };
         let mut core = self.core.borrow_mut();
         let ended = match core.error {
             Some(_) if self.is_clean => Some(Ok(())),
@@ -106,13 +113,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         }
         // The last word is said; what becomes of it is of no more account.
-        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx).map(|_| result)
+        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| result)
     }
 
     fn read(&mut self, cx: &mut Context<'_>, accept: &mut impl FnMut(Request)) {
         for _ in 0..READS {
-            if self.core.borrow().is_stuffed() {
-                break;
+            if self.core.borrow().is_stuffed() || self.core.borrow().error.is_some() {
+                return;
             }
             match self.read_once(cx) {
                 Poll::Pending => return,
@@ -121,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.is_ended = true;
                     let mut core = self.core.borrow_mut();
                     // With nothing under way the peer may just leave.
-                    self.is_clean = kind == io::ErrorKind::UnexpectedEof && core.streams.open() == 0;
+                    self.is_clean = kind == io::ErrorKind::UnexpectedEof && core.error.is_none() && core.streams.open() == 0;
                     core.fail(Error::Io(kind));
                     return;
                 }
@@ -130,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 accept(Request::new(head, &self.core, place));
             }
         }
-        // There is more, but others shall have their turn, or what waits be written.
+        // There is more, but others shall have their turn.
         cx.waker().wake_by_ref();
     }
 
@@ -139,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let left = self.left.len();
         buffer[..left].copy_from_slice(&self.left);
         let mut into = ReadBuf::new(&mut buffer[left..]);
-        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut into);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
         let come = into.filled().len();
         let result = match read {
             Poll::Pending => Poll::Pending,
@@ -151,6 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let taken = self.core.borrow_mut().receive(all);
                 // Nearly always empty, and then nothing is allocated.
                 self.left = all[taken..].to_vec();
+                let begins_head = matches!(self.left.get(3), Some(&(HEADERS | CONTINUATION)));
+                let is_part = begins_head || self.core.borrow().is_in_head();
+                self.head_since = if is_part { self.head_since.or(Some(self.heard)) } else { None };
                 Poll::Ready(Ok(()))
             }
         };
@@ -158,12 +168,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         result
     }
 
+    /// How much waits to be written, and whether it is so much that nothing is read.
+    fn fill(&self) -> (usize, bool) {
+        let core = self.core.borrow();
+        (core.out.len(), core.is_stuffed())
+    }
+
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut core = self.core.borrow_mut();
-        if core.out.is_empty() && !self.is_blocked {
+        if core.out.is_empty() && self.blocked_since.is_none() {
             return Poll::Ready(());
         }
-        let written = flush(&mut core, &self.stream, cx);
+        let written = match core.out.poll_write(&mut self.stream, cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_flush(cx),
+            other => other,
+        };
         if let Poll::Ready(Err(error)) = &written {
             self.is_ended = true;
             core.fail(Error::Io(error.kind()));
@@ -174,10 +193,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         written.map(|_| ())
     }
 
-    /// Output waits because the peer does not read.
+    /// Since when output waits and the peer takes none of it.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.is_blocked
+    pub fn blocked_since(&self) -> Option<Instant> {
+        self.blocked_since
+    }
+
+    /// Since when a head is awaited of which only a part has come.
+    #[must_use]
+    pub fn head_since(&self) -> Option<Instant> {
+        self.head_since
     }
 
     /// When the peer was last heard.
@@ -223,31 +248,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[must_use]
     pub fn is_ponged(&self) -> bool {
         self.core.borrow().is_ponged
-    }
-}
-
-fn flush<S: AsyncWrite + Unpin>(core: &mut Core, stream: &RefCell<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut stream = stream.borrow_mut();
-    match core.out.poll_write(&mut *stream, cx) {
-        Poll::Ready(Ok(())) => Pin::new(&mut *stream).poll_flush(cx),
-        other => other,
-    }
-}
-
-/// Writes without waiting for the connection's task.
-pub(crate) trait WriteNow {
-    /// What cannot be written now, and a failure, is the task's affair.
-    fn write_now(&self, core: &mut Core);
-}
-
-impl<S: AsyncWrite + Unpin> WriteNow for RefCell<S> {
-    fn write_now(&self, core: &mut Core) {
-        // Whoever waits for the stream is the task, so it is its waker that the stream must know.
-        let task = core.task_waker();
-        let written = flush(core, self, &mut Context::from_waker(task.as_ref().unwrap_or(Waker::noop())));
-        if !matches!(written, Poll::Ready(Ok(()))) {
-            core.wake_task();
-        }
     }
 }
 

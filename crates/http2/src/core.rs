@@ -103,7 +103,7 @@ impl Core {
             peer: Peer::new(FIRST_STREAMS),
             streams: Streams::default(),
             // Some more than the largest head: what is too large is decoded, and answered.
-            decoder: Decoder::new(4 * ours.head),
+            decoder: Decoder::new(ours.head.saturating_mul(4)),
             encoder: Encoder::new(),
             out: Output::new(buffers),
             window: DEFAULT_WINDOW,
@@ -153,24 +153,16 @@ impl Core {
         note(&mut self.task, cx);
     }
 
-    /// Who is to be woken, if it does not know yet that there is something to do.
-    pub(crate) fn task_waker(&self) -> Option<Waker> {
-        self.task.clone()
-    }
-
-    /// Keeps the task asleep over what the caller writes out itself.
-    pub(crate) fn quietly<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
-        let task = self.task.take();
-        let result = act(self);
-        self.task = task;
-        result
-    }
-
     pub(crate) fn wake_task(&mut self) {
         // Taken, so that it is woken once however much there is to write.
         if let Some(task) = self.task.take() {
             task.wake();
         }
+    }
+
+    /// A head has begun and its end has not come.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.block.is_some()
     }
 
     /// There is too much to write to read on.

@@ -16,7 +16,6 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     Error, Reason,
-    connection::WriteNow,
     core::{Core, Part},
     stream::Place,
 };
@@ -207,19 +206,13 @@ impl Outgoing {
 }
 
 /// Opens streams. The connection stays as long as there is one.
-pub struct Sender {
-    core: Rc<RefCell<Core>>,
-    stream: Rc<dyn WriteNow>,
-}
-
-/// Streams up to which a head is written at once: with so few there is nothing to gather, and the peer may begin. With
-/// more, all that is opened in one turn of the thread goes out by one write.
-const FEW: usize = 4;
+#[derive(Debug)]
+pub struct Sender(Rc<RefCell<Core>>);
 
 impl Sender {
-    pub(crate) fn new(core: &Rc<RefCell<Core>>, stream: &Rc<dyn WriteNow>) -> Self {
+    pub(crate) fn new(core: &Rc<RefCell<Core>>) -> Self {
         core.borrow_mut().senders += 1;
-        Self { core: Rc::clone(core), stream: Rc::clone(stream) }
+        Self(Rc::clone(core))
     }
 
     /// Opens a stream with this head. `end`: there is no body.
@@ -227,35 +220,22 @@ impl Sender {
     /// # Errors
     /// If the peer takes no new stream; nothing was sent then.
     pub fn open(&self, head: &RequestHead<'_>, end: bool) -> Result<(Answer, Outgoing), Error> {
-        let place = self.core.borrow_mut().open(head.method)?;
-        let halves = (Answer(Half::new(&self.core, place)), Outgoing(Half::new(&self.core, place)));
-        let mut core = self.core.borrow_mut();
-        if !end || core.streams.open() > FEW {
-            core.send_request(place, head, end)?;
-        } else {
-            core.quietly(|core| core.send_request(place, head, end))?;
-            self.stream.write_now(&mut core);
-        }
-        drop(core);
+        let place = self.0.borrow_mut().open(head.method)?;
+        let halves = (Answer(Half::new(&self.0, place)), Outgoing(Half::new(&self.0, place)));
+        self.0.borrow_mut().send_request(place, head, end)?;
         Ok(halves)
-    }
-}
-
-impl fmt::Debug for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sender")
     }
 }
 
 impl Clone for Sender {
     fn clone(&self) -> Self {
-        Self::new(&self.core, &self.stream)
+        Self::new(&self.0)
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.0.borrow_mut();
         core.senders -= 1;
         if core.senders == 0 {
             core.wake_task();

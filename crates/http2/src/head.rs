@@ -99,7 +99,7 @@ impl Heading {
         if is_of_a_connection(&name) {
             return Err("a field about one connection");
         }
-        if name == TE && value != "trailers" {
+        if name == TE && !value.as_bytes().eq_ignore_ascii_case(b"trailers") {
             return Err("TE that is not trailers");
         }
         if self.headers.capacity() == 0 {

@@ -19,6 +19,8 @@ use crate::{
 
 /// Payloads from this size on are not copied.
 const LARGE: usize = 4 * 1024;
+/// What is gone may stay in the buffer up to here.
+const GONE: usize = 64 * 1024;
 /// Parts handed over in one call.
 const PARTS: usize = 32;
 
@@ -151,7 +153,19 @@ impl Output {
         count
     }
 
-    fn advance(&mut self, mut written: usize) {
+    fn advance(&mut self, written: usize) {
+        self.take(written);
+        if self.sent > GONE {
+            // A peer that never takes all of it: what is gone must not pile up.
+            for (at, _) in &mut self.large {
+                *at -= self.sent;
+            }
+            self.buffer.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    fn take(&mut self, mut written: usize) {
         while let Some((at, payload)) = self.large.front_mut() {
             let before = (*at - self.sent).min(written);
             self.sent += before;
@@ -166,11 +180,6 @@ impl Output {
             self.large.pop_front();
         }
         self.sent += written;
-        if self.sent > LARGE * 16 && self.large.is_empty() {
-            // A peer that never takes all of it: what is gone must not pile up.
-            self.buffer.drain(..self.sent);
-            self.sent = 0;
-        }
     }
 }
 

@@ -51,8 +51,8 @@ pub(crate) struct Peer {
     pub(crate) frame: usize,
     /// Streams we may have open at once.
     pub(crate) streams: usize,
-    /// How large our header table may be, if it said so in this frame.
-    pub(crate) table: Option<usize>,
+    /// How large our header table may be, if it said so in this frame: the smallest size, and the last.
+    pub(crate) table: Option<(usize, usize)>,
 }
 
 impl Peer {
@@ -71,7 +71,10 @@ impl Peer {
             let id = u16::from_be_bytes([setting[0], setting[1]]);
             let value = number(&setting[2..]).unwrap_or(0);
             match id {
-                HEADER_TABLE_SIZE => self.table = Some(value as usize),
+                HEADER_TABLE_SIZE => {
+                    let (smallest, _) = self.table.unwrap_or((usize::MAX, 0));
+                    self.table = Some((smallest.min(value as usize), value as usize));
+                }
                 ENABLE_PUSH if value > u32::from(!server) => {
                     return Err(Fault::protocol("SETTINGS_ENABLE_PUSH that is not allowed"));
                 }

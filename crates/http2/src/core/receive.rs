@@ -124,7 +124,9 @@ impl Core {
         if id.is_multiple_of(2) || !begun {
             return Err(Fault::protocol("a frame for a stream that was never opened"));
         }
-        self.work_for_nothing();
+        if self.role == Role::Server {
+            self.work_for_nothing();
+        }
         // It may have been on its way when we ended the stream. A client may have ended any number of them at once, and a
         // connection to an instance is shared by many: there it is no fault at all.
         let expected =

@@ -81,11 +81,11 @@ impl Core {
             let last = data.is_empty();
             let flags = if end && last { END_STREAM } else { 0 };
             self.out.data(Head { length: part.len(), kind: DATA, flags, stream: id }, part);
+            self.progress();
             if last {
                 break;
             }
         }
-        self.progress();
         self.sent(place, end);
         self.next_turn();
         Ok(())

@@ -164,8 +164,9 @@ impl Core {
         }
         if stream.send.window <= 0 {
             note(&mut stream.send.waker, cx);
-            if std::mem::take(&mut stream.send.is_queued) {
+            if self.waiting.front() == Some(&place) && std::mem::take(&mut stream.send.is_queued) {
                 // The turn passes to the next.
+                self.waiting.pop_front();
                 self.next_turn();
             }
             return Poll::Pending;

@@ -34,7 +34,7 @@ use crate::{
     exchange::{Exchange, Responder},
     plan::Current,
 };
-use watch::{Open, Verdict, Watch};
+use watch::{Open, Since, Verdict, Watch};
 
 /// What one client may send ahead of one slow instance, per stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -73,7 +73,8 @@ pub(super) async fn serve(
             watch.begin();
         }
         drains = drains || draining.as_mut().poll(cx).is_ready();
-        match watch.poll(cx, wire.is_blocked(), drains) {
+        let since = Since { blocked: wire.blocked_since(), head: wire.head_since() };
+        match watch.poll(cx, since, drains) {
             Verdict::Go => {}
             Verdict::Close(cause) => return Poll::Ready(Err(cause)),
             Verdict::Shut(_) => wire.part(),
@@ -121,12 +122,13 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool 
     if out.send_response(&head, end).is_err() {
         return false;
     }
+    let mut gone = false;
     if end {
         exchange.record.complete = true;
     } else {
-        deliver(&mut exchange, body, Pump::new(out)).await;
+        gone = !deliver(&mut exchange, body, Pump::new(out)).await;
     }
-    let served = exchange.record.complete || exchange.record.reason.is_some();
+    let served = !gone && (exchange.record.complete || exchange.record.reason.is_some());
     let unread = std::mem::take(&mut exchange.unread);
     let unread = (exchange.record.complete && !unread.is_end_stream()).then_some(unread);
     // The exchange is over, and its line is written now.
@@ -151,8 +153,8 @@ async fn leave(body: &mut Body) {
 }
 
 /// Hands the body over as the client's window admits it. While the client takes nothing, the exchange's limits and
-/// the request's body go on.
-async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) {
+/// the request's body go on. False if the client broke it off.
+async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> bool {
     // Whatever the body is and its route allows: a client that takes nothing is not waited for.
     let mut stall = Timer::new(None, Some(exchange.plan.patience.http1.stall), None);
     let ended = poll_fn(|cx| {
@@ -179,10 +181,12 @@ async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) {
     exchange.record.sent = pump.bytes();
     match ended {
         Ok(()) => exchange.record.complete = true,
-        Err(Blocked::Receiver) => {}
+        Err(Blocked::Receiver) => return false,
         Err(Blocked::Source(error)) => {
             exchange.record.broke_off(error);
             pump.reset(Reason::INTERNAL_ERROR);
+            return error != BodyError::Client;
         }
     }
+    true
 }

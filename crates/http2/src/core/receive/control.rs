@@ -26,6 +26,7 @@ impl Core {
 
     pub(super) fn settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
         if head.has(ACK) {
+            self.work_for_nothing();
             return if payload.is_empty() {
                 Ok(())
             } else {
@@ -41,12 +42,18 @@ impl Core {
                 return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, "a window above 2^31-1"));
             }
             for (_, stream) in self.streams.each() {
+                let was = stream.send.window;
                 stream.send.window += wider;
-                stream.wake_send();
+                if was <= 0 && stream.send.window > 0 {
+                    stream.wake_send();
+                }
             }
+            // It costs what there are streams.
+            (0..self.streams.open()).for_each(|_| self.work_for_nothing());
         }
-        if let Some(table) = peer.table {
-            self.encoder.resize(table);
+        if let Some((smallest, last)) = peer.table {
+            self.encoder.resize(smallest);
+            self.encoder.resize(last);
         }
         self.peer = peer;
         self.is_settled = true;
@@ -58,8 +65,8 @@ impl Core {
         if payload.len() != 8 {
             return Err(Fault::size("PING of a wrong size"));
         }
+        self.work_for_nothing();
         if !head.has(ACK) {
-            self.work_for_nothing();
             self.control(PING, ACK, 0, payload);
         } else if *payload == PART {
             self.parted();
@@ -90,6 +97,7 @@ impl Core {
                 self.streams.close(place);
             }
         }
+        self.next_turn();
         Ok(())
     }
 

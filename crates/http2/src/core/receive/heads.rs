@@ -50,7 +50,7 @@ impl Core {
             return Err(Fault::protocol("CONTINUATION without a head before it"));
         };
         block.frames += 1;
-        if block.frames > CONTINUATIONS || block.bytes.len() + payload.len() > 2 * self.ours.head + SLACK {
+        if block.frames > CONTINUATIONS || block.bytes.len() + payload.len() > self.ours.head.saturating_mul(2) + SLACK {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "a head without end"));
         }
         block.bytes.extend_from_slice(payload);
@@ -109,7 +109,8 @@ impl Core {
 
     /// A bare answer: the head was not even kept. Our own limit, at half of this, answers with a reason.
     fn too_large(&mut self, head: Head) -> Result<(), Fault> {
-        self.work_for_nothing();
+        // Eight more than the answer counts as progress.
+        (0..16).for_each(|_| self.work_for_nothing());
         let mut stream = Stream::new(head.stream, 0, self.peer.window);
         if head.has(END_STREAM) {
             stream.recv.state = Way::Ended;

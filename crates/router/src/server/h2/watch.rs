@@ -11,6 +11,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Requests a client may give up before it is looked at more closely: a person who closes a page gives up dozens.
 const GIVEN_UP: u32 = 200;
 
+/// Requests that are remembered in this reckoning.
+const REMEMBERED: u32 = 2000;
+
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -28,9 +31,18 @@ pub(super) enum Verdict {
 pub(super) struct Watch {
     ledger: Rc<Ledger>,
     patience: Patience,
-    stalled: Option<Instant>,
+    since: Since,
     shut: Option<(Closed, Instant)>,
     alarm: Alarm,
+}
+
+/// What the wire waits for, and since when.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Since {
+    /// The client takes no output.
+    pub(super) blocked: Option<Instant>,
+    /// The end of a head whose beginning came.
+    pub(super) head: Option<Instant>,
 }
 
 /// What the requests of a connection tell its task.
@@ -66,7 +78,7 @@ impl Watch {
         let now = Instant::now();
         let ledger =
             Ledger { open: Cell::new(0), quiet_since: Cell::new(now), begun: Cell::new(0), given_up: Cell::new(0) };
-        Self { ledger: Rc::new(ledger), patience, stalled: None, shut: None, alarm: Alarm::default() }
+        Self { ledger: Rc::new(ledger), patience, since: Since::default(), shut: None, alarm: Alarm::default() }
     }
 
     /// The connection begins; without requests it is idle from now on.
@@ -77,7 +89,12 @@ impl Watch {
     /// A request begins.
     pub(super) fn open(&self) -> Open {
         self.ledger.open.set(self.ledger.open.get() + 1);
-        self.ledger.begun.set(self.ledger.begun.get().saturating_add(1));
+        if self.ledger.begun.get() >= REMEMBERED {
+            // A long good past is no licence.
+            self.ledger.begun.set(self.ledger.begun.get() / 2);
+            self.ledger.given_up.set(self.ledger.given_up.get() / 2);
+        }
+        self.ledger.begun.set(self.ledger.begun.get() + 1);
         Open(Rc::clone(&self.ledger))
     }
 
@@ -86,8 +103,8 @@ impl Watch {
         self.shut.map_or(Closed::Done, |(cause, _)| cause)
     }
 
-    /// Looks at everything. `blocked`: output waits for the client; `draining`: the router ends.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, blocked: bool, draining: bool) -> Verdict {
+    /// Looks at everything. `draining`: the router ends.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, since: Since, draining: bool) -> Verdict {
         if draining && self.shut.is_none() {
             return self.shut(Closed::Drained);
         }
@@ -95,7 +112,7 @@ impl Watch {
             self.shut(Closed::Protocol);
             return Verdict::Abuse;
         }
-        self.stalled = if blocked { self.stalled.or_else(|| Some(Instant::now())) } else { None };
+        self.since = since;
         match self.due() {
             Some((due, verdict)) if self.alarm.poll(due, cx).is_ready() => match verdict {
                 Verdict::Shut(cause) => self.shut(cause),
@@ -117,17 +134,15 @@ impl Watch {
 
     /// The limit that runs out next. PINGs and half a head do not put any of them off.
     fn due(&self) -> Option<(Instant, Verdict)> {
-        let stall = self.stalled.map(|since| (since + self.patience.stall, Verdict::Close(Closed::Stall)));
+        let stall = self.since.blocked.map(|since| (since + self.patience.stall, Verdict::Close(Closed::Stall)));
+        let head = self.since.head.map(|since| (since + self.patience.head, Verdict::Close(Closed::Head)));
         let quiet = (self.ledger.open.get() == 0).then(|| self.ledger.quiet_since.get());
         let quiet = match self.shut {
             None => quiet.map(|since| (since + self.patience.keep_alive, Verdict::Shut(Closed::Idle))),
             Some((Closed::Protocol, since)) => Some((since + GRACE, Verdict::Close(Closed::Protocol))),
             Some((cause, since)) => quiet.map(|quiet| (since.max(quiet) + GRACE, Verdict::Close(cause))),
         };
-        match (stall, quiet) {
-            (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
-            (a, b) => a.or(b),
-        }
+        [stall, head, quiet].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 
@@ -144,7 +159,12 @@ mod tests {
     }
 
     async fn verdict(watch: &mut Watch, blocked: bool) -> Verdict {
-        let wait = poll_fn(|cx| match watch.poll(cx, blocked, false) {
+        let since = Since { blocked: blocked.then(Instant::now), head: None };
+        verdict_since(watch, since).await
+    }
+
+    async fn verdict_since(watch: &mut Watch, since: Since) -> Verdict {
+        let wait = poll_fn(|cx| match watch.poll(cx, since, false) {
             Verdict::Go => Poll::Pending,
             other => Poll::Ready(other),
         });
@@ -182,6 +202,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_head_whose_end_does_not_come_ends_the_connection_also_with_requests_open() {
+        let start = Instant::now();
+        let mut watch = watch();
+        let _open = watch.open();
+        let since = Since { blocked: None, head: Some(start) };
+        assert_eq!(verdict_since(&mut watch, since).await, Verdict::Close(Closed::Head));
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_good_past_is_no_licence() {
+        let mut watch = watch();
+        (0..100_000).for_each(|_| drop(watch.open()));
+        (0..2 * REMEMBERED).for_each(|_| watch.open().given_up());
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Abuse);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_mostly_gives_up_is_sent_away() {
         let mut watch = watch();
         for _ in 0..=GIVEN_UP {
@@ -191,6 +229,6 @@ mod tests {
         for _ in 0..=GIVEN_UP {
             drop(watch.open());
         }
-        assert_eq!(watch.poll(&mut Context::from_waker(std::task::Waker::noop()), false, false), Verdict::Go);
+        assert_eq!(watch.poll(&mut Context::from_waker(std::task::Waker::noop()), Since::default(), false), Verdict::Go);
     }
 }
