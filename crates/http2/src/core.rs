@@ -74,7 +74,7 @@ pub(crate) struct Core {
     /// The next stream we open.
     next: u32,
     accepted: VecDeque<(request::Parts, Place)>,
-    /// Streams that wait for the connection's window or for room in the output; each gets its turn.
+    /// Streams that wait for the connection's window or for room in the output, each once; each gets its turn.
     waiting: VecDeque<Place>,
     /// The last streams we reset: what was on its way to them is no fault.
     past: VecDeque<u32>,
@@ -233,6 +233,7 @@ impl Core {
     pub(crate) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
         self.accepted.clear();
+        self.waiting.clear();
         let places: Vec<Place> = self.streams.each().map(|(place, _)| place).collect();
         for place in places {
             if let Some(stream) = self.streams.get(place) {

@@ -417,8 +417,7 @@ impl Core {
         if let Some(stream) = self.streams.get(place) {
             stream.fail(Error::Reset(reason));
         }
-        self.streams.close(place);
-        self.next_turn();
+        self.close(place);
         Ok(())
     }
 
@@ -477,7 +476,7 @@ impl Core {
                 if let Some(stream) = self.streams.get(place) {
                     stream.fail(Error::GoAway(reason));
                 }
-                self.streams.close(place);
+                self.close(place);
             }
         }
         Ok(())

@@ -60,8 +60,7 @@ impl Core {
         let id = stream.id;
         stream.fail(error);
         self.say_reset(id, reason);
-        self.streams.close(place);
-        self.next_turn();
+        self.close(place);
     }
 
     pub(super) fn reset_id(&mut self, id: u32, reason: Reason, error: Error) {
@@ -82,7 +81,25 @@ impl Core {
     pub(super) fn close_if_over(&mut self, place: Place) {
         let over = |way: Way| way != Way::Open;
         if self.streams.get(place).is_some_and(|stream| over(stream.recv.state) && over(stream.send.state)) {
-            self.streams.close(place);
+            self.close(place);
+        }
+    }
+
+    /// The stream is over for the peer.
+    pub(super) fn close(&mut self, place: Place) {
+        self.leave_queue(place);
+        self.streams.close(place);
+        // It may have been its turn.
+        self.next_turn();
+    }
+
+    /// Nothing more is sent in this stream. It may not keep its place in the queue: those behind it would wait for ever,
+    /// and whatever stream is here next would have two.
+    pub(crate) fn leave_queue(&mut self, place: Place) {
+        let Some(stream) = self.streams.get(place) else { return };
+        if std::mem::take(&mut stream.send.is_queued) {
+            self.waiting.retain(|queued| *queued != place);
+            self.next_turn();
         }
     }
 
@@ -161,10 +178,7 @@ impl Core {
         }
         if stream.send.window <= 0 {
             note(&mut stream.send.waker, cx);
-            if std::mem::take(&mut stream.send.is_queued) {
-                // The turn passes to the next.
-                self.next_turn();
-            }
+            self.leave_queue(place);
             return Poll::Pending;
         }
         if shared == 0 || others {
@@ -192,11 +206,10 @@ impl Core {
         if self.shared_room() == 0 {
             return;
         }
-        while let Some(place) = self.waiting.front() {
-            match self.streams.get(*place).filter(|stream| stream.send.is_queued && stream.send.state == Way::Open) {
-                Some(stream) => return stream.wake_send(),
-                None => drop(self.waiting.pop_front()),
-            }
+        if let Some(first) = self.waiting.front()
+            && let Some(stream) = self.streams.get(*first)
+        {
+            stream.wake_send();
         }
     }
 
