@@ -59,7 +59,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(stream: S, core: Core, buffers: Buffers) -> Self {
         let core = Rc::new(RefCell::new(core));
         let heard = Instant::now();
-        Self { stream, core, buffers, left: Vec::new(), heard, blocked_since: None, head_since: None, is_ended: false, is_clean: false }
+        Self {
+            stream,
+            core,
+            buffers,
+            left: Vec::new(),
+            heard,
+            blocked_since: None,
+            head_since: None,
+            is_ended: false,
+            is_clean: false,
+        }
     }
 
     /// Reads what came, hands over requests, writes what waits. Pending for as long as the connection lives.
@@ -128,7 +138,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.is_ended = true;
                     let mut core = self.core.borrow_mut();
                     // With nothing under way the peer may just leave.
-                    self.is_clean = kind == io::ErrorKind::UnexpectedEof && core.error.is_none() && core.streams.open() == 0;
+                    self.is_clean =
+                        kind == io::ErrorKind::UnexpectedEof && core.error.is_none() && core.streams.open() == 0;
                     core.fail(Error::Io(kind));
                     return;
                 }

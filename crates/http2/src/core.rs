@@ -7,6 +7,9 @@ mod receive;
 mod send;
 mod streams;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use streams::Part;
 
 use std::{
@@ -39,6 +42,8 @@ const FIRST_STREAMS: usize = 100;
 const FULL: usize = 64 * 1024;
 /// Above this much unsent output nothing is read either: answers to PING, SETTINGS and the like must not pile up.
 const STUFFED: usize = 256 * 1024;
+/// Turns of the task that a stream which was woken may let pass before it loses its place to those behind it.
+const PATIENCE: u64 = 2;
 /// Streams we reset that are remembered: several times what may be open at once.
 const PAST: usize = 1024;
 /// What a stream may send in one turn while others wait.
@@ -71,8 +76,10 @@ pub(crate) struct Core {
     /// The next stream we open.
     next: u32,
     accepted: VecDeque<(request::Parts, Place)>,
-    /// Streams that wait for the connection's window or for room in the output; each gets its turn.
+    /// Streams that wait for the connection's window or for room in the output, each once; each gets its turn.
     waiting: VecDeque<Place>,
+    /// Turns of the task.
+    turn: u64,
     /// The last streams we reset: what was on its way to them is no fault.
     past: VecDeque<u32>,
     /// Frames that do nothing, still tolerated.
@@ -116,6 +123,7 @@ impl Core {
             next: 1,
             accepted: VecDeque::new(),
             waiting: VecDeque::new(),
+            turn: 0,
             past: VecDeque::new(),
             calm: CALM,
             last: None,
@@ -148,8 +156,9 @@ impl Core {
 
     // --- the task
 
-    /// The task to wake when there is something to write.
+    /// The task to wake when there is something to write; noted at the end of each of its turns.
     pub(crate) fn note_task(&mut self, cx: &Context<'_>) {
+        self.turn += 1;
         note(&mut self.task, cx);
     }
 
@@ -235,6 +244,7 @@ impl Core {
     pub(crate) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
         self.accepted.clear();
+        self.waiting.clear();
         let places: Vec<Place> = self.streams.each().map(|(place, _)| place).collect();
         for place in places {
             if let Some(stream) = self.streams.get(place) {

@@ -146,6 +146,13 @@ impl Answer {
 #[derive(Debug)]
 pub struct Outgoing(Half);
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // The other half may live on, but nobody takes a turn here any more.
+        self.0.core.borrow_mut().leave_queue(self.0.place);
+    }
+}
+
 impl Outgoing {
     /// The final head of a response. `end`: there is no body.
     ///

@@ -56,6 +56,8 @@ pub(crate) struct Send {
     pub(crate) state: Way,
     /// What we may still send; less than nothing after the peer made it smaller.
     pub(crate) window: i64,
+    /// The turn in which it was last woken out of the queue.
+    pub(crate) woken: u64,
     /// It stands in the queue for the connection's window or for room in the output.
     pub(crate) is_queued: bool,
     pub(crate) waker: Option<Waker>,
@@ -91,7 +93,7 @@ impl Stream {
                 is_unwanted: false,
                 waker: None,
             },
-            send: Send { state: Way::Open, window: send_window, is_queued: false, waker: None },
+            send: Send { state: Way::Open, window: send_window, woken: 0, is_queued: false, waker: None },
         }
     }
 

@@ -129,8 +129,7 @@ impl Core {
         }
         // It may have been on its way when we ended the stream. A client may have ended any number of them at once, and a
         // connection to an instance is shared by many: there it is no fault at all.
-        let expected =
-            self.role == Role::Client || self.past.contains(&id) || self.last.is_some_and(|last| id > last);
+        let expected = self.role == Role::Client || self.past.contains(&id) || self.last.is_some_and(|last| id > last);
         Ok(if expected { Over::Expected } else { Over::Unexpected })
     }
 }

@@ -105,6 +105,7 @@ impl Core {
             if let Some(stream) = self.streams.get(place) {
                 stream.send.state = Way::Ended;
             }
+            self.leave_queue(place);
             self.close_if_over(place);
         }
         self.wake_task();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, response};
 
-use super::{Core, FULL, PAST, Role, TURN};
+use super::{Core, FULL, PAST, PATIENCE, Role, TURN};
 use crate::{
     Error, Reason,
     chunks::Chunks,
@@ -61,8 +61,7 @@ impl Core {
         let id = stream.id;
         stream.fail(error);
         self.say_reset(id, reason);
-        self.streams.close(place);
-        self.next_turn();
+        self.close(place);
     }
 
     pub(super) fn reset_id(&mut self, id: u32, reason: Reason, error: Error) {
@@ -86,7 +85,25 @@ impl Core {
     pub(super) fn close_if_over(&mut self, place: Place) {
         let over = |way: Way| way != Way::Open;
         if self.streams.get(place).is_some_and(|stream| over(stream.recv.state) && over(stream.send.state)) {
-            self.streams.close(place);
+            self.close(place);
+        }
+    }
+
+    /// The stream is over for the peer.
+    pub(super) fn close(&mut self, place: Place) {
+        self.leave_queue(place);
+        self.streams.close(place);
+        // It may have been its turn.
+        self.next_turn();
+    }
+
+    /// Nothing more is sent in this stream. It may not keep its place in the queue: those behind it would wait for ever,
+    /// and whatever stream is here next would have two.
+    pub(crate) fn leave_queue(&mut self, place: Place) {
+        let Some(stream) = self.streams.get(place) else { return };
+        if std::mem::take(&mut stream.send.is_queued) {
+            self.waiting.retain(|queued| *queued != place);
+            self.next_turn();
         }
     }
 
@@ -135,7 +152,7 @@ impl Core {
     }
 
     /// Fills the peer's window for this stream once half of it is used: not for each frame, and never too late.
-    fn give_back(&mut self, place: Place, size: usize) {
+    pub(super) fn give_back(&mut self, place: Place, size: usize) {
         let half = self.ours.window / 2;
         let Some(stream) = self.streams.get(place) else { return };
         if stream.recv.state != Way::Open {
@@ -164,11 +181,7 @@ impl Core {
         }
         if stream.send.window <= 0 {
             note(&mut stream.send.waker, cx);
-            if self.waiting.front() == Some(&place) && std::mem::take(&mut stream.send.is_queued) {
-                // The turn passes to the next.
-                self.waiting.pop_front();
-                self.next_turn();
-            }
+            self.leave_queue(place);
             return Poll::Pending;
         }
         if shared == 0 || others {
@@ -191,19 +204,7 @@ impl Core {
         if self.out.len() < FULL { self.window.max(0) as usize } else { 0 }
     }
 
-    /// Wakes the first of those who wait, if there is room. It has something in hand, and takes its turn at once.
-    pub(super) fn next_turn(&mut self) {
-        if self.shared_room() == 0 {
-            return;
-        }
-        while let Some(place) = self.waiting.front() {
-            match self.streams.get(*place).filter(|stream| stream.send.is_queued && stream.send.state == Way::Open) {
-                Some(stream) => return stream.wake_send(),
-                None => drop(self.waiting.pop_front()),
-            }
-        }
-    }
-
+    /// The peer or the connection has ended the stream already.
     pub(crate) fn is_gone(&mut self, place: Place) -> bool {
         self.streams.get(place).is_none_or(|stream| matches!(stream.send.state, Way::Failed(_)))
     }
@@ -216,6 +217,27 @@ impl Core {
         }
         note(&mut stream.send.waker, cx);
         Poll::Pending
+    }
+
+    /// Wakes the first of those who wait, if there is room. It has something in hand, and takes its turn at once; one
+    /// that was woken and does not come (its own receiver does not read, and so nobody drives it) lets the others pass.
+    pub(super) fn next_turn(&mut self) {
+        if self.shared_room() == 0 {
+            return;
+        }
+        for _ in 0..self.waiting.len() {
+            let Some(place) = self.waiting.front().copied() else { return };
+            let turn = self.turn;
+            let Some(stream) = self.streams.get(place) else { return };
+            if stream.send.waker.is_some() {
+                stream.send.woken = turn;
+                return stream.wake_send();
+            }
+            if turn - stream.send.woken < PATIENCE {
+                return;
+            }
+            self.waiting.rotate_left(1);
+        }
     }
 
     /// Opens a stream to the peer, without sending anything.

@@ -61,8 +61,6 @@ impl Core {
             let what = "more than the stream's window admits";
             return Err(Fault::Stream(head.stream, Reason::FLOW_CONTROL_ERROR, what));
         }
-        // Padding is taken at once.
-        stream.recv.taken += (head.length - content) as u32;
         if let Some(promised) = &mut stream.recv.promised {
             let Some(left) = promised.checked_sub(content as u64) else {
                 let what = "a body longer than its content-length";
@@ -72,6 +70,10 @@ impl Core {
         }
         if !stream.recv.is_unwanted {
             stream.recv.buffer.expect(content);
+        }
+        if head.length > content {
+            // Padding is taken at once.
+            self.give_back(place, head.length - content);
         }
         if content + padding == 0 {
             self.content(payload, rest)?;

@@ -5,7 +5,7 @@ use crate::{
     Error, Reason,
     error::Fault,
     frame::{ACK, Head, LARGEST_WINDOW, PING, number},
-    stream::{Place, Stream},
+    stream::{Place, Stream, Way},
 };
 
 impl Core {
@@ -19,8 +19,7 @@ impl Core {
         if let Some(stream) = self.streams.get(place) {
             stream.fail(Error::Reset(reason));
         }
-        self.streams.close(place);
-        self.next_turn();
+        self.close(place);
         Ok(())
     }
 
@@ -37,7 +36,8 @@ impl Core {
         let peer = self.peer.with(payload, self.role == Role::Client)?;
         let wider = peer.window - self.peer.window;
         if wider != 0 {
-            let too_wide = |stream: &Stream| stream.send.window + wider > LARGEST_WINDOW;
+            let too_wide =
+                |stream: &Stream| stream.send.state == Way::Open && stream.send.window + wider > LARGEST_WINDOW;
             if self.streams.each().any(|(_, stream)| too_wide(stream)) {
                 return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, "a window above 2^31-1"));
             }
@@ -94,10 +94,9 @@ impl Core {
                 if let Some(stream) = self.streams.get(place) {
                     stream.fail(Error::GoAway(reason));
                 }
-                self.streams.close(place);
+                self.close(place);
             }
         }
-        self.next_turn();
         Ok(())
     }
 

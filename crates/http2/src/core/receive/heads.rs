@@ -50,7 +50,8 @@ impl Core {
             return Err(Fault::protocol("CONTINUATION without a head before it"));
         };
         block.frames += 1;
-        if block.frames > CONTINUATIONS || block.bytes.len() + payload.len() > self.ours.head.saturating_mul(2) + SLACK {
+        if block.frames > CONTINUATIONS || block.bytes.len() + payload.len() > self.ours.head.saturating_mul(2) + SLACK
+        {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "a head without end"));
         }
         block.bytes.extend_from_slice(payload);

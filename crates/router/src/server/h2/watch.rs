@@ -229,6 +229,9 @@ mod tests {
         for _ in 0..=GIVEN_UP {
             drop(watch.open());
         }
-        assert_eq!(watch.poll(&mut Context::from_waker(std::task::Waker::noop()), Since::default(), false), Verdict::Go);
+        assert_eq!(
+            watch.poll(&mut Context::from_waker(std::task::Waker::noop()), Since::default(), false),
+            Verdict::Go
+        );
     }
 }
