@@ -47,6 +47,14 @@ impl Chunks {
 }
 
 #[cfg(test)]
+impl Chunks {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.full.iter().chain([&self.last]).map(BytesMut::len).sum()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

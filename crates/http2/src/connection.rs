@@ -2,6 +2,9 @@
 //!
 //! The task of a connection: reads what there is, lets the core decide, writes once.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::RefCell,
     io,

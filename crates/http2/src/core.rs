@@ -40,7 +40,8 @@ pub(crate) enum Role {
 const FIRST_STREAMS: usize = 100;
 /// Above this much unsent output a stream gets no room.
 const FULL: usize = 64 * 1024;
-/// Above this much unsent output nothing is read either: answers to PING, SETTINGS and the like must not pile up.
+/// Above this much unsent output nothing is read either: answers to PING, SETTINGS and the like must not pile up. Large
+/// payloads do not count: they have their own limit, and two ends that both wait for the other to read wait for ever.
 const STUFFED: usize = 256 * 1024;
 /// Turns of the task that a stream which was woken may let pass before it loses its place to those behind it.
 const PATIENCE: u64 = 2;
@@ -176,7 +177,7 @@ impl Core {
 
     /// There is too much to write to read on.
     pub(crate) fn is_stuffed(&self) -> bool {
-        self.out.len() > STUFFED
+        self.out.small() > STUFFED
     }
 
     /// Output was written: streams that waited for room may have it.

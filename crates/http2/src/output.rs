@@ -19,8 +19,6 @@ use crate::{
 
 /// Payloads from this size on are not copied.
 const LARGE: usize = 4 * 1024;
-/// What is gone may stay in the buffer up to here.
-const GONE: usize = 64 * 1024;
 /// Parts handed over in one call.
 const PARTS: usize = 32;
 
@@ -46,6 +44,11 @@ impl Output {
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.buffer.len() - self.sent + self.large_size
+    }
+
+    /// Those of them that are no large payloads.
+    pub(crate) fn small(&self) -> usize {
+        self.buffer.len() - self.sent
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -153,19 +156,7 @@ impl Output {
         count
     }
 
-    fn advance(&mut self, written: usize) {
-        self.take(written);
-        if self.sent > GONE {
-            // A peer that never takes all of it: what is gone must not pile up.
-            for (at, _) in &mut self.large {
-                *at -= self.sent;
-            }
-            self.buffer.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
-
-    fn take(&mut self, mut written: usize) {
+    fn advance(&mut self, mut written: usize) {
         while let Some((at, payload)) = self.large.front_mut() {
             let before = (*at - self.sent).min(written);
             self.sent += before;
@@ -175,11 +166,19 @@ impl Output {
             self.large_size -= taken;
             written -= taken;
             if !payload.is_empty() {
-                return;
+                break;
             }
             self.large.pop_front();
         }
         self.sent += written;
+        if self.sent > LARGE * 16 {
+            // A peer that never takes all of it: what is gone must not pile up.
+            self.buffer.drain(..self.sent);
+            for (at, _) in &mut self.large {
+                *at -= self.sent;
+            }
+            self.sent = 0;
+        }
     }
 }
 
@@ -236,6 +235,20 @@ mod tests {
             b"9",
         ];
         assert_eq!(out.buffer, expected.concat());
+    }
+
+    #[test]
+    fn what_is_gone_does_not_pile_up_behind_a_peer_that_never_takes_all() {
+        let mut out = Output::new(Buffers::default());
+        let head = |length| Head { length, kind: DATA, flags: 0, stream: 1 };
+        for _ in 0..1000 {
+            out.data(head(LARGE), vec![0; LARGE].into());
+            out.data(head(LARGE - 1), vec![0; LARGE - 1].into());
+            while out.len() > LARGE * 4 {
+                out.advance(1000);
+            }
+        }
+        assert!(out.buffer.len() < LARGE * 32, "{} bytes are kept", out.buffer.len());
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! Cores without sockets: what goes out of one is looked at, or goes into another.
 
 mod flow;
+mod fuzz;
+mod limits;
 mod pair;
 mod queue;
 mod world;

@@ -46,7 +46,7 @@ impl Core {
                 }
             };
         };
-        if head.length == 0 && !payload.end {
+        if content == 0 && !payload.end {
             self.work_for_nothing();
         }
         let Some(stream) = self.streams.get(place) else { return Ok(true) };
@@ -71,8 +71,8 @@ impl Core {
         if !stream.recv.is_unwanted {
             stream.recv.buffer.expect(content);
         }
-        if head.length > content {
-            // Padding is taken at once.
+        if content < head.length && !payload.end {
+            // Padding is taken at once, and may be all that comes.
             self.give_back(place, head.length - content);
         }
         if content + padding == 0 {

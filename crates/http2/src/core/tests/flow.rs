@@ -39,6 +39,12 @@ fn room(core: &mut Core, place: Place) -> Option<usize> {
     }
 }
 
+/// What the peer may send in stream 1 that it might not before.
+fn given(core: &mut Core) -> i64 {
+    let updates = sent(core).into_iter().filter(|(head, _)| head.kind == WINDOW_UPDATE && head.stream == 1);
+    updates.map(|(_, payload)| i64::from(u32::from_be_bytes(payload.try_into().unwrap()))).sum()
+}
+
 /// Spends the connection's window down to nothing.
 fn exhaust(core: &mut Core, stream: u32) -> Place {
     let place = asked(core, stream);
@@ -110,15 +116,12 @@ proptest! {
                 // A peer of ours would wait for its window; as it is given back by halves, this much must be there.
                 while core.poll_part(place, &Context::from_waker(Waker::noop())).is_ready() {}
             }
-            for (head, payload) in sent(&mut core) {
-                if head.kind == WINDOW_UPDATE && head.stream == 1 {
-                    left += i64::from(u32::from_be_bytes(payload.try_into().unwrap()));
-                }
-            }
+            left += given(&mut core);
             prop_assert!(left >= payload.len() as i64, "all was taken, and only {} given back", left);
             left -= payload.len() as i64;
             feed(&mut core, &frame(DATA, if padding.is_some() { PADDED } else { 0 }, 1, &payload));
             prop_assert_eq!(core.error, None);
+            left += given(&mut core);
             prop_assert_eq!(core.streams.get(place).unwrap().recv.window, left);
             if number % stride == 0 {
                 while core.poll_part(place, &Context::from_waker(Waker::noop())).is_ready() {}
@@ -136,8 +139,7 @@ fn padding_alone_does_not_use_a_window_up() {
         left -= 100;
         feed(&mut core, &frame(DATA, PADDED, 1, &[&[99][..], &[0; 99]].concat()));
         assert!(core.poll_part(place, &Context::from_waker(Waker::noop())).is_pending());
-        let given = sent(&mut core).into_iter().filter(|(head, _)| head.kind == WINDOW_UPDATE && head.stream == 1);
-        left += given.map(|(_, payload)| i64::from(u32::from_be_bytes(payload.try_into().unwrap()))).sum::<i64>();
+        left += given(&mut core);
         assert!(left >= 100, "nothing is held, and the peer may not send");
     }
 }

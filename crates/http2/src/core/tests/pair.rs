@@ -281,7 +281,7 @@ fn side(part: usize) -> impl Strategy<Value = Side> {
         1 => Just(Act::Deaf),
         1 => (0..4_usize).prop_map(Act::Mute),
     ];
-    let fields = vec((0..5_u8, vec(b'a'..b'z', 0..40)), 0..6);
+    let fields = vec((0..5_u8, vec(b'a'..=b'z', 0..40)), 0..6);
     (fields, vec(0..part, 0..6), any::<bool>(), way).prop_map(|(fields, body, trailers, way)| Side {
         fields,
         body,
