@@ -172,7 +172,7 @@ struct After {
 #[derive(Serialize)]
 struct Instance {
     #[serde(flatten)]
-    registration: Registration,
+    registration: Arc<Registration>,
     /// How long its lease still runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<String>,
@@ -200,7 +200,7 @@ async fn listing(
     let wait = if poll.is_ok() { wait } else { Duration::ZERO };
     let found = api.registry.listing(name.as_str(), index, wait).await;
     let now = Instant::now();
-    let instance = |(registration, end): (Registration, Option<Instant>)| Instance {
+    let instance = |(registration, end): (Arc<Registration>, Option<Instant>)| Instance {
         registration,
         expires_in: end.map(|end| text(end.saturating_duration_since(now))),
     };

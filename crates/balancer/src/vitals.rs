@@ -14,10 +14,10 @@ use crate::{Admission, Cause, admission::Gate, ewma::Ewma};
 /// Live state of one instance. Survives table swaps and reloads.
 ///
 /// Written by the leases of all cores, and read by all. Every field stands alone and guards no other memory, so all
-/// accesses are relaxed. On cache lines of its own: what one instance's requests write must not slow down the reading
-/// of another.
+/// accesses are relaxed. With the counts of an [`Arc`](std::sync::Arc) it has 64 bytes, which mimalloc puts on a cache
+/// line of their own: what one instance's requests write must not slow down the reading of another. Demanding the
+/// alignment instead would double the size.
 #[derive(Debug, Default)]
-#[repr(align(64))]
 pub struct Vitals {
     /// Written by `begin`, `try_begin` and `end`; read by balancers at each pick.
     in_flight: AtomicU32,

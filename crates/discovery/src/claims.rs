@@ -210,7 +210,7 @@ impl Claims {
         &mut self,
         source: SourceId,
         service: &ServiceId,
-        list: Vec<Instance>,
+        list: Vec<Arc<Instance>>,
         deregistered: &[InstanceId],
         named: bool,
         now: Tick,
@@ -291,8 +291,7 @@ fn rank(instance: &Instance) -> (&InstanceId, &Address) {
     (&instance.id, &instance.endpoint.address)
 }
 
-fn sorted(list: Vec<Instance>) -> Vec<Arc<Instance>> {
-    let mut list: Vec<_> = list.into_iter().map(Arc::new).collect();
+fn sorted(mut list: Vec<Arc<Instance>>) -> Vec<Arc<Instance>> {
     list.sort_by(|a, b| rank(a).cmp(&rank(b)));
     list
 }

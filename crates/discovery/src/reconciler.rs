@@ -221,20 +221,22 @@ impl Reconciler {
 
 /// One line per service whose members changed, or one for all if they are many.
 fn log(generation: u64, causes: &BTreeMap<ServiceId, Cause>, arrived: &[Arc<Upstream>], departed: &[Arc<Upstream>]) {
-    let mut changes: BTreeMap<&ServiceId, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    let mut changes: BTreeMap<&ServiceId, (Vec<&Upstream>, Vec<&Upstream>)> = BTreeMap::new();
     for upstream in arrived {
-        changes.entry(&upstream.service).or_default().0.push(&upstream.label);
+        changes.entry(&upstream.service).or_default().0.push(upstream);
     }
     for upstream in departed {
-        changes.entry(&upstream.service).or_default().1.push(&upstream.label);
+        changes.entry(&upstream.service).or_default().1.push(upstream);
     }
     if changes.len() > LOGGED {
         let (services, came, left) = (changes.len(), arrived.len(), departed.len());
         tracing::info!(services, came, left, generation, "instances of many services changed");
         return;
     }
+    let labels = |list: Vec<&Upstream>| list.iter().map(|u| u.address.to_string()).collect::<Vec<_>>();
     for (service, (came, left)) in changes {
         if let Some(cause) = causes.get(service) {
+            let (came, left) = (labels(came), labels(left));
             tracing::info!(%service, ?came, ?left, %cause, generation, "instances changed");
         }
     }

@@ -84,7 +84,8 @@ impl Sources {
                 let registry = launch.registry.clone();
                 let task = launch.start(Feed::new(id, self.updates.clone(), self.interest.clone()));
                 self.running.push(Source { id, name, settings, registry, task });
-            } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id) {
+            } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id && s.settings != settings) {
+                // Equal ones stay, because what the source told before may share memory with them.
                 old.settings = settings;
             }
         }

@@ -1,6 +1,9 @@
 //! What a registry may say. The three values of [`Knowledge`] keep an error from ever being read as an empty list.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use crate::{Instance, InstanceId, ServiceId};
 
@@ -8,7 +11,7 @@ use crate::{Instance, InstanceId, ServiceId};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Knowledge {
     /// These instances, all of them. Never empty: that is [`Knowledge::KnownEmpty`].
-    Known(Vec<Instance>),
+    Known(Vec<Arc<Instance>>),
     /// The source answered, and there is no instance.
     KnownEmpty,
     /// The source could not say. Changes the state and age of what was known, never the list.
@@ -18,7 +21,8 @@ pub enum Knowledge {
 impl Knowledge {
     /// `Known`, or `KnownEmpty` for an empty list. For answers only, never for failures.
     #[must_use]
-    pub fn of(instances: Vec<Instance>) -> Self {
+    pub fn of<I: Into<Arc<Instance>>>(instances: impl IntoIterator<Item = I>) -> Self {
+        let instances: Vec<_> = instances.into_iter().map(Into::into).collect();
         if instances.is_empty() { Self::KnownEmpty } else { Self::Known(instances) }
     }
 }
@@ -27,7 +31,7 @@ impl Knowledge {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Update {
     /// The full content of the source. Services it does not name are known to be empty there.
-    Everything(HashMap<ServiceId, Vec<Instance>>),
+    Everything(HashMap<ServiceId, Vec<Arc<Instance>>>),
     /// The full list of one service.
     Service {
         /// The service spoken of.

@@ -223,7 +223,7 @@ async fn attempt(
     let result = match connected {
         // Unsent, so tried elsewhere; the instance is not to blame.
         Err(error) if error.is_ours() => {
-            tracing::debug!(instance = %lease.upstream().label, %error, "no connection for another request");
+            tracing::debug!(instance = %lease.upstream().label(), %error, "no connection for another request");
             lease.settle(Outcome::Abandoned);
             return Err(Failure::new(Refusal::Overloaded, Outcome::Refused));
         }
@@ -252,7 +252,7 @@ async fn attempt(
 
 /// The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
 fn told(upstream: &Upstream, error: &DialError) {
-    let (service, instance) = (&upstream.service, &upstream.label);
+    let (service, instance) = (&upstream.service, upstream.label());
     if upstream.vitals.admits(transport::clock::tick()) {
         tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
     } else {

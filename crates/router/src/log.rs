@@ -35,7 +35,7 @@ pub fn write(exchange: &Exchange, pen: &Pen) {
             Some(Asked::Name(name)) => Some(name),
             _ => route.map(|route| route.service.as_str()),
         },
-        instance: record.upstream.as_ref().map(|upstream| &*upstream.label),
+        instance: record.upstream.as_ref().map(|upstream| upstream.label()),
         instance_protocol: record.upstream.as_ref().and_then(|upstream| upstream.version()).map(
             |spoken| match spoken {
                 Spoken::H1 => "HTTP/1.1",

@@ -1,7 +1,7 @@
 //! One instance of one service as the data path sees it: shared by all cores, kept over table swaps.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
@@ -29,14 +29,17 @@ pub struct Upstream {
     pub tls: Option<Arc<ClientTls>>,
     /// What we learned. Shared with its successor if only TLS settings change.
     pub vitals: Arc<Vitals>,
-    /// `host:port` for logs, made once.
-    pub label: Arc<str>,
-    /// What it is called in `Host` and `:authority` unless the configuration says otherwise: the name its certificate
-    /// is checked for if one is configured, else its host; the port if it is not the scheme's own.
-    pub authority: Authority,
-    /// The same as a header.
-    pub host: HeaderValue,
+    /// Made at first use, because most of many instances get no request for long.
+    names: OnceLock<Box<Names>>,
     learned: AtomicU8,
+}
+
+/// What the address is written as.
+#[derive(Debug)]
+struct Names {
+    label: Box<str>,
+    authority: Authority,
+    host: HeaderValue,
 }
 
 /// What an `https` instance chose by ALPN, once known.
@@ -61,10 +64,35 @@ impl Upstream {
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let key = UpstreamKey(NEXT.fetch_add(1, Ordering::Relaxed));
-        let label = address.to_string().into();
-        let authority = authority(&address, protocol, tls.as_deref());
-        let host = HeaderValue::from_str(authority.as_str()).unwrap_or(UNKNOWN);
-        Self { authority, host, key, service, id, address, protocol, tls, vitals, label, learned: AtomicU8::new(0) }
+        let (names, learned) = (OnceLock::new(), AtomicU8::new(0));
+        Self { key, service, id, address, protocol, tls, vitals, names, learned }
+    }
+
+    /// `host:port` for logs.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.names().label
+    }
+
+    /// What it is called in `Host` and `:authority` unless the configuration says otherwise: the name its certificate
+    /// is checked for if one is configured, else its host; the port if it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.names().authority
+    }
+
+    /// The same as a header.
+    #[must_use]
+    pub fn host(&self) -> &HeaderValue {
+        &self.names().host
+    }
+
+    fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let authority = authority(&self.address, self.protocol, self.tls.as_deref());
+            let host = HeaderValue::from_str(authority.as_str()).unwrap_or(UNKNOWN);
+            Box::new(Names { label: self.address.to_string().into(), authority, host })
+        })
     }
 
     /// The HTTP version to expect: fixed by `http` and `h2c`, for `https` what ALPN chose last.

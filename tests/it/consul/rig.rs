@@ -180,7 +180,7 @@ impl Source {
     }
 
     /// Waits for a list of this many instances.
-    pub(crate) async fn known(&mut self, name: &str, count: usize) -> Vec<Instance> {
+    pub(crate) async fn known(&mut self, name: &str, count: usize) -> Vec<Arc<Instance>> {
         match self.knowledge(name, |k| matches!(k, Knowledge::Known(list) if list.len() == count)).await {
             Knowledge::Known(list) => list,
             other => unreachable!("{other:?}"),

@@ -111,3 +111,8 @@ fn in_flight_is_exact_under_threads_and_never_more_than_there_are() {
     assert_eq!(vitals.in_flight(), 0);
     assert_eq!(vitals.totals(), Totals { requests: 80_000, failures: 16_000 });
 }
+
+#[test]
+fn with_the_counts_of_its_arc_it_fills_one_cache_line() {
+    assert_eq!(size_of::<Vitals>() + 2 * size_of::<usize>(), 64);
+}

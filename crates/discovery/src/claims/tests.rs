@@ -19,7 +19,7 @@ fn says(letters: &str) -> Update {
 }
 
 fn says_without(letters: &str, deregistered: &str) -> Update {
-    let list = letters.bytes().map(|b| instance(&(b as char).to_string(), b)).collect();
+    let list = letters.bytes().map(|b| instance(&(b as char).to_string(), b));
     let deregistered = deregistered.chars().map(|c| InstanceId::new(&c.to_string()).unwrap()).collect();
     Update::Service { service: service("petstore"), knowledge: Knowledge::of(list), deregistered }
 }

@@ -27,7 +27,7 @@ async fn start(yaml: &str) -> Discovery {
 async fn check(discovery: &Discovery, service: &str, expected: &[&str]) {
     let members = || {
         let labels = |t: &Table| {
-            t.service(service).map(|s| s.members.iter().map(|m| m.upstream.label.to_string()).collect::<Vec<_>>())
+            t.service(service).map(|s| s.members.iter().map(|m| m.upstream.label().to_owned()).collect::<Vec<_>>())
         };
         discovery.table().with(labels).unwrap_or_default()
     };

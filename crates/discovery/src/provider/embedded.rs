@@ -87,10 +87,8 @@ impl Embedded {
 
 impl Provider for Embedded {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let instances = |list: Vec<Registration>| list.iter().map(Registration::instance).collect::<Vec<_>>();
         let all = self.registry.take_everything();
-        let all = all.into_iter().map(|(name, list)| (name, instances(list)));
-        feed.publish(Update::Everything(all.collect())).await?;
+        feed.publish(Update::Everything(all.into_iter().collect())).await?;
         loop {
             let expiry = self.registry.next_expiry();
             tokio::select! {
@@ -98,7 +96,7 @@ impl Provider for Embedded {
                 () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => self.registry.expire(),
             }
             for (service, list, deregistered) in self.registry.take_news() {
-                let knowledge = Knowledge::of(instances(list));
+                let knowledge = Knowledge::of(list);
                 feed.publish(Update::Service { service, knowledge, deregistered }).await?;
             }
         }

@@ -4,9 +4,10 @@ mod target;
 mod url;
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry as MapEntry},
+    collections::{BTreeMap, btree_map::Entry as MapEntry},
     convert::Infallible,
     fmt,
+    sync::Arc,
 };
 
 use model::{Address, Instance, ProviderError, ServiceId, Tag, Update};
@@ -31,8 +32,11 @@ mod tests;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    services: BTreeMap<ServiceId, Vec<Instance>>,
+    services: Lists,
 }
+
+/// Of each service. Settings, source, claims and table hold the same instances, because there may be many.
+type Lists = Arc<BTreeMap<ServiceId, Vec<Arc<Instance>>>>;
 
 /// The section as it is written.
 #[derive(Deserialize)]
@@ -83,7 +87,7 @@ impl<'de> Deserialize<'de> for Settings {
 
 /// Joins the keys of one service. An instance under several keys is one: in all their environments, and reached without
 /// one too if a key without environment names it.
-fn join(written: BTreeMap<Key, Targets>) -> Result<BTreeMap<ServiceId, Vec<Instance>>, String> {
+fn join(written: BTreeMap<Key, Targets>) -> Result<Lists, String> {
     let mut services: BTreeMap<ServiceId, BTreeMap<Address, Instance>> = BTreeMap::new();
     for (key, targets) in written {
         let service = services.entry(key.service.clone()).or_default();
@@ -110,26 +114,28 @@ fn join(written: BTreeMap<Key, Targets>) -> Result<BTreeMap<ServiceId, Vec<Insta
             }
         }
     }
-    Ok(services.into_iter().map(|(service, instances)| (service, instances.into_values().collect())).collect())
+    let listed = |instances: BTreeMap<Address, Instance>| instances.into_values().map(Arc::new).collect();
+    Ok(Arc::new(services.into_iter().map(|(service, instances)| (service, listed(instances))).collect()))
 }
 
 /// Says its lists once.
 #[derive(Debug)]
 pub struct Fixed {
-    services: HashMap<ServiceId, Vec<Instance>>,
+    services: Lists,
 }
 
 impl Fixed {
     /// A source that says what is in the file.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { services: settings.services.clone().into_iter().collect() }
+        Self { services: settings.services.clone() }
     }
 }
 
 impl Provider for Fixed {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        feed.publish(Update::Everything(self.services.clone())).await?;
+        let lists = self.services.iter().map(|(service, list)| (service.clone(), list.clone()));
+        feed.publish(Update::Everything(lists.collect())).await?;
         // The file does not change under us: a reload starts another one.
         std::future::pending().await
     }

@@ -57,7 +57,7 @@ impl Stage {
     }
 
     async fn says(&self, name: &str, numbers: &[u8]) {
-        let list = numbers.iter().map(|n| instance(&n.to_string(), *n)).collect();
+        let list = numbers.iter().map(|n| instance(&n.to_string(), *n));
         let update =
             Update::Service { service: service(name), knowledge: Knowledge::of(list), deregistered: Vec::new() };
         self.updates.send((7, update)).await.unwrap();

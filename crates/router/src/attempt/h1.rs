@@ -58,7 +58,7 @@ pub(super) async fn send(
 /// The head in HTTP/1.1's form, for this instance. A copy: the request may yet be sent to another.
 fn head(exchange: &Exchange, out: &Outbound, lease: &Lease) -> http::request::Parts {
     let mut head = out.head.clone();
-    let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), &lease.upstream().host);
+    let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), lease.upstream().host());
     head.headers.insert(HOST, host.clone());
     head.headers.remove(EXPECT);
     rewrite::join_cookies(&mut head.headers);

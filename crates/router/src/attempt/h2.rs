@@ -35,7 +35,7 @@ pub(super) async fn send(
     let mut hold = expects(&out.head.headers).then(|| Box::pin(sleep(CONTINUE)));
     let opened = connection.open(&head(exchange, out, lease.upstream())?, out.body.is_none());
     let Opened { mut answer, mut pump, mut ticket } = opened.map_err(|error| {
-        tracing::debug!(instance = %lease.upstream().label, %error, "no stream");
+        tracing::debug!(instance = %lease.upstream().label(), %error, "no stream");
         Failure::stale()
     })?;
     patience.sent();
@@ -75,8 +75,8 @@ pub(super) async fn send(
 
 /// The head in HTTP/2's form, for this instance.
 fn head<'a>(exchange: &'a Exchange, out: &'a Outbound, upstream: &'a Upstream) -> Result<RequestHead<'a>, Failure> {
-    let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), &upstream.host);
-    let authority = if *host == upstream.host { Some(upstream.authority.as_str()) } else { named(host) };
+    let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), upstream.host());
+    let authority = if host == upstream.host() { Some(upstream.authority().as_str()) } else { named(host) };
     let path = out.head.uri.path_and_query().map(|path| path.as_str());
     Ok(RequestHead {
         method: &out.head.method,

@@ -11,6 +11,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub(super) struct Line {
 #[serde(rename_all = "snake_case")]
 pub(super) enum What {
     Format(u32),
-    Register(Box<Registration>),
+    Register(Arc<Registration>),
     Remove(Key),
 }
 
@@ -68,7 +69,7 @@ pub(super) struct Journal {
 /// What a journal held when it was opened.
 #[derive(Debug)]
 pub(super) struct Stored {
-    pub(super) registrations: Vec<Registration>,
+    pub(super) registrations: Vec<Arc<Registration>>,
     pub(super) index: u64,
 }
 
@@ -107,7 +108,7 @@ impl Journal {
                 "the registry was damaged; its unreadable lines are left out, and the file is kept aside");
         }
         let index = replayed.index + JUMP;
-        let encode = |r: &Registration| encode(&Line { index, what: What::Register(Box::new(r.clone())) });
+        let encode = |r: &Arc<Registration>| encode(&Line { index, what: What::Register(r.clone()) });
         let live = replayed.live.iter().map(|(key, r)| Ok((key.clone(), encode(r)?)));
         let live = live.collect::<io::Result<_>>().map_err(|e| wrong("cannot write to", &e))?;
         let (file, length) = write_anew(directory, index, &live).map_err(|e| wrong("cannot write to", &e))?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use model::{InstanceId, ServiceId};
+use model::{Instance, InstanceId, ServiceId};
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::{Instant, timeout_at},
@@ -53,7 +53,15 @@ struct State {
 #[derive(Debug, Default)]
 struct Entry {
     index: u64,
-    instances: BTreeMap<InstanceId, Registration>,
+    instances: BTreeMap<InstanceId, Held>,
+}
+
+/// One registration, and what the table gets of it: made once, so that news of one instance makes nothing anew of the
+/// others of its service.
+#[derive(Debug)]
+struct Held {
+    registration: Arc<Registration>,
+    instance: Arc<Instance>,
 }
 
 /// The answer to a registration.
@@ -83,11 +91,11 @@ pub struct Listing {
     /// Grows with every change of this service.
     pub index: u64,
     /// What is registered, and when each lease ends.
-    pub instances: Vec<(Registration, Option<Instant>)>,
+    pub instances: Vec<(Arc<Registration>, Option<Instant>)>,
 }
 
 /// One changed service: its instances now, and who left on its own word.
-pub(super) type News = (ServiceId, Vec<Registration>, Vec<InstanceId>);
+pub(super) type News = (ServiceId, Vec<Arc<Instance>>, Vec<InstanceId>);
 
 impl Registry {
     /// A registry that a restart forgets.
@@ -131,9 +139,10 @@ impl Registry {
             let index = state.index;
             // Whoever is back did not leave.
             state.news.entry(key.0.clone()).or_default().retain(|gone| *gone != key.1);
+            let registration = Arc::new(registration);
             state.put(registration.clone(), index, now);
             // Inside the lock: the journal must have the changes in their order.
-            (index, self.store(index, What::Register(Box::new(registration))))
+            (index, self.store(index, What::Register(registration)))
         };
         self.announce(index);
         Registered { index, changed: true, stored: stored(told).await }
@@ -228,7 +237,7 @@ impl Registry {
     }
 
     /// All there is; changes up to now are no news any more.
-    pub(super) fn take_everything(&self) -> Vec<(ServiceId, Vec<Registration>)> {
+    pub(super) fn take_everything(&self) -> Vec<(ServiceId, Vec<Arc<Instance>>)> {
         let mut state = self.lock();
         state.news.clear();
         state.services.keys().map(|name| (name.clone(), state.instances(name.as_str()))).collect()
@@ -256,15 +265,16 @@ impl Registry {
 
 impl State {
     fn get(&self, (name, id): &Key) -> Option<&Registration> {
-        self.services.get(name)?.instances.get(id)
+        self.services.get(name)?.instances.get(id).map(|held| &*held.registration)
     }
 
-    fn put(&mut self, registration: Registration, index: u64, now: Instant) {
+    fn put(&mut self, registration: Arc<Registration>, index: u64, now: Instant) {
         let key = (registration.name.clone(), registration.id.clone());
         self.renew(&key, registration.ttl, now);
         let entry = self.services.entry(key.0).or_default();
         entry.index = index;
-        entry.instances.insert(key.1, registration);
+        let instance = Arc::new(registration.instance());
+        entry.instances.insert(key.1, Held { registration, instance });
     }
 
     fn renew(&mut self, key: &Key, ttl: Option<Duration>, now: Instant) {
@@ -289,8 +299,8 @@ impl State {
         self.index
     }
 
-    fn instances(&self, name: &str) -> Vec<Registration> {
-        self.services.get(name).map(|e| e.instances.values().cloned().collect()).unwrap_or_default()
+    fn instances(&self, name: &str) -> Vec<Arc<Instance>> {
+        self.services.get(name).map(|e| e.instances.values().map(|h| h.instance.clone()).collect()).unwrap_or_default()
     }
 
     fn listing(&self, name: &str) -> Listing {
@@ -298,7 +308,7 @@ impl State {
             return Listing { index: self.vanished, instances: Vec::new() };
         };
         let end = |r: &Registration| self.leases.end_of(&(r.name.clone(), r.id.clone()));
-        let instances = entry.instances.values().map(|r| (r.clone(), end(r))).collect();
+        let instances = entry.instances.values().map(|h| (h.registration.clone(), end(&h.registration))).collect();
         Listing { index: entry.index, instances }
     }
 }

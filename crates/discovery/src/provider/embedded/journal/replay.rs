@@ -1,6 +1,6 @@
 //! Reads a journal whatever its state: lines that are whole count, others are left out. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{FORMAT, Line, What};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 /// What a journal says.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    pub(super) live: BTreeMap<Key, Registration>,
+    pub(super) live: BTreeMap<Key, Arc<Registration>>,
     /// The highest index in it.
     pub(super) index: u64,
     /// Whether the last line has no end: it was being written when the power went.
@@ -36,7 +36,7 @@ pub(super) fn replay(bytes: &[u8]) -> Replay {
                 match what {
                     What::Format(FORMAT) => {}
                     What::Format(_) => replay.damaged += 1,
-                    What::Register(r) => drop(replay.live.insert((r.name.clone(), r.id.clone()), *r)),
+                    What::Register(r) => drop(replay.live.insert((r.name.clone(), r.id.clone()), r)),
                     What::Remove(key) => drop(replay.live.remove(&key)),
                 }
             }

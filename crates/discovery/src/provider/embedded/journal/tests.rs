@@ -9,7 +9,7 @@ fn registration(id: &str) -> Registration {
 }
 
 fn register(index: u64, id: &str) -> Line {
-    Line { index, what: What::Register(Box::new(registration(id))) }
+    Line { index, what: What::Register(Arc::new(registration(id))) }
 }
 
 fn remove(index: u64, id: &str) -> Line {
