@@ -4,6 +4,7 @@ use std::{hint::black_box, path::Path, time::SystemTime};
 
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, request::Parts};
+use model::Fields;
 use router::{
     authority::Authority,
     control::Ephemeral,
@@ -32,7 +33,9 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     for (protocol, head) in &heads {
         group.bench_function(format!("hygiene and sizes, {protocol}"), |b| b.iter(|| check(black_box(head), &plan)));
         group.bench_function(format!("rewrite outbound, {protocol}"), |b| {
-            b.iter_batched_ref(|| head.clone(), |head| rewrite::outbound(head, &client, &plan.rewriting), FEW);
+            let fields = Fields::of(&head.headers);
+            let rewrite = |head: &mut Parts| rewrite::outbound(head, fields, &client, &plan.rewriting);
+            b.iter_batched_ref(|| head.clone(), rewrite, FEW);
         });
         group.bench_function(format!("request, every step, {protocol}"), |b| {
             b.iter_batched_ref(|| head.clone(), |head| forward(head, &plan, &client), FEW);
@@ -59,37 +62,41 @@ fn targets(group: &mut BenchmarkGroup<'_, WallTime>, head: &Parts, plan: &Curren
     let mut named = head.clone();
     named.headers.insert("service_id", HeaderValue::from_static("petstore"));
     for (by, head) in [("route", head), ("service_id", &named)] {
-        let authority = check(head, plan);
+        let (authority, fields) = (check(head, plan), Fields::of(&head.headers));
         group.bench_function(format!("target by {by}"), |b| {
-            b.iter(|| target::find(plan, black_box(head), authority.as_ref()).expect("it has one"));
+            b.iter(|| target::find(plan, black_box(head), fields, authority.as_ref()).expect("it has one"));
         });
     }
 }
 
 fn ids(group: &mut BenchmarkGroup<'_, WallTime>, head: &Parts) {
     let headers = &head.headers;
-    let now = SystemTime::now();
-    group.bench_function("ids, the client's", |b| b.iter(|| Ids::of(black_box(headers), now)));
+    let (now, fields) = (SystemTime::now(), Fields::of(headers));
+    group.bench_function("fields", |b| b.iter(|| Fields::of(black_box(headers))));
+    group.bench_function("ids, the client's", |b| b.iter(|| Ids::of(black_box(headers), fields, now)));
     let none = HeaderMap::new();
-    group.bench_function("ids, made", |b| b.iter(|| Ids::of(black_box(&none), now)));
-    let ids = Ids::of(headers, now);
-    group.bench_function("ids, sent", |b| b.iter_batched_ref(|| headers.clone(), |headers| ids.send(headers), FEW));
+    group.bench_function("ids, made", |b| b.iter(|| Ids::of(black_box(&none), Fields::default(), now)));
+    let ids = Ids::of(headers, fields, now);
+    let send = |headers: &mut HeaderMap| ids.send(headers, fields);
+    group.bench_function("ids, sent", |b| b.iter_batched_ref(|| headers.clone(), send, FEW));
 }
 
 fn check<'a>(head: &'a Parts, plan: &Current) -> Option<Authority<'a>> {
-    let authority = hygiene::check(head).expect("a clean head");
+    let authority = hygiene::check(head, Fields::of(&head.headers)).expect("a clean head");
     limits::check_head(&plan.limits, head).expect("a small head");
     authority
 }
 
 /// What `router::proxy` does to a head before an instance is chosen.
 fn forward(head: &mut Parts, plan: &Current, client: &Connection) -> Option<HeaderValue> {
-    let ids = Ids::of(&head.headers, SystemTime::UNIX_EPOCH);
-    let authority = check(head, plan);
-    let target = target::find(plan, head, authority.as_ref()).expect("it has one");
-    let host = rewrite::outbound(head, client, &plan.rewriting);
+    let fields = Fields::of(&head.headers);
+    let ids = Ids::of(&head.headers, fields, SystemTime::UNIX_EPOCH);
+    let authority = hygiene::check(head, fields).expect("a clean head");
+    limits::check_head(&plan.limits, head).expect("a small head");
+    let target = target::find(plan, head, fields, authority.as_ref()).expect("it has one");
+    let host = rewrite::outbound(head, fields, client, &plan.rewriting);
     head.uri = target.uri;
-    ids.send(&mut head.headers);
+    ids.send(&mut head.headers, fields);
     host
 }
 
