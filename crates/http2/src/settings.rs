@@ -15,7 +15,8 @@ const MAX_HEADER_LIST_SIZE: u16 = 6;
 /// What we tell a peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What a peer may send ahead in each stream, in bytes; also what a stream may hold in memory.
+    /// What a peer may send ahead in each stream, in bytes; also what a stream may hold in memory. At least 65,535, which
+    /// is what a peer may send before it has read this.
     pub window: u32,
     /// The largest head, as RFC 9113 (6.5.2) counts it. A larger request is answered with a bare 431.
     pub head: usize,

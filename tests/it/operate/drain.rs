@@ -62,7 +62,8 @@ async fn it_leaves_the_balancer_first_then_its_clients_then_the_machine() {
     one.ended().await.expect("an idle connection ends in order");
     late.ended().await.expect("an idle connection ends in order");
     eventually("connecting is refused", || std::net::TcpStream::connect(reached.clients[0]).is_err()).await;
-    assert!(two.try_send(ask("/")).await.is_err(), "GOAWAY: no new stream");
+    // What crosses GOAWAY on its way is still served.
+    testkit::bounded("GOAWAY: no new stream", async { while two.try_send(ask("/")).await.is_ok() {} }).await;
     assert!(process.runs());
     gate.open();
     let mut rest = Vec::new();

@@ -83,6 +83,7 @@ impl Core {
         self.highest = id;
         if self.last.is_some_and(|last| id > last) {
             // The client knows by our GOAWAY that nothing was done with it.
+            self.work_for_nothing();
             return Ok(());
         }
         let most = self.ours.streams as usize;
