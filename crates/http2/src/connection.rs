@@ -169,12 +169,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Ok(())) => {
                 self.heard = Instant::now();
                 let all = &buffer[..left + come];
+                let before = self.core.borrow().head_of();
                 let taken = self.core.borrow_mut().receive(all);
+                let after = self.core.borrow().head_of();
                 // Nearly always empty, and then nothing is allocated.
                 self.left = all[taken..].to_vec();
                 let begins_head = matches!(self.left.get(3), Some(&(HEADERS | CONTINUATION)));
-                let is_part = begins_head || self.core.borrow().is_in_head();
-                self.head_since = if is_part { self.head_since.or(Some(self.heard)) } else { None };
+                // A busy client's reads may all end inside a head; each has its own time.
+                let is_same = taken == 0 || (before.is_some() && before == after);
+                let since = self.head_since.filter(|_| is_same).or(Some(self.heard));
+                self.head_since = since.filter(|_| begins_head || after.is_some());
                 Poll::Ready(Ok(()))
             }
         };

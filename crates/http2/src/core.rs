@@ -170,9 +170,9 @@ impl Core {
         }
     }
 
-    /// A head has begun and its end has not come.
-    pub(crate) fn is_in_head(&self) -> bool {
-        self.block.is_some()
+    /// The stream whose head has begun and not ended.
+    pub(crate) fn head_of(&self) -> Option<u32> {
+        self.block.as_ref().map(receive::Block::stream)
     }
 
     /// There is too much to write to read on.

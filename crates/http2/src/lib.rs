@@ -10,7 +10,7 @@
 //!
 //! What keeps it safe: each number a peer chooses has a limit (`core`); what a peer may send ahead is bounded by its
 //! windows; frames that do nothing are counted, and too many of them end the connection; while a peer does not read,
-//! nothing more is read from it.
+//! little more is read from it.
 
 mod buffers;
 mod chunks;

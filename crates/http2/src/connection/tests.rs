@@ -242,3 +242,25 @@ async fn whoever_parts_lets_the_last_stream_end() {
 async fn end_both(connection: &mut Connection<DuplexStream>) -> Result<(), Error> {
     poll_fn(|cx| connection.poll(cx, |_| {})).await
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_head_that_comes_in_parts_has_its_own_time() {
+    use tokio::io::AsyncWriteExt as _;
+    let head = |stream: u8| [&[0, 0, 6, 1, 5, 0, 0, 0, stream][..], b"\x82\x86\x84\x41\x01a"].concat();
+    let (mut client, ours) = duplex(1 << 16);
+    let settings = Settings { window: 65_535, head: 1000, streams: 100 };
+    let mut server = Connection::server(ours, settings, Buffers::default());
+    let mut begin = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0], &head(1)[..10]].concat();
+    let mut since = Vec::new();
+    for stream in [3, 5] {
+        client.write_all(&begin).await.unwrap();
+        let _ended = poll_fn(|cx| Poll::Ready(server.poll(cx, drop).is_ready())).await;
+        since.push(server.head_since().expect("a part of a head"));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        begin = [&head(stream - 2)[10..], &head(stream)[..10]].concat();
+    }
+    assert_eq!((since[1] - since[0]).as_secs(), 9);
+    client.write_all(&head(3)[10..11]).await.unwrap();
+    let _ended = poll_fn(|cx| Poll::Ready(server.poll(cx, drop).is_ready())).await;
+    assert_eq!(server.head_since(), Some(since[1]), "a byte more gains nothing");
+}

@@ -25,6 +25,12 @@ pub(in crate::core) struct Block {
     frames: u32,
 }
 
+impl Block {
+    pub(in crate::core) fn stream(&self) -> u32 {
+        self.head.stream
+    }
+}
+
 /// CONTINUATION frames of one head. With the smallest frames a peer may choose, a head of 2 MiB.
 const CONTINUATIONS: u32 = 128;
 /// Beyond twice the largest head: framing, and fields that compress badly.
