@@ -3,7 +3,9 @@
 pub mod consul;
 pub mod embedded;
 pub mod fixed;
+mod held;
 mod host;
+mod pace;
 pub mod settings;
 mod supervise;
 

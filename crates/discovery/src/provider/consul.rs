@@ -9,7 +9,6 @@
 //! |---|---|
 //! | `settings` | what an operator writes |
 //! | `index` | the rules of blocking queries, as a pure function |
-//! | `pace` | how often we ask: busy watches, failures, outages |
 //! | `records` | JSON to instances; bad records are skipped one by one |
 //! | `failure` | what a failed question means, and for whom |
 //! | `agent` | questions and answers, the token, and whether an empty answer is to be believed |
@@ -22,10 +21,8 @@ mod agent;
 mod catalogue;
 mod changes;
 mod failure;
-mod held;
 mod index;
 mod life;
-mod pace;
 mod records;
 mod settings;
 mod sweep;
@@ -35,9 +32,9 @@ use std::{convert::Infallible, time::Duration};
 
 use model::{ProviderError, Update};
 
+use super::held::Held;
+use super::pace::Backoff;
 use super::{Feed, Provider};
-use held::Held;
-use pace::Backoff;
 
 pub use settings::Settings;
 

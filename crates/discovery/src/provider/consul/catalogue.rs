@@ -14,9 +14,11 @@ use super::{
     agent::Agent,
     failure::Failure,
     index::{Cursor, Verdict},
+};
+use crate::provider::{
+    Feed, Interest,
     pace::{Backoff, Pace},
 };
-use crate::provider::{Feed, Interest};
 
 /// Services and the tags any of their instances carries.
 pub(super) type Names = BTreeMap<ServiceId, Vec<String>>;

@@ -14,12 +14,11 @@ use tokio::{
 use super::{
     agent::Agent,
     catalogue::{self, Names},
-    held::Held,
     settings::Settings,
     sweep,
     watch::{Voice, service},
 };
-use crate::provider::{Feed, Interest};
+use crate::provider::{Feed, Interest, held::Held};
 
 /// Blocking queries at once where each takes a connection: half of the 200 that an agent allows one client, because
 /// this machine may run others, and during a reload two of us.

@@ -16,12 +16,10 @@ use transport::clock::tick;
 use super::{
     agent::{Agent, Answer},
     changes::Checks,
-    held::Held,
     index::{Cursor, Verdict},
-    pace::Pace,
     watch::{Voice, concern, path},
 };
-use crate::provider::Feed;
+use crate::provider::{Feed, held::Held, pace::Pace};
 
 /// Between two readings of everything.
 const FULL: Duration = Duration::from_secs(1);

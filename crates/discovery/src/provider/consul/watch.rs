@@ -9,12 +9,14 @@ use transport::clock::tick;
 use super::{
     agent::{Agent, Answer, encode},
     failure::Failure,
-    held::Held,
     index::{Cursor, Verdict},
-    pace::{Backoff, Pace},
     records::{self, Reading},
 };
-use crate::provider::Feed;
+use crate::provider::{
+    Feed,
+    held::Held,
+    pace::{Backoff, Pace},
+};
 
 /// What was said last about one service, so that only changes are said.
 #[derive(Debug)]
