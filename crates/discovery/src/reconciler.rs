@@ -203,7 +203,8 @@ impl Reconciler {
     fn publish(&mut self) {
         let causes = std::mem::take(&mut self.touched);
         let since = self.unpublished.take();
-        let touched: Vec<Touched> = causes.keys().map(|s| (s.clone(), self.claims.joined(s))).collect();
+        // One after the other: all lists at once are much memory when all services are touched.
+        let touched = causes.keys().map(|s| -> Touched { (s.clone(), self.claims.joined(s)) });
         let Some(Next { table, arrived, departed }) = self.cell.with(|t| t.next(touched, &self.policies)) else {
             return;
         };

@@ -166,19 +166,24 @@ impl Instance {
     /// Sorts attribute lists and removes doubles, as the fields' documentation demands.
     #[must_use]
     pub fn normalised(mut self) -> Self {
+        self.normalise();
+        self
+    }
+
+    /// The same in place.
+    pub fn normalise(&mut self) {
         fn tidy<T: Ord>(list: Box<[T]>) -> Box<[T]> {
             let mut list = list.into_vec();
             list.sort();
             list.dedup();
             list.into_boxed_slice()
         }
-        self.environments = tidy(self.environments);
-        self.tags = tidy(self.tags);
-        let mut labels = self.labels.into_vec();
+        self.environments = tidy(std::mem::take(&mut self.environments));
+        self.tags = tidy(std::mem::take(&mut self.tags));
+        let mut labels = std::mem::take(&mut self.labels).into_vec();
         labels.sort();
         labels.dedup_by(|a, b| a.0 == b.0);
         self.labels = labels.into_boxed_slice();
-        self
     }
 }
 

@@ -5,6 +5,7 @@ mod apis;
 mod cores;
 mod files;
 mod identity;
+mod memory;
 mod run;
 
 use std::{

@@ -88,18 +88,20 @@ impl<'de> Deserialize<'de> for Settings {
 /// Joins the keys of one service. An instance under several keys is one: in all their environments, and reached without
 /// one too if a key without environment names it.
 fn join(written: BTreeMap<Key, Targets>) -> Result<Lists, String> {
-    let mut services: BTreeMap<ServiceId, BTreeMap<Address, Instance>> = BTreeMap::new();
+    let mut services: BTreeMap<ServiceId, BTreeMap<Address, Arc<Instance>>> = BTreeMap::new();
     for (key, targets) in written {
         let service = services.entry(key.service.clone()).or_default();
-        for mut instance in targets.0 {
+        for mut shared in targets.0 {
+            let instance = Arc::make_mut(&mut shared);
             instance.environment_only = key.environment.is_some();
-            instance.environments = instance.environments.into_iter().chain(key.environment.clone()).collect();
+            instance.environments = instance.environments.iter().cloned().chain(key.environment.clone()).collect();
+            instance.normalise();
             match service.entry(instance.endpoint.address.clone()) {
                 MapEntry::Vacant(free) => {
-                    free.insert(instance.normalised());
+                    free.insert(shared);
                 }
                 MapEntry::Occupied(mut known) => {
-                    let known = known.get_mut();
+                    let known = Arc::make_mut(known.get_mut());
                     if known.endpoint != instance.endpoint || known.id != instance.id {
                         let Address { host, port } = &known.endpoint.address;
                         return Err(format!(
@@ -108,13 +110,14 @@ fn join(written: BTreeMap<Key, Targets>) -> Result<Lists, String> {
                         ));
                     }
                     known.environment_only &= instance.environment_only;
-                    known.environments = known.environments.iter().cloned().chain(instance.environments).collect();
-                    *known = known.clone().normalised();
+                    known.environments =
+                        known.environments.iter().cloned().chain(instance.environments.iter().cloned()).collect();
+                    known.normalise();
                 }
             }
         }
     }
-    let listed = |instances: BTreeMap<Address, Instance>| instances.into_values().map(Arc::new).collect();
+    let listed = |instances: BTreeMap<Address, Arc<Instance>>| instances.into_values().collect();
     Ok(Arc::new(services.into_iter().map(|(service, instances)| (service, listed(instances))).collect()))
 }
 

@@ -25,6 +25,7 @@ use super::{
     apis::{Apis, Opened, Wanted},
     cores::Seat,
     identity::Ephemeral,
+    memory,
 };
 use crate::{
     accept::{Acceptor, Desk, bind},
@@ -127,6 +128,7 @@ impl Running {
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let retire = retire(Arc::clone(&desks));
         let discovery = Discovery::start(compiled.sources, compiled.policies, retire).await?;
+        tokio::spawn(memory::give_back(discovery.table().generations()));
         registry.register_collector(Box::new(DiscoveryMetrics {
             table: discovery.table(),
             status: discovery.status(),

@@ -11,7 +11,9 @@ use serde::{
 use super::url::Url;
 
 /// What stands behind a service: a list, one URL, or several with commas between.
-pub(super) struct Targets(pub(super) Vec<Instance>);
+///
+/// Each instance is at once where it stays: moved from list to list, many would leave as much memory unused behind them.
+pub(super) struct Targets(pub(super) Vec<Arc<Instance>>);
 
 /// One element of that list.
 struct Target(Instance);
@@ -85,12 +87,12 @@ impl<'de> Deserialize<'de> for Targets {
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Targets, E> {
                 let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
-                urls.map(short).collect::<Result<_, _>>().map(Targets).map_err(E::custom)
+                urls.map(|url| short(url).map(Arc::new)).collect::<Result<_, _>>().map(Targets).map_err(E::custom)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Targets, A::Error> {
                 let mut all = Vec::new();
                 while let Some(Target(instance)) = list.next_element()? {
-                    all.push(instance);
+                    all.push(Arc::new(instance));
                 }
                 Ok(Targets(all))
             }
