@@ -23,3 +23,5 @@ mod operate;
 mod support;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod zookeeper;

@@ -8,6 +8,7 @@ mod host;
 mod pace;
 pub mod settings;
 mod supervise;
+pub mod zookeeper;
 
 use std::{
     collections::BTreeSet,

@@ -12,6 +12,7 @@ mod h1;
 mod h2;
 mod pool;
 mod tls;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 pub use error::{ClientError, Step};
 pub use tls::TlsSettings;
+pub use wire::{Duplex, Wire};
 
 use body::Answer;
 use connect::Origin;
@@ -88,7 +90,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Settings`] if the URL is not of the form given above, or a certificate or key cannot be used.
     pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
-        let origin = Origin::new(&settings)?;
+        let origin = Origin::new(&settings, &[b"h2", b"http/1.1"])?;
         let inner = Inner { origin, pool: Pool::default(), headers: settings.headers, body_limit: settings.body_limit };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use discovery::provider::{
-    Feed, Interest, Provider as _,
+    Feed, Interest, Provider,
     consul::{Consul, Settings},
 };
 use http::{HeaderValue, StatusCode};
@@ -90,7 +90,7 @@ pub(crate) struct Own {
     pub(crate) url: String,
 }
 
-fn registries(tool: &str, arguments: &[&str]) -> String {
+pub(crate) fn registries(tool: &str, arguments: &[&str]) -> String {
     let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/registries/").to_owned() + tool;
     let output = Command::new(tool).args(arguments).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{arguments:?}");
@@ -144,11 +144,15 @@ pub(crate) fn named(services: &[&str]) -> Interest {
 }
 
 pub(crate) fn source(settings: Settings, interest: Interest) -> Source {
+    running(Consul::new(settings).unwrap(), interest)
+}
+
+/// Any provider, running.
+pub(crate) fn running(mut provider: impl Provider, interest: Interest) -> Source {
     let (sender, updates) = mpsc::channel(64);
     let (interest, interested) = watch::channel(Arc::new(interest));
     let feed = Feed::new(0, sender, interested);
-    let mut consul = Consul::new(settings).unwrap();
-    let task = tokio::spawn(async move { drop(consul.watch(&feed).await) });
+    let task = tokio::spawn(async move { drop(provider.watch(&feed).await) });
     Source { updates, interest, task }
 }
 

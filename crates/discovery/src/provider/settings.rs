@@ -8,7 +8,7 @@ use super::{
     Feed, Provider, consul,
     embedded::{self, Embedded, Registry},
     fixed::{self, Fixed},
-    supervise,
+    supervise, zookeeper,
 };
 
 /// One entry of `registries:`; its key says the kind.
@@ -21,6 +21,9 @@ pub enum Settings {
     Embedded(embedded::Settings),
     /// A Consul agent.
     Consul(consul::Settings),
+    /// An ensemble of ZooKeeper servers.
+    #[serde(rename = "zookeeper")]
+    ZooKeeper(zookeeper::Settings),
 }
 
 /// A provider that is built and does not run yet.
@@ -38,6 +41,7 @@ impl Settings {
             Self::Static(_) => "static",
             Self::Embedded(_) => "embedded",
             Self::Consul(_) => "consul",
+            Self::ZooKeeper(_) => "zookeeper",
         }
     }
 
@@ -50,6 +54,7 @@ impl Settings {
             Self::Static(_) => Ok(()),
             Self::Embedded(settings) => settings.check(),
             Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
+            Self::ZooKeeper(settings) => zookeeper::ZooKeeper::new(settings.clone()).map(drop),
         }
     }
 
@@ -75,6 +80,7 @@ impl Settings {
                 Launch { registry: Some(registry.clone()), ..Launch::new(Embedded::new(registry)) }
             }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
+            Self::ZooKeeper(settings) => Launch::new(zookeeper::ZooKeeper::new(settings.clone())?),
         })
     }
 }

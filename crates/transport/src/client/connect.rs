@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{ClientError, ClientSettings, Step, error::chain, tls};
+use super::{ClientError, ClientSettings, Step, error::chain, tls, wire::Duplex};
 
 /// The server: where it is and how to open a connection to it.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Tls {
     server_name: ServerName<'static>,
 }
 
-/// An open connection, before any HTTP.
+/// An open connection, before a word of any protocol.
 #[derive(Debug)]
 pub(super) enum Stream {
     Clear(TcpStream),
@@ -46,10 +46,18 @@ impl Stream {
     pub(super) fn is_h2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
     }
+
+    pub(super) fn into_duplex(self) -> Box<dyn Duplex> {
+        match self {
+            Self::Clear(stream) => Box::new(stream),
+            Self::Tls(stream) => stream,
+        }
+    }
 }
 
 impl Origin {
-    pub(super) fn new(settings: &ClientSettings) -> Result<Self, ClientError> {
+    /// Over TLS the `protocols` are offered by ALPN.
+    pub(super) fn new(settings: &ClientSettings, protocols: &[&[u8]]) -> Result<Self, ClientError> {
         let url = &settings.url;
         let invalid = |why: &str| {
             ClientError::Settings(format!("url {url:?} {why}: write http://host:port or https://host:port"))
@@ -73,7 +81,7 @@ impl Origin {
             let server_name = ServerName::try_from(name.clone()).map_err(|_| {
                 ClientError::Settings(format!("server_name {name:?} is neither a host name nor an address"))
             })?;
-            Some(Tls { config: settings.tls.compile()?, server_name })
+            Some(Tls { config: settings.tls.compile(protocols)?, server_name })
         } else {
             None
         };

@@ -272,7 +272,7 @@ async fn failed_handshakes_say_what_to_do() {
         client(url).get("/", soon()).await.unwrap_err()
     };
     let error = said("HTTP/1.1 400 Bad Request\r\n\r\n").await.to_string();
-    assert!(error.contains("use http://"), "{error}");
+    assert!(error.contains("without TLS (http://)"), "{error}");
     let error = said("").await;
     assert!(matches!(error, ClientError::Broken { step: Step::Tls, .. }), "{error}");
 }

@@ -27,8 +27,8 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Reads the files and offers `h2` and `http/1.1`.
-    pub(super) fn compile(&self) -> Result<Arc<ClientConfig>, ClientError> {
+    /// Reads the files and offers these protocols.
+    pub(super) fn compile(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, ClientError> {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|e| ClientError::Settings(format!("TLS: {e}")))?
@@ -49,7 +49,7 @@ impl TlsSettings {
             (Some(_), None) => return Err(ClientError::Settings("client_certificate needs client_key".into())),
             (None, Some(_)) => return Err(ClientError::Settings("client_key needs client_certificate".into())),
         };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
 
@@ -98,7 +98,9 @@ pub(super) fn remedy(error: &std::io::Error) -> &'static str {
         Some(Error::AlertReceived(_)) => {
             "the server refused us: check `client_certificate` and `client_key`, and the server's log"
         }
-        Some(Error::InvalidMessage(_)) => "the server does not speak TLS on this port: check the port, or use http://",
+        Some(Error::InvalidMessage(_)) => {
+            "the server does not speak TLS on this port: check the port, or connect without TLS (http://)"
+        }
         _ => "check that the server speaks TLS on this port, and its log",
     }
 }

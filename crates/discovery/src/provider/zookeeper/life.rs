@@ -1,0 +1,215 @@
+//! One connection, from the server that takes our session to the first failure.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
+use tokio::time::{Instant, sleep_until};
+use transport::{
+    client::{ClientError, Duplex, Wire},
+    clock::tick,
+};
+
+use super::{
+    resume::Resume,
+    session::Session,
+    settings::Settings,
+    tree::{Ask, Tree},
+    wire::Message,
+};
+use crate::provider::{Feed, Interest, held::Held, pace::Backoff};
+
+/// For one server to be found, connected to and to answer our greeting.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Questions under way at once: enough to fill the time of one answer, few enough to leave the server to others.
+const WINDOW: usize = 64;
+/// Between two listings of everything. Nothing needs it as long as servers keep their word.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// How a life ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nobody listens any more.
+    Closed,
+    /// No server can be used at present.
+    Failed {
+        error: ProviderError,
+        /// Whether one could, so that the outage is a new one.
+        reached: bool,
+    },
+}
+
+/// Lives once.
+pub(super) async fn run(settings: &Settings, resume: &mut Resume, held: &Held, feed: &Feed) -> End {
+    // Certificates may be new.
+    let (wires, layout) = match settings.wires().and_then(|wires| Ok((wires, settings.layout()?))) {
+        Ok(both) => both,
+        Err(why) => return End::Failed { error: ProviderError::Failed(why), reached: false },
+    };
+    resume.expire(tick());
+    let session = match open(&wires, settings, resume).await {
+        Ok(session) => session,
+        Err(error) => return End::Failed { error, reached: false },
+    };
+    let mut life = Life { session, tree: Tree::new(layout), held, feed, under_way: VecDeque::new(), told: false };
+    let error = life.run().await;
+    resume.clone_from(life.session.resume());
+    match error {
+        ProviderError::Closed => End::Closed,
+        error => End::Failed { error, reached: true },
+    }
+}
+
+/// Tries each server once, beginning with any. The error is that of the last one.
+async fn open(wires: &[Wire], settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
+    let credentials = match &settings.auth {
+        Some(source) => source.read().map_err(|e| ProviderError::Denied(e.to_string()))?,
+        None => ::settings::Secret::default(),
+    };
+    let first = fastrand::usize(..wires.len().max(1));
+    let mut last = ProviderError::Unreachable("any server: none is named".to_owned());
+    for wire in wires.iter().cycle().skip(first).take(wires.len()) {
+        match greet(wire, settings, resume).await {
+            Ok(mut session) => {
+                tracing::info!(server = wire.address(), "zookeeper answers");
+                if !credentials.is_empty() {
+                    session.authenticate(credentials.expose().as_bytes());
+                }
+                return Ok(session);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+type Open = Session<Box<dyn Duplex>>;
+
+async fn greet(wire: &Wire, settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
+    let deadline = Instant::now() + CONNECT;
+    let stream = wire.connect(deadline).await.map_err(|error| match error {
+        ClientError::Settings(why) => ProviderError::Failed(why),
+        error => ProviderError::Unreachable(error.to_string()),
+    })?;
+    Session::open(stream, wire.address(), resume, settings.session_timeout.get(), deadline).await
+}
+
+struct Life<'a> {
+    session: Open,
+    tree: Tree,
+    held: &'a Held,
+    feed: &'a Feed,
+    /// Asked and not answered yet; answers come in this order.
+    under_way: VecDeque<(i32, Ask)>,
+    /// Whether the catalogue was told, as the present interest means it.
+    told: bool,
+}
+
+impl Life<'_> {
+    async fn run(&mut self) -> ProviderError {
+        match self.live().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn live(&mut self) -> Result<Infallible, ProviderError> {
+        let mut interests = self.feed.interest();
+        let calm = || Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        let mut backoff = calm();
+        let mut retry = Instant::now() + backoff.next(fastrand::f64());
+        let mut resync = Instant::now() + RESYNC.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let mut interest = Arc::clone(&interests.borrow_and_update());
+        self.look(&interest).await?;
+        loop {
+            if self.tree.news() {
+                self.look(&interest).await?;
+            }
+            self.say().await?;
+            self.ask();
+            tokio::select! {
+                message = self.session.next() => self.hear(message?)?,
+                changed = interests.changed() => {
+                    changed.map_err(|_| ProviderError::Closed)?;
+                    interest = Arc::clone(&interests.borrow_and_update());
+                    self.told = false;
+                    self.look(&interest).await?;
+                }
+                () = sleep_until(retry) => {
+                    self.tree.retry();
+                    retry = Instant::now() + backoff.next(fastrand::f64());
+                }
+                () = sleep_until(resync) => {
+                    self.tree.resync();
+                    resync = Instant::now() + RESYNC;
+                }
+            }
+        }
+    }
+
+    /// Looks at what is of interest: services in use, those the catalogue names and exposure may match, and those that
+    /// had instances by their last word.
+    async fn look(&mut self, interest: &Interest) -> Result<(), ProviderError> {
+        for service in self.held.let_go(interest) {
+            // What the file can no longer mean is empty for us.
+            let knowledge = Knowledge::KnownEmpty;
+            self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+        }
+        let mut wanted = interest.services.clone();
+        let names = self.tree.names();
+        let found = names.is_some();
+        wanted.extend(names.into_iter().flatten().filter(|name| may_expose(&interest.exposure, name)).cloned());
+        wanted.append(&mut self.held.all());
+        if found && !self.told {
+            self.told = true;
+            self.feed.publish(Update::Catalogue(wanted.clone())).await?;
+        }
+        self.tree.want(&wanted, interest.exposure.needs_catalog());
+        Ok(())
+    }
+
+    fn ask(&mut self) {
+        while self.under_way.len() < WINDOW
+            && let Some(ask) = self.tree.ask()
+        {
+            let xid = self.session.ask(&self.tree.question(&ask));
+            self.under_way.push_back((xid, ask));
+        }
+    }
+
+    /// Takes in a message and all that came with it, so that a burst is said once.
+    fn hear(&mut self, first: Message) -> Result<(), ProviderError> {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Event(event) => self.tree.event(&event),
+                Message::Answer { xid, body, .. } => match self.under_way.pop_front() {
+                    Some((asked, ask)) if asked == xid => self.tree.answer(ask, body)?,
+                    _ => return Err(ProviderError::Malformed("an answer to another question".to_owned())),
+                },
+                Message::Sign => {}
+            }
+            next = self.session.at_hand()?;
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self) -> Result<(), ProviderError> {
+        for update in self.tree.updates() {
+            if let Update::Service { service, knowledge, .. } = &update {
+                match knowledge {
+                    Knowledge::Known(_) => self.held.note(service, false),
+                    Knowledge::KnownEmpty => self.held.note(service, true),
+                    Knowledge::Unknown(_) => {}
+                }
+            }
+            self.feed.publish(update).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the service is exposed, or may be: only its instances say which tags it has.
+fn may_expose(exposure: &Exposure, service: &ServiceId) -> bool {
+    let by_tag = matches!(exposure, Exposure::Matching { tags, .. } if !tags.is_empty());
+    by_tag || exposure.names(service)
+}

@@ -1,0 +1,201 @@
+//! What an operator writes about ZooKeeper.
+
+use std::{path::PathBuf, time::Duration};
+
+use settings::{SecretSource, Span};
+use transport::client::{TlsSettings, Wire};
+
+use super::{
+    layout::Layout,
+    servers::{self, Servers},
+};
+
+/// One ensemble: `zookeeper: { servers: "127.0.0.1:2181" }`.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The connection string: `host:port` of each server, separated by commas, and perhaps a chroot
+    /// (`zk1:2181,zk2:2181/prod`). Port 2181 without one.
+    pub servers: String,
+    /// Who wrote the records: `curator` (default) or `light_4j`.
+    #[serde(default)]
+    pub layout: LayoutKind,
+    /// The node under which services stand: `/services` for `curator`, `/light` for `light_4j`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The group of `light_4j`'s services, the node below `path`; `default` without it.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// `user:password` for digest authentication: text (`"${ZK_AUTH:}"`) or `{ file: PATH }`, read for each connection.
+    /// Empty or absent: none.
+    #[serde(default)]
+    pub auth: Option<SecretSource>,
+    /// Whether to connect by TLS (a `secureClientPort`).
+    #[serde(default)]
+    pub tls: bool,
+    /// PEM file of the certificate authorities to trust; the system's without it.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// PEM file of the client certificate, with `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file of the client certificate's key.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
+    /// The name the servers' certificates must carry; the host of each without it.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// The session timeout we ask for, 1s to 5m; servers limit it (2 to 20 of their ticks). A server that hangs is
+    /// noticed after two thirds of it.
+    #[serde(default = "ten_seconds")]
+    pub session_timeout: Span,
+}
+
+/// Whose records stand in ZooKeeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayoutKind {
+    /// `PATH/SERVICE/ID` with JSON, as Curator's service discovery and Spring Cloud write it.
+    #[default]
+    Curator,
+    /// `PATH/GROUP/SERVICE/server/HOST:PORT` with a URL.
+    #[serde(rename = "light_4j")]
+    Light4j,
+}
+
+fn ten_seconds() -> Span {
+    Span::from_secs(10)
+}
+
+/// What a session timeout may be: below, a pause of a garbage collector ends it; above, nobody would notice a hang.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+
+impl Settings {
+    /// Settings for these servers with every default.
+    #[must_use]
+    pub fn new(servers: impl Into<String>) -> Self {
+        Self {
+            servers: servers.into(),
+            layout: LayoutKind::default(),
+            path: None,
+            group: None,
+            auth: None,
+            tls: false,
+            ca: None,
+            client_certificate: None,
+            client_key: None,
+            server_name: None,
+            session_timeout: ten_seconds(),
+        }
+    }
+
+    /// Whether these settings can work at all.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !TIMEOUTS.contains(&self.session_timeout.get()) {
+            return Err(format!("session_timeout: {} is not between 1s and 5m", self.session_timeout));
+        }
+        if let Some(SecretSource::Inline(secret)) = &self.auth
+            && !secret.is_empty()
+            && !secret.expose().contains(':')
+        {
+            return Err("auth: write user:password".to_owned());
+        }
+        self.layout()?;
+        self.wires().map(drop)
+    }
+
+    /// Where services stand.
+    pub(super) fn layout(&self) -> Result<Layout, String> {
+        let chroot = Servers::parse(&self.servers)?.chroot;
+        let below = |default: &str| {
+            let text = self.path.as_deref().unwrap_or(default);
+            servers::path(text).map(|path| format!("{chroot}{path}")).map_err(|why| format!("path: {text:?} {why}"))
+        };
+        match self.layout {
+            LayoutKind::Curator if self.group.is_some() => Err("group: is for `layout: light_4j` only".to_owned()),
+            LayoutKind::Curator => Ok(Layout::curator(below("/services")?)),
+            LayoutKind::Light4j => {
+                let group = self.group.as_deref().unwrap_or("default");
+                if group.is_empty() || group.contains('/') || servers::path(&format!("/{group}")).is_err() {
+                    return Err(format!("group: {group:?} is not the name of one node"));
+                }
+                Ok(Layout::light_4j(format!("{}/{group}", below("/light")?)))
+            }
+        }
+    }
+
+    /// All servers, in the order written.
+    pub(super) fn wires(&self) -> Result<Vec<Wire>, String> {
+        let tls = TlsSettings {
+            ca: self.ca.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
+            server_name: self.server_name.clone(),
+        };
+        if !self.tls && tls != TlsSettings::default() {
+            return Err("ca, client_certificate, client_key and server_name need `tls: true`".to_owned());
+        }
+        let tls = self.tls.then_some(&tls);
+        let servers = Servers::parse(&self.servers)?.authorities;
+        servers.iter().map(|authority| Wire::new(authority, tls).map_err(|e| e.to_string())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::settings::Secret;
+
+    use super::*;
+
+    #[test]
+    fn servers_are_enough_and_unknown_keys_are_refused() {
+        let read = |text: &str| serde_json::from_str::<Settings>(text);
+        assert_eq!(read(r#"{"servers":"127.0.0.1:2181"}"#).unwrap(), Settings::new("127.0.0.1:2181"));
+        assert!(read(r#"{"servers":"a","watch":true}"#).unwrap_err().to_string().contains("watch"));
+    }
+
+    #[test]
+    fn every_key_is_read_as_it_is_written_in_a_file() {
+        let text = "servers: 'zk1:2281,zk2:2281/prod'\nlayout: light_4j\npath: /light\ngroup: blue\nauth: { file: zk }\n\
+                    tls: true\nca: ca.pem\nclient_certificate: c.pem\nclient_key: k.pem\nserver_name: zk.internal\n\
+                    session_timeout: 20s\n";
+        let read: Settings = ::settings::parse(text, std::path::Path::new("x.yml"), &|_| None).unwrap();
+        let expected = Settings {
+            servers: "zk1:2281,zk2:2281/prod".into(),
+            layout: LayoutKind::Light4j,
+            path: Some("/light".into()),
+            group: Some("blue".into()),
+            auth: Some(SecretSource::File("zk".into())),
+            tls: true,
+            ca: Some("ca.pem".into()),
+            client_certificate: Some("c.pem".into()),
+            client_key: Some("k.pem".into()),
+            server_name: Some("zk.internal".into()),
+            session_timeout: Span::from_secs(20),
+        };
+        assert_eq!(read, expected);
+        assert_eq!(read.layout().unwrap(), Layout::light_4j("/prod/light/blue".into()));
+    }
+
+    #[test]
+    fn mistakes_are_found_before_anything_runs() {
+        let check = |settings: Settings, part: &str| {
+            let error = settings.check().unwrap_err();
+            assert!(error.contains(part), "{error}");
+        };
+        let good = || Settings::new("127.0.0.1:2181");
+        assert_eq!(good().check(), Ok(()));
+        check(Settings::new("http://127.0.0.1"), "without a scheme");
+        check(Settings { session_timeout: Span::from_secs(301), ..good() }, "between 1s and 5m");
+        check(Settings { path: Some("services".into()), ..good() }, "/services");
+        check(Settings { group: Some("a".into()), ..good() }, "light_4j");
+        check(Settings { ca: Some("ca.pem".into()), ..good() }, "tls: true");
+        check(Settings { tls: true, ca: Some("no/such.pem".into()), ..good() }, "no/such.pem");
+        check(Settings { tls: true, client_key: Some("key.pem".into()), ..good() }, "client_certificate");
+        let secret = SecretSource::Inline(Secret::from("secret".to_owned()));
+        check(Settings { auth: Some(secret), ..good() }, "user:password");
+        for group in ["a/b", "", ".."] {
+            check(Settings { layout: LayoutKind::Light4j, group: Some(group.into()), ..good() }, "group");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Servers to talk to, a writer that is not ours, a link that can be cut, and the source under test.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Once,
+};
+
+use discovery::provider::{
+    Interest,
+    zookeeper::{Settings, ZooKeeper},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::consul::rig::{Source, registries, running, unique};
+
+/// A variable of the shared server, or `None` if this run has no registries and needs none.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    static SAID: Once = Once::new();
+    let value = std::env::var(name).ok().filter(|_| std::env::var("ZOOKEEPER_PYTHON").is_ok());
+    if value.is_none() {
+        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
+        assert!(
+            !required.split(',').any(|word| word == "zookeeper"),
+            "{name} or ZOOKEEPER_PYTHON is not set, and zookeeper is required"
+        );
+        // Past the test harness, which hides what passing tests print.
+        SAID.call_once(|| {
+            drop(writeln!(std::io::stderr(), "skipped: tests with a real ZooKeeper; tests/run has one"));
+        });
+    }
+    value
+}
+
+pub(crate) fn source(settings: Settings, interest: Interest) -> Source {
+    running(ZooKeeper::new(settings).unwrap(), interest)
+}
+
+/// What Curator writes about an instance.
+pub(crate) fn record(address: &str, port: u16, metadata: &Value) -> String {
+    json!({ "name": "any", "id": "any", "address": address, "port": port, "sslPort": null,
+        "payload": { "@class": "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance", "id": "any",
+            "name": "any", "metadata": metadata },
+        "registrationTimeUTC": 1_600_000_000_000_u64, "serviceType": "DYNAMIC",
+        "uriSpec": { "parts": [ { "value": "scheme", "variable": true } ] } })
+    .to_string()
+}
+
+// === the writer ===
+
+/// A session of its own, by kazoo. Dropped, it closes in order, and its ephemeral nodes go at once.
+pub(crate) struct Writer {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Writer {
+    pub(crate) fn new(servers: &str) -> Self {
+        Self::start(&[servers])
+    }
+
+    /// One that shows these credentials.
+    pub(crate) fn with_auth(servers: &str, credentials: &str) -> Self {
+        Self::start(&[servers, credentials])
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/zookeeper_writes.py");
+        let mut child = Command::new(std::env::var("ZOOKEEPER_PYTHON").unwrap())
+            .arg(script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, input, output }
+    }
+
+    fn ask(&mut self, request: &Value) {
+        writeln!(self.input.as_mut().unwrap(), "{request}").unwrap();
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim_end(), "ok", "{request}");
+    }
+
+    /// An ephemeral node.
+    pub(crate) fn register(&mut self, path: &str, data: &str) {
+        self.ask(&json!({ "op": "create", "path": path, "data": data, "ephemeral": true }));
+    }
+
+    /// An ephemeral node of these bytes.
+    pub(crate) fn register_bytes(&mut self, path: &str, data: &[u8]) {
+        let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.ask(&json!({ "op": "create", "path": path, "data": hex, "hex": true, "ephemeral": true }));
+    }
+
+    /// A node that stays.
+    pub(crate) fn create(&mut self, path: &str, data: &str) {
+        self.ask(&json!({ "op": "create", "path": path, "data": data }));
+    }
+
+    /// A node that stays, and that only we may read.
+    pub(crate) fn create_private(&mut self, path: &str, data: &str) {
+        self.ask(&json!({ "op": "create", "path": path, "data": data, "private": true }));
+    }
+
+    /// Lets everybody read.
+    pub(crate) fn open(&mut self, path: &str) {
+        self.ask(&json!({ "op": "open", "path": path }));
+    }
+
+    pub(crate) fn set(&mut self, path: &str, data: &str) {
+        self.ask(&json!({ "op": "set", "path": path, "data": data }));
+    }
+
+    pub(crate) fn delete(&mut self, path: &str) {
+        self.ask(&json!({ "op": "delete", "path": path }));
+    }
+
+    /// Dies without a word: the session has to expire.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        drop(self.child.wait());
+    }
+}
+
+// === servers of a test's own ===
+
+/// A server or an ensemble, to be killed; stopped at the end.
+pub(crate) struct Own {
+    id: String,
+    pub(crate) servers: String,
+}
+
+impl Own {
+    pub(crate) fn start(variant: &str) -> Self {
+        let id = unique("zk");
+        let printed = registries("up", &["zookeeper", variant, "--id", &id]);
+        // Printed for a shell, which quotes commas by a backslash at most.
+        let servers = printed.lines().find_map(|line| line.strip_prefix("export ZOOKEEPER=")).unwrap().replace('\\', "");
+        Self { id, servers }
+    }
+
+    pub(crate) fn node(&self, number: usize, action: &str) {
+        registries("node", &[&self.id, &number.to_string(), action]);
+    }
+
+    /// Takes away all that a stopped server remembers.
+    pub(crate) fn wipe(&self, number: usize) {
+        let state = std::env::var("REGISTRIES_STATE").expect("tests/run gives a state of its own");
+        let data: PathBuf = Path::new(&state).join(&self.id).join(format!("data{number}"));
+        std::fs::remove_dir_all(data.join("version-2")).unwrap();
+    }
+
+    /// The number of the node that leads.
+    pub(crate) fn leader(&self) -> usize {
+        let leads = |server: &&str| word(server, "srvr").contains("Mode: leader");
+        1 + self.servers.split(',').collect::<Vec<_>>().iter().position(leads).expect("a leader")
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        registries("down", &[&self.id]);
+    }
+}
+
+/// What a server says to a four-letter word.
+pub(crate) fn word(server: &str, word: &str) -> String {
+    use std::io::Read as _;
+    let mut stream = std::net::TcpStream::connect(server).unwrap();
+    stream.write_all(word.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
+}
+
+// === a link that can be cut ===
+
+/// Hands bytes on to a server; cut, it is silent in both directions while connections stay open.
+pub(crate) struct Link {
+    pub(crate) address: String,
+    whole: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Link {
+    pub(crate) async fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (whole, state) = watch::channel(true);
+        let server = server.to_owned();
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let (server, mut state) = (server.clone(), state.clone());
+                connections.spawn(async move {
+                    drop(state.wait_for(|whole| *whole).await);
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => return,
+                        _ = state.wait_for(|whole| !*whole) => {}
+                    }
+                    // What was under way when the link was cut is lost, as with a machine that vanishes.
+                    drop(state.wait_for(|whole| *whole).await);
+                });
+            }
+        });
+        Self { address, whole, task }
+    }
+
+    pub(crate) fn cut(&self) {
+        self.whole.send_replace(false);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.whole.send_replace(true);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
