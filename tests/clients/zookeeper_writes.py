@@ -12,12 +12,14 @@ ephemeral nodes, lives until the end of input (an orderly close) or until the pr
 `private` lets nobody but us read the node; `open` takes that back. Parents are made as needed.
 """
 import json
+import logging
 import sys
 
 from kazoo.client import KazooClient
 from kazoo.retry import KazooRetry
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
+logging.getLogger("kazoo").addHandler(logging.NullHandler())  # what goes wrong is said once, in the answer
 servers, credentials = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
 patient = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.5, deadline=15)
 client = KazooClient(hosts=servers, timeout=2, connection_retry=patient, command_retry=patient,
@@ -35,7 +37,7 @@ def act(request):
     data = request.get("data", "")
     data = bytes.fromhex(data) if request.get("hex") else data.encode()
     if op == "create":
-        client.ensure_path(path.rsplit("/", 1)[0] or "/")
+        client.retry(client.ensure_path, path.rsplit("/", 1)[0] or "/")
         acl = private() if request.get("private") else None
         client.retry(client.create, path, data, acl=acl, ephemeral=request.get("ephemeral", False))
     elif op == "set":

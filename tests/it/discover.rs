@@ -6,3 +6,4 @@ mod embedded;
 pub(crate) mod rig;
 mod swap;
 mod withdraw;
+mod zookeeper;

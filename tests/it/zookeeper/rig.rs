@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Once,
+    sync::{Arc, Mutex, Once},
 };
 
 use discovery::provider::{
@@ -152,7 +152,8 @@ impl Own {
         let id = unique("zk");
         let printed = registries("up", &["zookeeper", variant, "--id", &id]);
         // Printed for a shell, which quotes commas by a backslash at most.
-        let servers = printed.lines().find_map(|line| line.strip_prefix("export ZOOKEEPER=")).unwrap().replace('\\', "");
+        let servers =
+            printed.lines().find_map(|line| line.strip_prefix("export ZOOKEEPER=")).unwrap().replace('\\', "");
         Self { id, servers }
     }
 
@@ -196,6 +197,7 @@ pub(crate) fn word(server: &str, word: &str) -> String {
 pub(crate) struct Link {
     pub(crate) address: String,
     whole: watch::Sender<bool>,
+    ports: Arc<Mutex<Vec<u16>>>,
     task: JoinHandle<()>,
 }
 
@@ -205,14 +207,17 @@ impl Link {
         let address = listener.local_addr().unwrap().to_string();
         let (whole, state) = watch::channel(true);
         let server = server.to_owned();
+        let ports = Arc::new(Mutex::new(Vec::new()));
+        let used = Arc::clone(&ports);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
-                let (server, mut state) = (server.clone(), state.clone());
+                let (server, mut state, used) = (server.clone(), state.clone(), Arc::clone(&used));
                 connections.spawn(async move {
                     drop(state.wait_for(|whole| *whole).await);
                     let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    used.lock().unwrap().push(server.local_addr().unwrap().port());
                     tokio::select! {
                         _ = copy_bidirectional(&mut client, &mut server) => return,
                         _ = state.wait_for(|whole| !*whole) => {}
@@ -222,7 +227,12 @@ impl Link {
                 });
             }
         });
-        Self { address, whole, task }
+        Self { address, whole, ports, task }
+    }
+
+    /// The ports from which the server is spoken to.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.ports.lock().unwrap().clone()
     }
 
     pub(crate) fn cut(&self) {

@@ -1,0 +1,135 @@
+//! Who may read: digest credentials, and TLS.
+
+use discovery::provider::zookeeper::Settings;
+use model::{Knowledge, ProviderError, Update};
+use serde_json::json;
+use settings::{Secret, SecretSource};
+
+use super::{
+    below,
+    rig::{Writer, environment, record, source},
+};
+use crate::consul::rig::{Source, named, unique};
+
+fn inline(text: &str) -> Option<SecretSource> {
+    Some(SecretSource::Inline(Secret::from(text.to_owned())))
+}
+
+/// The next error about the source as a whole.
+async fn unreachable(source: &mut Source) -> ProviderError {
+    source
+        .until("an error", |update| match update {
+            Update::Unreachable(error) => Some(error),
+            Update::Service { knowledge: Knowledge::KnownEmpty, .. } => panic!("an error was read as an empty list"),
+            _ => None,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn without_the_right_credentials_nothing_is_known_rather_than_empty() {
+    let Some(servers) = environment("ZOOKEEPER") else { return };
+    let (base, name) = (format!("/{}", unique("base")), unique("pets"));
+    let mut writer = Writer::with_auth(&servers, "owner:secret");
+    writer.create_private(&format!("{base}/{name}"), "");
+    writer.create(&format!("{base}/{name}/1"), &record("10.0.0.1", 80, &json!({})));
+    for auth in [None, inline(""), inline("owner:wrong"), inline("other:secret")] {
+        let mut source = source(Settings { auth, ..below(&servers, &base) }, named(&[&name]));
+        let told = source.denied(&name).await;
+        assert!(told.contains("`auth`") && told.contains(&name), "{told}");
+    }
+    let mut entitled = source(Settings { auth: inline("owner:secret"), ..below(&servers, &base) }, named(&[&name]));
+    entitled.known(&name, 1).await;
+}
+
+#[tokio::test]
+async fn a_right_that_is_given_later_is_noticed() {
+    let Some(servers) = environment("ZOOKEEPER") else { return };
+    let (base, name) = (format!("/{}", unique("base")), unique("pets"));
+    let mut writer = Writer::with_auth(&servers, "owner:secret");
+    writer.create_private(&format!("{base}/{name}"), "");
+    writer.create_private(&format!("{base}/{name}/1"), &record("10.0.0.1", 80, &json!({})));
+    writer.create(&format!("{base}/{name}/2"), &record("10.0.0.2", 80, &json!({})));
+    let mut source = source(below(&servers, &base), named(&[&name]));
+    source.denied(&name).await;
+    writer.open(&format!("{base}/{name}"));
+    // The other instance is named as one that we may not read.
+    source
+        .until("a skipped node", |u| matches!(u, Update::Skipped { reason, .. } if reason.contains("/1")).then_some(()))
+        .await;
+    source.known(&name, 1).await;
+    writer.open(&format!("{base}/{name}/1"));
+    source.known(&name, 2).await;
+}
+
+#[tokio::test]
+async fn a_credentials_file_is_read_for_each_connection() {
+    let Some(servers) = environment("ZOOKEEPER") else { return };
+    let (base, name) = (format!("/{}", unique("base")), unique("pets"));
+    let mut writer = Writer::with_auth(&servers, "owner:secret");
+    writer.create_private(&format!("{base}/{name}"), "");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("auth");
+    let auth = Some(SecretSource::File(file.clone()));
+    let mut source = source(Settings { auth, ..below(&servers, &base) }, named(&[&name]));
+    let error = unreachable(&mut source).await;
+    assert!(matches!(&error, ProviderError::Denied(text) if text.contains("auth")), "{error}");
+    std::fs::write(&file, "owner:secret\n").unwrap();
+    source.empty(&name).await;
+}
+
+fn secure() -> Option<Settings> {
+    let servers = environment("ZOOKEEPER_TLS")?;
+    let ca = std::env::var("ZOOKEEPER_CA").unwrap().into();
+    Some(Settings { tls: true, ca: Some(ca), ..Settings::new(servers) })
+}
+
+#[tokio::test]
+async fn over_tls_the_authority_decides_and_a_certificate_is_an_identity() {
+    let Some(settings) = secure() else { return };
+    let (base, name) = (format!("/{}", unique("base")), unique("pets"));
+    let mut writer = Writer::new(&environment("ZOOKEEPER").unwrap());
+    writer.register(&format!("{base}/{name}/1"), &record("10.0.0.1", 80, &json!({})));
+    let settings = Settings { path: Some(base), ..settings };
+    let (certificate, key) = ("ZOOKEEPER_CLIENT_CERT", "ZOOKEEPER_CLIENT_KEY");
+    let file = |variable| Some(std::env::var(variable).unwrap().into());
+    for (client_certificate, client_key) in [(None, None), (file(certificate), file(key))] {
+        let settings = Settings { client_certificate, client_key, ..settings.clone() };
+        source(settings, named(&[&name])).known(&name, 1).await;
+    }
+
+    // The system's authorities know nothing of this server's.
+    let mut stranger = source(Settings { ca: None, ..settings.clone() }, named(&[&name]));
+    let error = unreachable(&mut stranger).await;
+    assert!(error.to_string().contains("`ca`"), "{error}");
+    let mut misnamed = source(Settings { server_name: Some("other.internal".into()), ..settings }, named(&[&name]));
+    let error = unreachable(&mut misnamed).await;
+    assert!(error.to_string().contains("`server_name`"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_and_clear_text_do_not_meet_and_say_so() {
+    let Some(settings) = secure() else { return };
+    let clear = environment("ZOOKEEPER").unwrap();
+    let mut to_clear = source(Settings { servers: clear, ..settings.clone() }, named(&["pets"]));
+    let error = unreachable(&mut to_clear).await;
+    assert_eq!(error.reason(), "unreachable", "{error}");
+    let mut to_tls = source(Settings::new(&*settings.servers), named(&["pets"]));
+    unreachable(&mut to_tls).await;
+}
+
+#[tokio::test]
+async fn what_is_no_zookeeper_is_an_error() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let page = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        }
+    });
+    let mut source = source(Settings::new(address.to_string()), named(&["pets"]));
+    let error = unreachable(&mut source).await;
+    assert_eq!(error.reason(), "malformed", "{error}");
+    page.abort();
+}
