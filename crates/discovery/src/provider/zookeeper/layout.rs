@@ -62,11 +62,11 @@ impl Layout {
             return Place::Elsewhere;
         };
         let mut parts = below.split('/');
-        // ZooKeeper's own node stands under the root.
-        let Some(service) = parts.next().filter(|name| !self.base.is_empty() || *name != "zookeeper") else {
+        let name = parts.next().unwrap_or_default();
+        if self.is_reserved(name) {
             return Place::Elsewhere;
-        };
-        let Ok(service) = ServiceId::new(service) else { return Place::Elsewhere };
+        }
+        let Ok(service) = ServiceId::new(name) else { return Place::Elsewhere };
         match (self.kind, parts.next(), parts.next(), parts.next()) {
             (_, None, ..) => Place::Service(service),
             (Kind::Curator, Some(_), None, None) => Place::Instance(service),
@@ -74,6 +74,14 @@ impl Layout {
                 Place::Instance(service)
             }
             _ => Place::Elsewhere,
+        }
+    }
+
+    /// Whether a node that stands beside services is none: ZooKeeper's own under the root, and light-4j's commands.
+    pub(super) fn is_reserved(&self, name: &str) -> bool {
+        match self.kind {
+            Kind::Curator => self.base.is_empty() && name == "zookeeper",
+            Kind::Light4j => name == "command",
         }
     }
 
@@ -131,6 +139,7 @@ mod tests {
         assert_eq!(below(""), Place::Service(service("com.a-1.0.0")));
         assert_eq!(below("/server/10.0.0.1:80"), Place::Instance(service("com.a-1.0.0")));
         assert_eq!(below("/unavailableServer/10.0.0.1:80"), Place::Instance(service("com.a-1.0.0")));
+        assert_eq!(layout.place("/light/default/command"), Place::Elsewhere);
         for other in ["/server", "/client/10.0.0.1:80", "/server/a/b"] {
             assert_eq!(below(other), Place::Elsewhere, "{other}");
         }

@@ -211,6 +211,7 @@ impl Tree {
                     match self.layout.place(&format!("{base}/{name}")) {
                         Place::Service(service) => drop(known.insert(service)),
                         Place::Instance(_) => {}
+                        Place::Elsewhere if self.layout.is_reserved(&name) => {}
                         Place::Elsewhere => {
                             tell(format!("node {:?} is not named like a service", format!("{base}/{name}")))
                         }

@@ -36,7 +36,7 @@ pub(super) enum Message {
         body: Result<Bytes, Code>,
     },
     Event(Event),
-    /// To a ping, or to our credentials.
+    /// To a ping or our credentials, or an event that we did not ask for.
     Sign,
 }
 
@@ -155,14 +155,14 @@ pub(super) fn message(mut frame: Bytes) -> Result<Message, ProviderError> {
     };
     let (xid, zxid, code) = head(&mut frame).ok_or_else(|| malformed("an answer without a head"))?;
     match xid {
-        EVENT => event(&mut frame).map(Message::Event),
+        EVENT => event(&mut frame),
         PING | AUTH if code == Code(0) => Ok(Message::Sign),
         PING | AUTH => Err(code.error("the session")),
         _ => Ok(Message::Answer { xid, zxid, body: if code == Code(0) { Ok(frame) } else { Err(code) } }),
     }
 }
 
-fn event(frame: &mut Bytes) -> Result<Event, ProviderError> {
+fn event(frame: &mut Bytes) -> Result<Message, ProviderError> {
     let read = |frame: &mut Bytes| {
         let kind = frame.try_get_i32().ok()?;
         frame.try_get_i32().ok()?;
@@ -170,12 +170,13 @@ fn event(frame: &mut Bytes) -> Result<Event, ProviderError> {
         Some((kind, path))
     };
     let (kind, path) = read(frame).ok_or_else(|| malformed("an event that cannot be read"))?;
-    match kind {
-        1 => Ok(Event::Created(path)),
-        2 => Ok(Event::Deleted(path)),
-        3 => Ok(Event::Changed(path)),
-        _ => Err(malformed("an event nobody asked for")),
-    }
+    Ok(match kind {
+        1 => Message::Event(Event::Created(path)),
+        2 => Message::Event(Event::Deleted(path)),
+        3 => Message::Event(Event::Changed(path)),
+        // Recursive watches know no others; what a later server adds is none of ours.
+        _ => Message::Sign,
+    })
 }
 
 /// The names in an answer to [`Question::Children`].
