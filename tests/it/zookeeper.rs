@@ -194,7 +194,7 @@ async fn garbage_is_skipped_one_by_one() {
 /// How many packets the server had from the connections of this port, by its own count.
 fn received(servers: &str, own: &BTreeSet<String>) -> u64 {
     let count = |line: &str| line.split("recved=").nth(1)?.split(',').next()?.parse::<u64>().ok();
-    let said = word(servers, "cons");
+    let said = word(servers, "cons").unwrap();
     said.lines().filter(|line| own.iter().any(|port| line.contains(&format!(":{port}[")))).filter_map(count).sum()
 }
 

@@ -1,9 +1,22 @@
 //! Who may read: digest credentials, and TLS.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
 use discovery::provider::zookeeper::Settings;
 use model::{Knowledge, ProviderError, Update};
 use serde_json::json;
 use settings::{Secret, SecretSource};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinSet,
+};
 
 use super::{
     below,
@@ -118,18 +131,38 @@ async fn tls_and_clear_text_do_not_meet_and_say_so() {
     unreachable(&mut to_tls).await;
 }
 
-#[tokio::test]
-async fn what_is_no_zookeeper_is_an_error() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let page = tokio::spawn(async move {
+/// Says this to everybody and hangs up; how many came.
+async fn parrot(words: &'static [u8]) -> (String, Arc<AtomicU32>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (came, mut tasks) = (Arc::<AtomicU32>::default(), JoinSet::new());
+    let count = Arc::clone(&came);
+    tasks.spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(words).await.unwrap();
+            // What was asked is read, so that the end is an orderly one.
+            drop(stream.read(&mut [0; 1024]).await);
         }
     });
-    let mut source = source(Settings::new(address.to_string()), named(&["pets"]));
+    (address, came, tasks)
+}
+
+#[tokio::test]
+async fn what_is_no_zookeeper_is_an_error() {
+    let (address, _, _tasks) = parrot(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let mut source = source(Settings::new(address), named(&["pets"]));
     let error = unreachable(&mut source).await;
     assert_eq!(error.reason(), "malformed", "{error}");
-    page.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_takes_us_in_and_hangs_up_is_not_pestered() {
+    // A session of 10 s, without a password.
+    let (address, came, _tasks) = parrot(b"\0\0\0\x14\0\0\0\0\0\0\x27\x10\0\0\0\0\0\0\0\x01\0\0\0\0").await;
+    let _source = source(Settings::new(address), named(&["pets"]));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let came = came.load(Ordering::SeqCst);
+    assert!((2..8).contains(&came), "{came} connections in three seconds");
 }

@@ -1,9 +1,9 @@
 //! Servers that die, forget, hang and lose their leader.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use discovery::provider::zookeeper::Settings;
-use model::{Knowledge, Update};
+use discovery::provider::{Interest, zookeeper::Settings};
+use model::{Exposure, Knowledge, Update};
 use serde_json::json;
 use settings::Span;
 use tokio::time::Instant;
@@ -25,12 +25,13 @@ async fn outage(source: &mut Source) {
         .await;
 }
 
-/// Persistent records in a server of our own, and a source that knows them.
+/// A persistent record in a server of our own, and a source that knows it from the catalogue.
 async fn known(own: &Own, settings: Settings) -> (String, Source) {
     let name = unique("kept");
     let mut writer = Writer::new(&own.servers);
     writer.create(&format!("/services/{name}/1"), &record("10.0.0.1", 80, &json!({})));
-    let mut source = source(settings, named(&[&name]));
+    let everything = Interest { services: BTreeSet::new(), exposure: Exposure::Everything };
+    let mut source = source(settings, everything);
     source.known(&name, 1).await;
     (name, source)
 }

@@ -1,7 +1,7 @@
 //! Servers to talk to, a writer that is not ours, a link that can be cut, and the source under test.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex, Once},
@@ -33,7 +33,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
         );
         // Past the test harness, which hides what passing tests print.
         SAID.call_once(|| {
-            drop(writeln!(std::io::stderr(), "skipped: tests with a real ZooKeeper; tests/run has one"));
+            drop(writeln!(io::stderr(), "skipped: tests with a real ZooKeeper; tests/run has one"));
         });
     }
     value
@@ -170,7 +170,7 @@ impl Own {
 
     /// The number of the node that leads.
     pub(crate) fn leader(&self) -> usize {
-        let leads = |server: &&str| word(server, "srvr").contains("Mode: leader");
+        let leads = |server: &&str| word(server, "srvr").is_ok_and(|said| said.contains("Mode: leader"));
         1 + self.servers.split(',').collect::<Vec<_>>().iter().position(leads).expect("a leader")
     }
 }
@@ -182,13 +182,10 @@ impl Drop for Own {
 }
 
 /// What a server says to a four-letter word.
-pub(crate) fn word(server: &str, word: &str) -> String {
-    use std::io::Read as _;
-    let mut stream = std::net::TcpStream::connect(server).unwrap();
-    stream.write_all(word.as_bytes()).unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).unwrap();
-    said
+pub(crate) fn word(server: &str, word: &str) -> io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(server)?;
+    stream.write_all(word.as_bytes())?;
+    io::read_to_string(stream)
 }
 
 // === a link that can be cut ===

@@ -34,6 +34,7 @@ mod wire;
 use std::{convert::Infallible, time::Duration};
 
 use model::{ProviderError, Update};
+use tokio::time::Instant;
 
 use super::held::Held;
 use super::pace::Backoff;
@@ -73,15 +74,14 @@ impl Provider for ZooKeeper {
         let calm = || Backoff::new(FIRST, LONGEST);
         let mut backoff = calm();
         loop {
-            let life = life::run(&self.settings, &mut self.resume, &self.held, feed).await;
-            match life {
+            let born = Instant::now();
+            match life::run(&self.settings, &mut self.resume, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
-                life::End::Failed { error, reached } => {
-                    if reached {
-                        backoff = calm();
-                    }
-                    feed.publish(Update::Unreachable(error)).await?;
-                }
+                life::End::Failed(error) => feed.publish(Update::Unreachable(error)).await?,
+            }
+            // A server that takes us in and fails at once is not asked again and again.
+            if born.elapsed() > LONGEST {
+                backoff = calm();
             }
             tokio::time::sleep(backoff.next(fastrand::f64())).await;
         }

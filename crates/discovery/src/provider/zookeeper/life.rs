@@ -31,11 +31,7 @@ pub(super) enum End {
     /// Nobody listens any more.
     Closed,
     /// No server can be used at present.
-    Failed {
-        error: ProviderError,
-        /// Whether one could, so that the outage is a new one.
-        reached: bool,
-    },
+    Failed(ProviderError),
 }
 
 /// Lives once.
@@ -43,19 +39,19 @@ pub(super) async fn run(settings: &Settings, resume: &mut Resume, held: &Held, f
     // Certificates may be new.
     let (wires, layout) = match settings.wires().and_then(|wires| Ok((wires, settings.layout()?))) {
         Ok(both) => both,
-        Err(why) => return End::Failed { error: ProviderError::Failed(why), reached: false },
+        Err(why) => return End::Failed(ProviderError::Failed(why)),
     };
     resume.expire(tick());
     let session = match open(&wires, settings, resume).await {
         Ok(session) => session,
-        Err(error) => return End::Failed { error, reached: false },
+        Err(error) => return End::Failed(error),
     };
     let mut life = Life { session, tree: Tree::new(layout), held, feed, under_way: VecDeque::new(), told: false };
     let error = life.run().await;
     resume.clone_from(life.session.resume());
     match error {
         ProviderError::Closed => End::Closed,
-        error => End::Failed { error, reached: true },
+        error => End::Failed(error),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What survives a connection: the session, and how far we have seen.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use model::Tick;
 
@@ -43,8 +43,8 @@ impl Resume {
     }
 }
 
-impl std::fmt::Debug for Resume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The password of a session is a secret too.
         f.debug_struct("Resume").field("zxid", &self.zxid).finish_non_exhaustive()
     }
