@@ -45,6 +45,8 @@ pub const POLL: Duration = Duration::from_secs(2);
 
 /// Quiet time before a change counts: editors and `cp` write in steps, and a key follows its certificate.
 const SETTLE: Duration = Duration::from_millis(75);
+/// Between two comparisons that found nothing: a log or a database in the same directory gives hints without pause.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Comparisons after which a change counts although the content still moves, so that a file that is written without
 /// pause (about two seconds of it) does not hide the others.
 const SETTLE_ROUNDS: usize = 25;
@@ -58,6 +60,9 @@ pub struct Files {
     hint: Hint,
     /// There was a reason to compare which was not followed to its end: the future was dropped in the middle.
     due: bool,
+    /// Reasons to compare that were followed.
+    #[cfg(test)]
+    followed: usize,
 }
 
 impl Files {
@@ -69,7 +74,14 @@ impl Files {
     pub fn new(paths: impl IntoIterator<Item = PathBuf>, poll: Duration) -> Self {
         let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut files = Self { known: BTreeMap::new(), poll, hint: Hint::default(), due: false };
+        let mut files = Self {
+            known: BTreeMap::new(),
+            poll,
+            hint: Hint::default(),
+            due: false,
+            #[cfg(test)]
+            followed: 0,
+        };
         files.set_paths(paths);
         files
     }
@@ -96,6 +108,10 @@ impl Files {
                     () = self.hint.given() => {}
                 }
                 self.due = true;
+                #[cfg(test)]
+                {
+                    self.followed += 1;
+                }
             }
             let now = self.settled().await;
             let changed = differing(&self.known, &now);
@@ -106,6 +122,7 @@ impl Files {
                 self.hint.follow(self.known.keys());
                 return changed;
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

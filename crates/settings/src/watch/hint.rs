@@ -18,6 +18,11 @@ pub(super) struct Hint {
 }
 
 impl Hint {
+    #[cfg(test)]
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
     /// Waits for a hint.
     pub(super) async fn given(&self) {
         self.bell.notified().await;

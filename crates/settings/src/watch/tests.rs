@@ -200,6 +200,25 @@ async fn a_file_still_being_written_is_not_reported() {
     writer.await.expect("wrote");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_busy_neighbour_in_the_directory_costs_few_comparisons() {
+    let directory = directory();
+    let a = file(&directory, "a", "one");
+    let mut files = Subject::new([a.clone()], By::Event);
+    let bell = files.files.hint.bell();
+    let neighbour = tokio::spawn(async move {
+        loop {
+            bell.notify_one();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert_eq!(files.within(Duration::from_secs(10)).await, None);
+    assert!((10..=51).contains(&files.files.followed), "{} in ten seconds", files.files.followed);
+    fs::write(&a, "two").expect("written");
+    assert_eq!(files.within(Duration::from_secs(1)).await, Some(vec![a]));
+    neighbour.abort();
+}
+
 #[tokio::test]
 async fn what_is_no_file_blocks_nothing() {
     let directory = directory();
