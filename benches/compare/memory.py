@@ -10,6 +10,8 @@ CONNECTIONS = (1000, 10_000)
 SERVICES, INSTANCES = 10_000, 10
 # So many different lists of addresses; services share them, proxies do not know that.
 LISTS = 500
+# What a start needed for a moment, some give back a little later.
+REST = 5
 
 
 def idle(bench, scenario):
@@ -51,6 +53,7 @@ def services(bench, scenario):
             continue
         wall = time.monotonic() - begun
         process.wait_for_calm()
+        time.sleep(REST)
         if name in bench.tools.ours:
             known = metrics(setup.admin)["pointsman_table_services"]
             bench.note(f"{name} knows {known:,.0f} services")
