@@ -18,6 +18,8 @@ mod grpc_client;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod operate;
 #[cfg(test)]
 mod support;

@@ -5,6 +5,8 @@ pub mod embedded;
 pub mod fixed;
 mod held;
 mod host;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod pace;
 pub mod settings;
 mod supervise;

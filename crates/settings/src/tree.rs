@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use crate::error::shown;
 use crate::node::{Entry, Node, Scalar, Value, push_index, push_key};
@@ -19,8 +19,11 @@ const MAX_COPIED: usize = 10_000;
 
 /// Builds the tree of the one document in `text`. An empty document is an empty scalar.
 pub(crate) fn build(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Node, SettingsError> {
+    // Comments are no events for us, whatever another user of the parser in this build has switched on in it.
+    let mut options = Options::default();
+    options.set_emit_comments(false);
     let builder = Builder {
-        events: Parser::new_from_str(text),
+        events: Parser::new_from_str_with_options(text, options),
         text,
         file,
         env,

@@ -98,7 +98,9 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
     if word && level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
         return Err(wrong("no such level".to_owned()));
     }
-    EnvFilter::builder().parse(level).map_err(|e| wrong(e.to_string()))
+    // The Kubernetes client logs every refusal as an error, over and over; its source says each once. A level that names
+    // the client comes later and so counts.
+    EnvFilter::builder().parse(format!("kube_client=off,{level}")).map_err(|e| wrong(e.to_string()))
 }
 
 #[cfg(test)]

@@ -24,6 +24,23 @@ pub enum Settings {
     /// An ensemble of ZooKeeper servers.
     #[serde(rename = "zookeeper")]
     ZooKeeper(zookeeper::Settings),
+    /// A Kubernetes cluster.
+    Kubernetes(KubernetesSettings),
+}
+
+#[cfg(feature = "kubernetes")]
+type KubernetesSettings = super::kubernetes::Settings;
+#[cfg(not(feature = "kubernetes"))]
+type KubernetesSettings = LeftOut;
+
+/// The settings of a kind of source that this build does without: anything is read, and refused by its check.
+#[cfg(not(feature = "kubernetes"))]
+pub type LeftOut = serde::de::IgnoredAny;
+
+/// Says how to get what this build does without.
+#[cfg(not(feature = "kubernetes"))]
+fn left_out(kind: &str) -> String {
+    format!("this build was made without {kind}; build with `--features {kind}`, or with the default features")
 }
 
 /// A provider that is built and does not run yet.
@@ -42,6 +59,7 @@ impl Settings {
             Self::Embedded(_) => "embedded",
             Self::Consul(_) => "consul",
             Self::ZooKeeper(_) => "zookeeper",
+            Self::Kubernetes(_) => "kubernetes",
         }
     }
 
@@ -55,6 +73,10 @@ impl Settings {
             Self::Embedded(settings) => settings.check(),
             Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
             Self::ZooKeeper(settings) => zookeeper::ZooKeeper::new(settings.clone()).map(drop),
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(settings) => super::kubernetes::Kubernetes::new(settings.clone()).map(drop),
+            #[cfg(not(feature = "kubernetes"))]
+            Self::Kubernetes(_) => Err(left_out("kubernetes")),
         }
     }
 
@@ -81,6 +103,10 @@ impl Settings {
             }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
             Self::ZooKeeper(settings) => Launch::new(zookeeper::ZooKeeper::new(settings.clone())?),
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(settings) => Launch::new(super::kubernetes::Kubernetes::new(settings.clone())?),
+            #[cfg(not(feature = "kubernetes"))]
+            Self::Kubernetes(_) => return Err(left_out("kubernetes")),
         })
     }
 }

@@ -1,0 +1,257 @@
+//! One scope, one task: list, watch, and again. Says what it hears, and never that it is well when it is not.
+
+use std::{sync::Arc, time::Duration};
+
+use model::ProviderError;
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout},
+};
+use transport::clock::tick;
+
+use super::{
+    cluster::{Cluster, Namespace},
+    cursor::{Cursor, Step},
+    failure::Failure,
+    lines::{Lines, TooLong},
+    mirror::Scope,
+    settings::Settings,
+    slice::Record,
+    wire::{self, Event},
+};
+use crate::provider::pace::{Backoff, Pace};
+
+/// What a scope has to say.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) scope: Scope,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// All slices there are, and what is wrong with those that cannot be named.
+    Listed(Vec<Record>, Vec<String>),
+    Changed(Event),
+    /// A watch that was refused goes on where it stopped.
+    Recovered,
+    Failed(ProviderError),
+}
+
+/// A whole page, and the head of a watch.
+const ANSWER: Duration = Duration::from_secs(15);
+/// On top of `wait`: the server ends a watch at `wait`.
+const GRACE: Duration = Duration::from_secs(10);
+/// Reading credentials; only an exec plugin takes long.
+const CREDENTIALS: Duration = Duration::from_secs(30);
+/// Pages of one list. More is a server that turns in a circle.
+const PAGES: usize = 2_000;
+/// Watches begin this far apart at least.
+const APART: Duration = Duration::from_secs(1);
+
+/// A scope and where it is.
+pub(super) struct Watcher {
+    scope: Scope,
+    namespace: Namespace,
+    settings: Arc<Settings>,
+    news: mpsc::Sender<News>,
+    cursor: Cursor,
+    /// Of the list that is being read.
+    records: Vec<Record>,
+    nameless: Vec<String>,
+    pages: usize,
+    backoff: Backoff,
+    /// Nothing came of what was asked since the last failure.
+    futile: bool,
+    /// A failure was said, and nothing good since.
+    troubled: bool,
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+impl Watcher {
+    pub(super) fn new(scope: Scope, namespace: Namespace, settings: Arc<Settings>, news: mpsc::Sender<News>) -> Self {
+        Self {
+            scope,
+            namespace,
+            settings,
+            news,
+            cursor: Cursor::new(),
+            records: Vec::new(),
+            nameless: Vec::new(),
+            pages: 0,
+            backoff: calm(),
+            futile: false,
+            troubled: false,
+        }
+    }
+
+    /// Runs until nobody listens.
+    pub(super) async fn run(mut self) {
+        while self.live().await.is_ok() {}
+    }
+
+    /// From reading the credentials to a failure that new ones, or a new connection, may mend.
+    async fn live(&mut self) -> Result<(), Closed> {
+        let cluster = match self.connect().await? {
+            Ok(cluster) => cluster,
+            Err(error) => return self.fail(error.into()).await,
+        };
+        let mut pace = Pace::every(APART, tick());
+        loop {
+            if matches!(self.cursor.step(), Step::Watch { .. }) {
+                sleep(pace.wait(tick())).await;
+            }
+            match self.step(&cluster).await? {
+                Ok(()) => {}
+                Err(failure @ (Failure::Gone | Failure::Other { error: ProviderError::Limited(_), .. })) => {
+                    self.fail(failure).await?;
+                }
+                Err(failure) => return self.fail(failure).await,
+            }
+        }
+    }
+
+    /// Reads the credentials, on a thread that may wait. One that hangs is said to, and waited for: there is never a
+    /// second one.
+    async fn connect(&self) -> Result<Result<Cluster, ProviderError>, Closed> {
+        let (settings, namespace) = (Arc::clone(&self.settings), self.namespace.clone());
+        let mut reading = spawn_blocking(move || Cluster::new(&settings, &namespace));
+        loop {
+            match timeout(CREDENTIALS, &mut reading).await {
+                Ok(Ok(read)) => return Ok(read),
+                Ok(Err(panic)) => return Ok(Err(ProviderError::Failed(format!("reading credentials: {panic}")))),
+                Err(_) => {
+                    let text = "the kubeconfig's credential plugin does not end".to_owned();
+                    self.say(What::Failed(ProviderError::Failed(text))).await?;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self, cluster: &Cluster) -> Result<Result<(), Failure>, Closed> {
+        let (namespace, selector) = (cluster.namespace.as_deref(), self.settings.selector.as_deref());
+        let path = self.cursor.path(namespace, selector, self.settings.wait.get());
+        match self.cursor.step() {
+            Step::List { .. } => self.list(cluster, &path).await,
+            Step::Watch { .. } => self.watch(cluster, &path).await,
+        }
+    }
+
+    /// One page of the list.
+    async fn list(&mut self, cluster: &Cluster, path: &str) -> Result<Result<(), Failure>, Closed> {
+        let deadline = Instant::now() + ANSWER;
+        let page = async { wire::page(&cluster.open(path, deadline).await?.whole(deadline).await?, &cluster.rules) };
+        let page = match page.await {
+            Ok(page) => page,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        self.records.extend(page.records);
+        self.nameless.extend(page.nameless);
+        self.pages += 1;
+        if self.cursor.page(page.version, page.next) {
+            let (records, nameless) = self.take();
+            self.say(What::Listed(records, nameless)).await?;
+            self.troubled = false;
+        } else if self.pages >= PAGES {
+            return Ok(Err(Failure::malformed(format!("a list of more than {PAGES} pages"))));
+        }
+        Ok(Ok(()))
+    }
+
+    /// The records of the list that is being read; forgets them.
+    fn take(&mut self) -> (Vec<Record>, Vec<String>) {
+        self.pages = 0;
+        (std::mem::take(&mut self.records), std::mem::take(&mut self.nameless))
+    }
+
+    /// One watch, to its end.
+    async fn watch(&mut self, cluster: &Cluster, path: &str) -> Result<Result<(), Failure>, Closed> {
+        let opened = Instant::now();
+        let mut answer = match cluster.open(path, opened + ANSWER).await {
+            Ok(answer) => answer,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if std::mem::take(&mut self.troubled) {
+            self.say(What::Recovered).await?;
+        }
+        // The server ends it by itself at `wait`: whatever comes, and however slowly, it is over then.
+        let deadline = opened + self.settings.wait.get() + GRACE;
+        let (mut lines, mut alive) = (Lines::default(), false);
+        loop {
+            match answer.chunk(deadline).await {
+                Ok(Some(chunk)) => {
+                    if lines.push(&chunk) == Err(TooLong) {
+                        return Ok(Err(Failure::malformed("a line of the watch has no end".into())));
+                    }
+                }
+                Ok(None) if lines.is_cut() => {
+                    return Ok(Err(ProviderError::Unreachable("the watch was cut within an event".into()).into()));
+                }
+                Ok(None) => {
+                    self.cursor.ended(alive);
+                    if !alive {
+                        self.pause(None).await;
+                    }
+                    return Ok(Ok(()));
+                }
+                Err(failure) => return Ok(Err(failure)),
+            }
+            while let Some(line) = lines.next() {
+                match wire::event(&line, &cluster.rules) {
+                    Ok((event, version)) => {
+                        alive = true;
+                        self.thrive();
+                        self.say(What::Changed(event)).await?;
+                        if let Some(version) = version {
+                            self.cursor.seen(version);
+                        }
+                    }
+                    Err(failure) => return Ok(Err(failure)),
+                }
+            }
+        }
+    }
+
+    /// Something came of it: the next failure is the first one.
+    fn thrive(&mut self) {
+        (self.backoff, self.futile) = (calm(), false);
+    }
+
+    /// Says the failure, and waits. A version that is too old is no failure, unless it is all that ever comes.
+    async fn fail(&mut self, failure: Failure) -> Result<(), Closed> {
+        self.cursor.failed(&failure);
+        drop(self.take());
+        let pause = match failure {
+            Failure::Gone if !self.futile => {
+                self.futile = true;
+                return Ok(());
+            }
+            Failure::Gone => None,
+            Failure::Other { error, pause } => {
+                self.troubled = true;
+                self.say(What::Failed(error)).await?;
+                pause
+            }
+        };
+        self.pause(pause).await;
+        Ok(())
+    }
+
+    async fn pause(&mut self, asked: Option<Duration>) {
+        self.futile = true;
+        let own = self.backoff.next(fastrand::f64());
+        // What the server asks for, and a share of chance on top, so that not all come back at once.
+        sleep(asked.map_or(own, |asked| own.max(asked + own / 4))).await;
+    }
+
+    async fn say(&self, what: What) -> Result<(), Closed> {
+        self.news.send(News { scope: self.scope, what }).await.map_err(|_| Closed)
+    }
+}
+
+fn calm() -> Backoff {
+    Backoff::new(Duration::from_millis(250), Duration::from_secs(10))
+}
