@@ -97,7 +97,7 @@ impl Feed {
 /// Whether an update tells of instances, as against of trouble.
 pub(crate) fn is_answer(update: &Update) -> bool {
     match update {
-        Update::Everything(_) | Update::Catalogue(_) => true,
+        Update::Everything(_) | Update::Catalogue(_) | Update::Forgotten(_) => true,
         Update::Service { knowledge, .. } => !matches!(knowledge, Knowledge::Unknown(_)),
         Update::Unreachable(_) | Update::Skipped { .. } => false,
     }

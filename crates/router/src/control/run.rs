@@ -10,7 +10,7 @@ use std::{
 };
 
 use admin::{Admin, Readiness, metrics::DiscoveryMetrics};
-use discovery::Discovery;
+use discovery::{Discovery, provider::embedded};
 use model::UpstreamKey;
 use settings::watch::Files;
 use telemetry::{access::AccessLog, metrics::Metrics};
@@ -263,10 +263,10 @@ impl Running {
     async fn arrange_apis(&mut self, opened: Opened) -> Result<(), StartError> {
         let address = self.operations.admin;
         let mut wanted =
-            vec![Wanted { name: ADMIN.to_owned(), address, settings: None, app: admin::app(self.admin(), address) }];
-        for (name, settings, registry) in self.discovery.registries().await {
-            let app = admin::registry::app(registry, &settings);
-            wanted.push(Wanted { name: name.to_string(), address: settings.address, settings: Some(settings), app });
+            vec![Wanted { name: ADMIN.to_owned(), address, directory: None, app: admin::app(self.admin(), address) }];
+        for (name, embedded::Settings { address, directory, .. }, registry) in self.discovery.registries().await {
+            let app = admin::registry::app(registry, address);
+            wanted.push(Wanted { name: name.to_string(), address, directory, app });
         }
         self.apis.arrange(wanted, opened).await
     }
