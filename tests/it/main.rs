@@ -20,6 +20,8 @@ mod http2;
 #[cfg(test)]
 mod operate;
 #[cfg(test)]
+mod register;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

@@ -22,6 +22,7 @@ use std::{
 use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
 use tokio::sync::{mpsc, watch};
 
+pub use pace::Backoff;
 pub use settings::Settings;
 
 /// A source of instances. Speaks of instances only, never of policy.

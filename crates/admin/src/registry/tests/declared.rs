@@ -142,7 +142,7 @@ impl Events {
 
     async fn until(&mut self, end: &str) -> String {
         while !self.1.contains(end) {
-            let mut more = [0; 4096];
+            let mut more = vec![0; 4096];
             let count = timeout(PATIENCE, self.0.read(&mut more)).await.unwrap().unwrap();
             assert!(count > 0, "the stream ended: {:?}", self.1);
             self.1 += std::str::from_utf8(&more[..count]).unwrap();
@@ -160,7 +160,7 @@ impl Events {
         (field("event:"), field("id:").parse().unwrap(), serde_json::from_str(&field("data:")).unwrap())
     }
 
-    async fn is_over(mut self) -> bool {
+    async fn ends(mut self) -> bool {
         let mut rest = Vec::new();
         timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.is_ok_and(|read| read.is_ok())
     }
@@ -201,5 +201,5 @@ async fn a_reload_makes_watchers_show_their_token_again() {
     all.next().await;
     registry.follow(&settings("{ token: x, protect_reads: true }"));
     ask(&stage, &format!("PUT {PET}"), "x", PLACE).await;
-    assert!(all.is_over().await);
+    assert!(all.ends().await);
 }

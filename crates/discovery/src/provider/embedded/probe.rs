@@ -26,18 +26,29 @@ const LINE: usize = 1024;
 
 /// Whom checks may address, and whom they trust. Certificates are read when the first check needs them.
 #[derive(Debug, Default)]
-pub(super) struct Trusted {
+pub struct Probe {
     checks: Checks,
+    trust: Trust,
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
 }
 
-impl Trusted {
+impl Probe {
     pub(super) fn new(checks: Checks) -> Self {
-        Self { checks, tls: OnceLock::new() }
+        let trust = Trust { ca: checks.ca.clone(), ..Trust::default() };
+        Self { checks, trust, tls: OnceLock::new() }
+    }
+
+    /// For a process that looks at what it started itself: on this machine a certificate proves nothing more.
+    #[must_use]
+    pub fn of_own() -> Self {
+        Self { trust: Trust { verify: false, ..Trust::default() }, ..Self::default() }
     }
 
     /// Looks at an instance as one of its checks says; what was seen, either way.
-    pub(super) async fn look(&self, of: &Registration, check: &Check) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// If the check does not pass: what was seen instead.
+    pub async fn look(&self, of: &Registration, check: &Check) -> Result<String, String> {
         let late = |_| Err(format!("no answer within {}", settings::Span::from_millis(millis(check))));
         timeout(check.timeout, self.attempt(of, check)).await.unwrap_or_else(late)
     }
@@ -83,8 +94,7 @@ impl Trusted {
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
         let make = || {
-            let trust = Trust { ca: self.checks.ca.clone(), ..Trust::default() };
-            let mut config = (*ClientTls::new(&trust).map_err(|e| e.to_string())?.config).clone();
+            let mut config = (*ClientTls::new(&self.trust).map_err(|e| e.to_string())?.config).clone();
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(Arc::new(config))
         };
@@ -164,7 +174,7 @@ mod tests {
             }
         });
         let r = registration(port, check);
-        let found = Trusted::default().look(&r, &r.checks[0]).await;
+        let found = Probe::default().look(&r, &r.checks[0]).await;
         serving.abort();
         found
     }
@@ -194,11 +204,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let hung = registration(port, r#"{"type":"http","path":"/","timeout":"50ms"}"#);
-        let error = Trusted::default().look(&hung, &hung.checks[0]).await.unwrap_err();
+        let error = Probe::default().look(&hung, &hung.checks[0]).await.unwrap_err();
         assert!(error.contains("within 50ms"), "{error}");
         drop(listener);
         let gone = registration(port, r#"{"type":"tcp"}"#);
-        assert!(Trusted::default().look(&gone, &gone.checks[0]).await.unwrap_err().contains("refused"));
+        assert!(Probe::default().look(&gone, &gone.checks[0]).await.unwrap_err().contains("refused"));
     }
 
     #[tokio::test]
@@ -208,11 +218,11 @@ mod tests {
             (r#"{"type":"tcp","host":"localhost"}"#, "checks.hosts"),
         ] {
             let r = registration(1, check);
-            assert!(Trusted::default().look(&r, &r.checks[0]).await.unwrap_err().contains(part));
+            assert!(Probe::default().look(&r, &r.checks[0]).await.unwrap_err().contains(part));
         }
         let json = r#"{"name":"pets","ip":"169.254.169.254","port":80,"checks":[{"type":"http","path":"/latest"}]}"#;
         let r: Registration = serde_json::from_str(json).unwrap();
-        assert!(Trusted::default().look(&r, &r.checks[0]).await.unwrap_err().contains("no address"));
+        assert!(Probe::default().look(&r, &r.checks[0]).await.unwrap_err().contains("no address"));
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use super::{
     health::Effect,
     journal::{JUMP, Journal, Line, Stored, What},
     lease::Key,
-    probe::Trusted,
+    probe::Probe,
     state::{Changes, Listed, Listing, Look, News, State},
     watchers::{Watch, Watchers},
     writer::Writer,
@@ -40,7 +40,7 @@ struct Shared {
     news: Notify,
     writer: Option<Writer>,
     /// What the operator says, as of the last reload.
-    settings: Mutex<(Arc<Settings>, Arc<Trusted>)>,
+    settings: Mutex<(Arc<Settings>, Arc<Probe>)>,
 }
 
 /// The answer to a registration.
@@ -85,16 +85,15 @@ impl Registry {
     }
 
     fn with(state: State, writer: Option<Writer>) -> Self {
-        let settings = Mutex::new((Arc::new(Settings::default()), Arc::new(Trusted::default())));
+        let settings = Mutex::new((Arc::new(Settings::default()), Arc::new(Probe::default())));
         let (watchers, news) = (Arc::default(), Notify::new());
         Self(Arc::new(Shared { state: Mutex::new(state), watchers, news, writer, settings }))
     }
 
     /// Follows other settings, from now on; where it listens and writes stays.
     pub fn follow(&self, settings: &Settings) {
-        let trusted = Trusted::new(settings.checks.clone());
-        *self.0.settings.lock().unwrap_or_else(PoisonError::into_inner) =
-            (Arc::new(settings.clone()), Arc::new(trusted));
+        let probe = Probe::new(settings.checks.clone());
+        *self.0.settings.lock().unwrap_or_else(PoisonError::into_inner) = (Arc::new(settings.clone()), Arc::new(probe));
     }
 
     /// What the operator says now.
@@ -104,7 +103,7 @@ impl Registry {
     }
 
     /// Whom checks may address and trust now.
-    pub(super) fn trusted(&self) -> Arc<Trusted> {
+    pub(super) fn probe(&self) -> Arc<Probe> {
         self.0.settings.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
