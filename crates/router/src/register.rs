@@ -45,6 +45,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, String> {
     announcing.leave().await;
     match end {
         End::Child(code) => Ok(code),
+        End::Asked(_) if !child.was_started() => Ok(ExitCode::SUCCESS),
         End::Asked(asked) => {
             let drain = if known { arguments.drain.get() } else { Duration::ZERO };
             Ok(stop(&mut child, &mut signals, asked, drain, arguments.stop_timeout.get()).await)

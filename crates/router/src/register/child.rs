@@ -38,6 +38,11 @@ impl Child {
         Ok(Self { pid, ended, waiting: Some(waiting) })
     }
 
+    /// Whether there is one.
+    pub(super) fn was_started(&self) -> bool {
+        self.pid.is_some()
+    }
+
     /// Waits for its end; its exit code as a shell tells it.
     pub(super) async fn ended(&self) -> ExitCode {
         match self.ended.clone().wait_for(Option::is_some).await {
