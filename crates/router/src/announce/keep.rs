@@ -68,9 +68,13 @@ impl Announcing {
                 Err(error) => return tracing::error!(error, "cannot announce"),
             };
             match to {
-                To::Embedded(access) => announced.keep(Embedded(Way::new(client, embedded::TOKEN, access.token))).await,
-                To::Consul(access) => announced.keep(Consul(Way::new(client, consul::TOKEN, access.token))).await,
-                To::Etcd(etcd) => announced.keep(Etcd::new(client, etcd)).await,
+                To::Embedded(access) => {
+                    Box::pin(announced.keep(Embedded(Way::new(client, embedded::TOKEN, access.token)))).await
+                }
+                To::Consul(access) => {
+                    Box::pin(announced.keep(Consul(Way::new(client, consul::TOKEN, access.token)))).await
+                }
+                To::Etcd(etcd) => Box::pin(announced.keep(Etcd::new(client, etcd))).await,
             }
         };
         let ready = async move {

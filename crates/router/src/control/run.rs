@@ -103,7 +103,7 @@ pub(super) async fn run(
             }
         }
     }
-    running.end().await;
+    Box::pin(running.end()).await;
 }
 
 impl Running {
@@ -196,7 +196,7 @@ impl Running {
 
     /// Reads the settings anew and follows them. If anything is wrong with them, nothing changes and the log says what.
     async fn reload(&mut self) -> Result<(), StartError> {
-        let result = self.try_reload().await;
+        let result = Box::pin(self.try_reload()).await;
         match &result {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => tracing::error!(%error, "configuration not reloaded, the old one goes on"),
@@ -249,7 +249,7 @@ impl Running {
     async fn announce(&mut self) {
         let mut wanted = self.operations.announce.clone();
         if let (Some(wanted), Some(first)) = (&mut wanted, self.acceptors.first()) {
-            wanted.port.get_or_insert(first.address.port());
+            wanted.port.get_or_insert_with(|| first.address.port());
             let word = if first.speaks_tls() { "https" } else { "http" };
             wanted.protocol.get_or_insert_with(|| word.to_owned());
         }
