@@ -181,6 +181,31 @@ async fn who_is_refused_says_why_and_a_mended_token_is_enough() {
 }
 
 #[tokio::test]
+async fn a_reload_changes_rights_and_closes_no_connection() {
+    let config = |tokens: &str| {
+        let yaml = format!(
+            "listeners: [ {{ address: 127.0.0.1:0 }} ]\nadmin: {{ address: 127.0.0.1:0 }}\nthreads: 1\n\
+             access_log: {{ format: off }}\nregistries: {{ local: {{ embedded: {{ address: 127.0.0.1:0, directory: null, \
+             tokens: {tokens} }} }} }}"
+        );
+        settings::parse::<router::settings::Settings>(&yaml, Path::new("test.yml"), &|_| None).unwrap()
+    };
+    let router = router(([127, 0, 0, 1], 0).into(), ", tokens: { a: { secret: old, write: pets } }");
+    let client = testkit::Client::http(router.registry("local")).await;
+    let ask = async |token: &str| {
+        let body = json!({ "name": "pets", "ip": "127.0.0.1", "port": 1 }).to_string();
+        let headers = [("x-registry-token", token)];
+        client.send(testkit::post("/registry/register", &headers, body)).await.status.as_u16()
+    };
+    assert_eq!((ask("old").await, ask("new").await), (200, 401));
+    router.router.replace(config("{ a: { secret: new, write: pets } }")).await.unwrap();
+    // Over the same connection.
+    assert_eq!((ask("old").await, ask("new").await), (401, 200));
+    router.router.replace(config("{ a: { secret: new, write: other } }")).await.unwrap();
+    assert_eq!(ask("new").await, 403);
+}
+
+#[tokio::test]
 async fn checks_of_the_registry_itself_decide_who_serves() {
     let router = router(([127, 0, 0, 1], 0).into(), "");
     let registrar = Registrar::of(&router).await;
