@@ -202,7 +202,7 @@ async fn leave(registrar: &mut impl Registrar, record: &Record) {
     let end = Instant::now() + LEAVE;
     loop {
         match registrar.deregister(record).await {
-            Ok(()) => return tracing::info!(service = %record.service, id = %record.id, "deregistered"),
+            Ok(()) => return tracing::info!(service = %record.service, id = %record.id, "it is out of the registry"),
             Err(error) if Instant::now() + AGAIN < end && matches!(error, Failure::Away(_)) => {
                 tokio::time::sleep(AGAIN).await
             }
