@@ -22,6 +22,8 @@ mod kubernetes;
 #[cfg(test)]
 mod operate;
 #[cfg(test)]
+mod register;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

@@ -1,8 +1,8 @@
 //! A listener that slow, silent or greedy clients cannot hold.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -14,6 +14,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tower::Layer;
 
 /// How long a request head may take, and how long a connection may idle between requests.
 const HEAD: Duration = Duration::from_secs(10);
@@ -23,6 +24,10 @@ const CONNECTIONS: usize = 1024;
 const GRACE: Duration = Duration::from_secs(2);
 /// Pause when the process has no descriptor left for another connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// The address of who sent a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves an API until `shutdown` ends, then finishes what is in hand within two seconds.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
@@ -65,7 +70,8 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
 }
 
 async fn connection(socket: TcpStream, app: Router, mut ending: watch::Receiver<bool>) {
-    let service = TowerToHyperService::new(app);
+    let Ok(peer) = socket.peer_addr() else { return };
+    let service = TowerToHyperService::new(Extension(Peer(peer)).layer(app));
     let mut serving = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

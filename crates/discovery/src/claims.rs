@@ -107,6 +107,12 @@ impl Claims {
                     }
                 }
             }
+            Update::Forgotten(service) => {
+                let known = self.speaks_of(source, &service);
+                if known && self.replace(source, &service, Vec::new(), &[], false, now) {
+                    touched.insert(service);
+                }
+            }
             Update::Unreachable(_) | Update::Skipped { .. } => {}
         }
         touched

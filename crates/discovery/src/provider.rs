@@ -24,6 +24,7 @@ use std::{
 use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
 use tokio::sync::{mpsc, watch};
 
+pub use pace::Backoff;
 pub use settings::Settings;
 
 /// A source of instances. Speaks of instances only, never of policy.
@@ -99,7 +100,7 @@ impl Feed {
 /// Whether an update tells of instances, as against of trouble.
 pub(crate) fn is_answer(update: &Update) -> bool {
     match update {
-        Update::Everything(_) | Update::Catalogue(_) => true,
+        Update::Everything(_) | Update::Catalogue(_) | Update::Forgotten(_) => true,
         Update::Service { knowledge, .. } => !matches!(knowledge, Knowledge::Unknown(_)),
         Update::Unreachable(_) | Update::Skipped { .. } => false,
     }

@@ -85,6 +85,9 @@ impl Sources {
                 let task = launch.start(Feed::new(id, self.updates.clone(), self.interest.clone()));
                 self.running.push(Source { id, name, settings, registry, task });
             } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id && s.settings != settings) {
+                if let (Some(registry), Settings::Embedded(settings)) = (&old.registry, &settings) {
+                    registry.follow(settings);
+                }
                 // Equal ones stay, because what the source told before may share memory with them.
                 old.settings = settings;
             }

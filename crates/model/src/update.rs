@@ -45,6 +45,9 @@ pub enum Update {
     /// said, a source whose catalogue decides what is exposed has not answered, and afterwards not before it spoke of
     /// each.
     Catalogue(BTreeSet<ServiceId>),
+    /// The source knows the service no longer, not even as one without instances; it would not be in its
+    /// [`Update::Everything`].
+    Forgotten(ServiceId),
     /// The source as a whole cannot be reached or refuses; all it said stands and ages.
     Unreachable(ProviderError),
     /// Records that could not be used, since the last such message: skipped, counted and shown, the rest holds.

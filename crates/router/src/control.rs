@@ -1,6 +1,7 @@
 //! Starts, reloads and ends the router: a control thread with discovery, the acceptors and the operator's APIs, and one
 //! thread for each data core.
 
+mod announced;
 mod apis;
 mod cores;
 mod files;

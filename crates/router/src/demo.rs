@@ -103,7 +103,7 @@ fn settings(addresses: &Addresses) -> Result<Settings, StartError> {
     if !loopback(addresses.registry.ip()) {
         return Err(StartError::Io("the demonstration's registry has no token: choose a loopback address".to_owned()));
     }
-    let registry = embedded::Settings { address: addresses.registry, directory: None, token: None };
+    let registry = embedded::Settings { address: addresses.registry, directory: None, ..embedded::Settings::default() };
     let route = |(service, _, prefix): (&str, usize, &str)| -> Located<Route> {
         Route { prefix: Some(prefix.to_owned()), ..Route::to(service) }.into()
     };

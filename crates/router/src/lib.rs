@@ -7,9 +7,11 @@
 //!
 //! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
 //! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration.
+//! [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it.
 
 pub mod accept;
 pub mod affinity;
+pub mod announce;
 pub mod attempt;
 pub mod authority;
 pub mod client;
@@ -25,6 +27,7 @@ pub mod plan;
 pub mod proxy;
 pub mod query;
 pub mod refuse;
+pub mod register;
 pub mod rewrite;
 pub mod route;
 pub mod server;

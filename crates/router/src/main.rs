@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use router::{
     Router, Start,
     control::{Origin, Overrides, StartError},
-    demo,
+    demo, register,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,6 +49,8 @@ enum Verb {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Register a service that cannot do it itself, and start it if a command is given.
+    Register(Box<register::Arguments>),
     /// Show it all: a router, a registry and services that register themselves, with lines to paste.
     Demo {
         /// Where clients connect.
@@ -67,15 +69,27 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Run { config, listen, admin, registry } => run(config.map(file), Overrides { listen, admin, registry }),
         Verb::Check { config } => check(file(config)),
+        Verb::Register(arguments) => return attend_service(*arguments),
         Verb::Demo { listen, registry, admin } => show(&demo::Addresses { listen, registry, admin }),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("pointsman: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    result.map_or_else(failed, |()| ExitCode::SUCCESS)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is the error of a result")]
+fn failed(problem: String) -> ExitCode {
+    eprintln!("pointsman: {problem}");
+    ExitCode::FAILURE
+}
+
+/// Whatever becomes of the registry, the exit code is that of the service.
+fn attend_service(arguments: register::Arguments) -> ExitCode {
+    let run = || {
+        let level = std::env::var("RUST_LOG").ok();
+        telemetry::log::Log::init(&telemetry::log::Settings::default(), level.as_deref()).map_err(|e| e.to_string())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        runtime.block_on(register::run(arguments))
+    };
+    run().unwrap_or_else(failed)
 }
 
 /// The file itself, or `router.yml` in a directory kept outside the program.

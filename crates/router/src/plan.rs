@@ -10,6 +10,7 @@ use std::{collections::HashMap, net::SocketAddr, ops::Deref, path::PathBuf, sync
 use http::HeaderName;
 use transport::{io, tls::ServerTls};
 
+use crate::announce;
 use crate::{
     rewrite::Rewriting,
     route::{Route, Routes},
@@ -90,6 +91,8 @@ pub struct Operations {
     pub drain_delay: Duration,
     /// For what is under way after that.
     pub drain_deadline: Duration,
+    /// What the router announces of itself.
+    pub announce: Option<announce::Settings>,
     /// Files whose content the plan depends on.
     pub files: Vec<PathBuf>,
     /// What only a start follows.

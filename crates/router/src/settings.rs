@@ -13,6 +13,7 @@ use model::Tag;
 use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
+use crate::announce;
 pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub admin: Admin,
     /// Where instances are learned from; order is precedence.
     pub registries: Entries<discovery::Settings>,
+    /// Where the router registers itself.
+    pub announce: Option<Located<announce::Settings>>,
     /// Which requests go to which service.
     pub routes: Vec<Located<Route>>,
     /// What a `service_id` may reach besides routed services.
@@ -65,6 +68,7 @@ impl Default for Settings {
             listeners: Vec::new(),
             admin: Admin::default(),
             registries: Entries::default(),
+            announce: None,
             routes: Vec::new(),
             expose: Expose::default(),
             services: Entries::default(),

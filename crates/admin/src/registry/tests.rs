@@ -1,7 +1,10 @@
 use std::path::Path as File;
 
+use discovery::provider::embedded;
 use tempfile::tempdir;
 use tokio::time::sleep;
+
+mod declared;
 
 use super::*;
 use crate::testing::Stage;
@@ -10,8 +13,15 @@ fn settings(yaml: &str) -> embedded::Settings {
     settings::parse(yaml, File::new("router.yml"), &|_| None).unwrap()
 }
 
+/// The API of a registry in memory with these settings.
+async fn stage(settings: &embedded::Settings) -> Stage {
+    let registry = Registry::in_memory();
+    registry.follow(settings);
+    Stage::new(app(registry, settings.address)).await
+}
+
 async fn open() -> Stage {
-    Stage::new(app(Registry::in_memory(), &settings("{}"))).await
+    stage(&settings("{}")).await
 }
 
 const PETS: &str = r#"{"name":"pets","ip":"10.0.0.1","port":8080,"tags":["public"],"ttl":"20s"}"#;
@@ -82,7 +92,7 @@ async fn only_who_has_the_token_writes() {
     let yaml = format!("token: {{ file: \"{}\" }}", file.display());
     for settings in [settings("token: secret"), settings(&yaml)] {
         std::fs::write(&file, "secret\n").unwrap();
-        let stage = Stage::new(app(Registry::in_memory(), &settings)).await;
+        let stage = stage(&settings).await;
         for path in ["/registry/register", "/registry/heartbeat", "/registry/deregister"] {
             for header in
                 ["x-none: 1", "authorization: Bearer secres", "authorization: Basic secret", "x-registry-token: "]
@@ -97,7 +107,7 @@ async fn only_who_has_the_token_writes() {
             assert_eq!(stage.ask("POST /registry/register", &[header], PETS).await.status, 200, "{header}");
         }
     }
-    let stage = Stage::new(app(Registry::in_memory(), &settings(&yaml))).await;
+    let stage = stage(&settings(&yaml)).await;
     for content in [Some(""), None] {
         match content {
             Some(text) => std::fs::write(&file, text).unwrap(),
@@ -136,11 +146,11 @@ async fn a_long_poll_is_answered_by_the_change() {
 async fn a_restart_forgets_nothing() {
     let directory = tempdir().unwrap();
     let settings = settings(&format!("directory: \"{}\"", directory.path().display()));
-    let first = Stage::new(app(Registry::open(directory.path()).unwrap(), &settings)).await;
+    let first = Stage::new(app(Registry::open(directory.path()).unwrap(), settings.address)).await;
     let answer = first.post("/registry/register", PETS).await.json();
     assert_eq!((answer["changed"].as_bool(), answer["stored"].as_bool()), (Some(true), Some(true)));
     first.end().await;
-    let second = Stage::new(app(Registry::open(directory.path()).unwrap(), &settings)).await;
+    let second = Stage::new(app(Registry::open(directory.path()).unwrap(), settings.address)).await;
     let pets = second.get("/registry/services/pets").await.json();
     assert_eq!(pets["instances"][0]["id"], "pets-10.0.0.1-8080");
     assert!(pets["index"].as_u64() > answer["index"].as_u64());

@@ -4,7 +4,10 @@ use tempfile::{TempDir, tempdir};
 use tokio::time::timeout;
 
 use super::*;
-use crate::{provider::embedded::Registration, testing::policies};
+use crate::{
+    provider::embedded::{By, Registration},
+    testing::policies,
+};
 
 /// The section `registries:` of a file.
 fn sources(yaml: &str) -> Vec<(String, Settings)> {
@@ -51,7 +54,7 @@ async fn sources_fill_one_table_and_a_reload_leaves_the_unconcerned_alone() {
     let discovery = start(&format!("{}\n{PETS}", local(&directory, 8400))).await;
     check(&discovery, "pets", &["10.0.0.1:80"]).await;
     let registry = discovery.registries().await.remove(0).2;
-    registry.register(orders()).await;
+    registry.register(&By::registry(), orders()).await;
     check(&discovery, "orders", &["10.0.1.1:80"]).await;
     let upstream = |d: &Discovery| d.table().load().service("orders").unwrap().members[0].upstream.clone();
     let before = upstream(&discovery);
@@ -86,7 +89,7 @@ async fn after_a_shutdown_the_directory_is_free_and_the_table_readable() {
     let directory = tempdir().unwrap();
     let yaml = local(&directory, 8400);
     let discovery = start(&yaml).await;
-    discovery.registries().await.remove(0).2.register(orders()).await;
+    discovery.registries().await.remove(0).2.register(&By::registry(), orders()).await;
     check(&discovery, "orders", &["10.0.1.1:80"]).await;
     let table = discovery.table();
     discovery.shutdown().await;

@@ -1,81 +1,72 @@
-//! Our own registry: services register themselves by HTTP, keep their lease by heartbeats, and are remembered on disk.
+//! Our own registry: services register themselves by HTTP, keep their lease by heartbeats, are looked at by checks, and
+//! are remembered on disk.
 //!
-//! * `registration`: what a service says of itself, checked.
-//! * `registry`: who is registered, until when; the index that others can wait for.
-//! * `lease`: which lease ends next.
-//! * `journal`, `writer`: the disk, and the thread that waits for it.
+//! | file | idea |
+//! |---|---|
+//! | `settings` | what an operator writes |
+//! | `rights` | who may read and write what |
+//! | `registration`, `check` | what a service says of itself, checked |
+//! | `state` | who is registered, until when, what changed; pure |
+//! | `registry` | the handle that all share; who waits is woken, what changed is stored |
+//! | `lease` | what is due when |
+//! | `health` | what the looks of checks add up to; pure |
+//! | `probe` | one look at an instance |
+//! | `watchers` | who waits for which service |
+//! | `audit` | who changed what |
+//! | `transfer` | all of it at once, out and in |
+//! | `journal`, `writer` | the disk, and the thread that waits for it |
 //!
 //! **On disk.** A change is routed when it is made and answered when the disk has it (one `fdatasync` for all changes
-//! that wait). If the disk fails, registrations go on from memory and the answer says `stored: false`. Heartbeats are
-//! not written. After a start every lease runs anew in full; the disk knows no times.
+//! that wait). If the disk fails, registrations go on from memory and the answer says `stored: false`. Heartbeats and
+//! verdicts of checks are not written. After a start every lease runs anew in full, and an instance serves until its
+//! checks fail; the disk knows no times.
 
+mod audit;
+mod check;
+mod health;
 mod journal;
 mod lease;
+mod probe;
 mod registration;
 mod registry;
+mod rights;
+mod settings;
+mod state;
+mod transfer;
+mod watchers;
 mod writer;
 
-use std::{
-    convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{convert::Infallible, sync::Arc};
 
 use model::{Knowledge, ProviderError, Update};
-use settings::SecretSource;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
+use self::state::Look;
 use super::{Feed, Provider};
 
+pub use audit::{Action, By, Entry};
+pub use check::{Check, Role, What};
+pub use health::Verdict;
+pub use probe::Probe;
 pub use registration::{Registration, default_id};
-pub use registry::{Listing, NotRegistered, Registered, Registry};
+pub use registry::{NotRegistered, Registered, Registry};
+pub use rights::{Pattern, Rights, Token};
+pub use settings::{Checks, Settings};
+pub use state::{Changes, Listed, Listing};
+pub use transfer::{Imported, Mode};
+pub use watchers::Watch;
 
-/// The section `embedded`: `{ address: 127.0.0.1:8400, directory: data }`.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Where the HTTP API listens.
-    pub address: SocketAddr,
-    /// Where registrations are kept. `null`: nowhere, and a restart forgets them.
-    pub directory: Option<PathBuf>,
-    /// What those who register must present. Required unless only this machine can connect.
-    pub token: Option<SecretSource>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8400)), directory: Some("data".into()), token: None }
-    }
-}
-
-impl Settings {
-    /// Whether these settings are safe to use.
-    ///
-    /// # Errors
-    /// If others than this machine could register without a token, and so take over any service.
-    pub fn check(&self) -> Result<(), String> {
-        // A token file may still come; that it is not there yet lets nobody in.
-        let open = match &self.token {
-            None => true,
-            Some(SecretSource::Inline(token)) => token.is_empty(),
-            Some(SecretSource::File(_)) => false,
-        };
-        if open && !self.address.ip().is_loopback() {
-            return Err(format!(
-                "address {} can be reached from other machines, which could then register instances of any service; \
-                 set `token`, or listen on 127.0.0.1",
-                self.address
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// The registry as a source of instances: pushes changes, and ends leases.
+/// The registry as a source of instances: pushes changes, ends leases, and looks at what it was asked to look at.
 #[derive(Debug)]
 pub struct Embedded {
     registry: Registry,
 }
+
+/// One finished look.
+type Looked = (Look, Arc<Registration>, Result<String, String>);
 
 impl Embedded {
     /// A source that says what this registry holds.
@@ -83,46 +74,44 @@ impl Embedded {
     pub fn new(registry: Registry) -> Self {
         Self { registry }
     }
+
+    /// Begins looks that are due, as many as may run at once; returns whether there is room for more.
+    fn look(&self, looking: &mut JoinSet<Looked>) -> bool {
+        let most = self.registry.settings().checks.concurrency;
+        for (look, registration) in self.registry.due(most.saturating_sub(looking.len())) {
+            let probe = self.registry.probe();
+            looking.spawn(async move {
+                let found = match registration.checks.get(look.1) {
+                    Some(check) => probe.look(&registration, check).await,
+                    None => Err("there is no such check".to_owned()),
+                };
+                (look, registration, found)
+            });
+        }
+        looking.len() < most
+    }
 }
 
 impl Provider for Embedded {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
         let all = self.registry.take_everything();
         feed.publish(Update::Everything(all.into_iter().collect())).await?;
+        let mut looking = JoinSet::new();
         loop {
-            let expiry = self.registry.next_expiry();
+            let room = self.look(&mut looking);
+            let wake = self.registry.next(room);
             tokio::select! {
                 () = self.registry.changed() => {}
-                () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => self.registry.expire(),
+                Some(Ok((look, of, found))) = looking.join_next() => self.registry.observe(&look, &of, &found),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.registry.expire(),
             }
             for (service, list, deregistered) in self.registry.take_news() {
                 let knowledge = Knowledge::of(list);
                 feed.publish(Update::Service { service, knowledge, deregistered }).await?;
             }
+            for service in self.registry.take_forgotten() {
+                feed.publish(Update::Forgotten(service)).await?;
+            }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(yaml: &str, expected: Result<(), &str>) {
-        let read: Settings = settings::parse(yaml, std::path::Path::new("router.yml"), &|_| None).unwrap();
-        match (read.check(), expected) {
-            (Ok(()), Ok(())) => {}
-            (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
-            (result, _) => panic!("{yaml}: {result:?}"),
-        }
-    }
-
-    #[test]
-    fn only_this_machine_may_register_without_a_token() {
-        check("{}", Ok(()));
-        check("{ address: \"[::1]:8400\", directory: null }", Ok(()));
-        check("address: 0.0.0.0:8400", Err("set `token`"));
-        check("{ address: 0.0.0.0:8400, token: \"${TOKEN:}\" }", Err("set `token`"));
-        check("{ address: 0.0.0.0:8400, token: secret }", Ok(()));
-        check("{ address: 0.0.0.0:8400, token: { file: /run/token } }", Ok(()));
     }
 }

@@ -47,18 +47,20 @@ impl Pace {
 
 /// Waits between attempts that fail: doubling up to a limit, each shortened by chance so that many routers spread.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff {
+pub struct Backoff {
     next: Duration,
     most: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    /// Waits from the first to the longest.
+    #[must_use]
+    pub fn new(first: Duration, most: Duration) -> Self {
         Self { next: first, most }
     }
 
     /// The next wait: between a half and all of the present step. `chance` is in `0.0..=1.0`.
-    pub(super) fn next(&mut self, chance: f64) -> Duration {
+    pub fn next(&mut self, chance: f64) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.most);
         step.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)

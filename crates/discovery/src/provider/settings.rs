@@ -70,7 +70,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Static(_) => Ok(()),
-            Self::Embedded(settings) => settings.check(),
+            Self::Embedded(settings) => settings.check().and_then(|()| settings.check_files()),
             Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
             Self::ZooKeeper(settings) => zookeeper::ZooKeeper::new(settings.clone()).map(drop),
             #[cfg(feature = "kubernetes")]
@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// Whether a running source of these settings can go on under the other ones. Our own registry can as long as its
-    /// directory stays: address and token concern its HTTP API.
+    /// directory stays: all else it follows as it goes.
     pub(crate) fn same_source(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Embedded(one), Self::Embedded(other)) => one.directory == other.directory,
@@ -99,6 +99,7 @@ impl Settings {
                     Some(directory) => Registry::open(directory)?,
                     None => Registry::in_memory(),
                 };
+                registry.follow(settings);
                 Launch { registry: Some(registry.clone()), ..Launch::new(Embedded::new(registry)) }
             }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),

@@ -1,8 +1,7 @@
 //! The operator's listeners: admin, and the HTTP API of each embedded registry.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use discovery::provider::embedded;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::StartError;
@@ -17,8 +16,8 @@ pub(super) struct Apis {
 struct Api {
     name: String,
     configured: SocketAddr,
-    /// A changed token or a new registry behind the same address is another API.
-    settings: Option<embedded::Settings>,
+    /// A new registry behind the same address is another API; everything else it follows as it goes.
+    directory: Option<PathBuf>,
     address: SocketAddr,
     end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -28,7 +27,7 @@ struct Api {
 pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) address: SocketAddr,
-    pub(super) settings: Option<embedded::Settings>,
+    pub(super) directory: Option<PathBuf>,
     pub(super) app: axum::Router,
 }
 
@@ -57,7 +56,7 @@ impl Apis {
         let mut new = Vec::new();
         for api in wanted {
             let same =
-                |old: &Api| old.name == api.name && old.configured == api.address && old.settings == api.settings;
+                |old: &Api| old.name == api.name && old.configured == api.address && old.directory == api.directory;
             match self.running.iter().position(same) {
                 Some(at) => next.push(self.running.remove(at)),
                 None => new.push(api),
@@ -104,7 +103,7 @@ impl Api {
             // Also when the sender is dropped.
             ended.await.ok();
         }));
-        Ok(Self { name: api.name, configured: api.address, settings: api.settings, address, end: Some(end), task })
+        Ok(Self { name: api.name, configured: api.address, directory: api.directory, address, end: Some(end), task })
     }
 
     async fn stop(&mut self) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use admin::{Admin, Readiness, metrics::DiscoveryMetrics};
-use discovery::Discovery;
+use discovery::{Discovery, provider::embedded};
 use model::UpstreamKey;
 use settings::watch::Files;
 use telemetry::{access::AccessLog, metrics::Metrics};
@@ -22,6 +22,7 @@ use transport::tls::{Tickets, TlsError};
 
 use super::{
     Addresses, Command, Origin, Start, StartError,
+    announced::Announced,
     apis::{Apis, Opened, Wanted},
     cores::Seat,
     identity::Ephemeral,
@@ -50,6 +51,7 @@ struct Running {
     most: watch::Sender<usize>,
     discovery: Discovery,
     apis: Apis,
+    announced: Announced,
     readiness: Arc<Readiness>,
     metrics: Metrics,
     registry: Arc<telemetry::metrics::Registry>,
@@ -101,7 +103,7 @@ pub(super) async fn run(
             }
         }
     }
-    running.end().await;
+    Box::pin(running.end()).await;
 }
 
 impl Running {
@@ -156,6 +158,7 @@ impl Running {
             most: watch::Sender::new(compiled.plan.connections),
             discovery,
             apis: Apis::default(),
+            announced: Announced::default(),
             readiness: Arc::default(),
             metrics,
             registry: Arc::new(registry),
@@ -167,6 +170,7 @@ impl Running {
         for (socket, listener) in sockets {
             running.accept(socket, listener)?;
         }
+        running.announce().await;
         Ok(running)
     }
 
@@ -192,7 +196,7 @@ impl Running {
 
     /// Reads the settings anew and follows them. If anything is wrong with them, nothing changes and the log says what.
     async fn reload(&mut self) -> Result<(), StartError> {
-        let result = self.try_reload().await;
+        let result = Box::pin(self.try_reload()).await;
         match &result {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => tracing::error!(%error, "configuration not reloaded, the old one goes on"),
@@ -236,7 +240,20 @@ impl Running {
         }
         let fixed = self.operations.fixed.clone();
         self.operations = Operations { fixed, ..compiled.operations };
-        self.arrange_apis(opened).await
+        self.arrange_apis(opened).await?;
+        self.announce().await;
+        Ok(())
+    }
+
+    /// Announces the router as the settings say: by default its first listener.
+    async fn announce(&mut self) {
+        let mut wanted = self.operations.announce.clone();
+        if let (Some(wanted), Some(first)) = (&mut wanted, self.acceptors.first()) {
+            wanted.port.get_or_insert_with(|| first.address.port());
+            let word = if first.speaks_tls() { "https" } else { "http" };
+            wanted.protocol.get_or_insert_with(|| word.to_owned());
+        }
+        self.announced.follow(wanted, self.admin()).await;
     }
 
     /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes. Several
@@ -263,10 +280,10 @@ impl Running {
     async fn arrange_apis(&mut self, opened: Opened) -> Result<(), StartError> {
         let address = self.operations.admin;
         let mut wanted =
-            vec![Wanted { name: ADMIN.to_owned(), address, settings: None, app: admin::app(self.admin(), address) }];
-        for (name, settings, registry) in self.discovery.registries().await {
-            let app = admin::registry::app(registry, &settings);
-            wanted.push(Wanted { name: name.to_string(), address: settings.address, settings: Some(settings), app });
+            vec![Wanted { name: ADMIN.to_owned(), address, directory: None, app: admin::app(self.admin(), address) }];
+        for (name, embedded::Settings { address, directory, .. }, registry) in self.discovery.registries().await {
+            let app = admin::registry::app(registry, address);
+            wanted.push(Wanted { name: name.to_string(), address, directory, app });
         }
         self.apis.arrange(wanted, opened).await
     }
@@ -301,7 +318,8 @@ impl Running {
         let Operations { drain_delay, drain_deadline, .. } = self.operations;
         tracing::info!(?drain_delay, ?drain_deadline, "draining: readiness fails, service goes on");
         self.readiness.drain();
-        sleep(drain_delay).await;
+        // Those who find routers by a registry look elsewhere first, if it answers.
+        tokio::join!(self.announced.leave(), sleep(drain_delay));
         self.acceptors.clear();
         let deadline = Instant::now() + drain_deadline;
         self.desks.iter().for_each(|desk| drop(desk.orders.send(Order::Drain)));
@@ -317,7 +335,8 @@ impl Running {
         }
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
+        self.announced.leave().await;
         let Self { acceptors, discovery, desks, cores, .. } = self;
         drop(acceptors);
         discovery.shutdown().await;

@@ -94,10 +94,14 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         source.check().map_err(|problem| SettingsError::at(name, problem))?;
         sources.push((name.to_string(), source.clone()));
     }
+    if let Some(announce) = &settings.announce {
+        announce.check().map_err(|problem| SettingsError::at(announce, problem))?;
+    }
     let operations = Operations {
         admin: *settings.admin.address,
         drain_delay: settings.drain.delay.get(),
         drain_deadline: settings.drain.deadline.get(),
+        announce: settings.announce.as_ref().map(|announce| (**announce).clone()),
         files: files.clone(),
         fixed: Fixed { threads: settings.threads, log: settings.log.format, access_log: settings.access_log.clone() },
     };

@@ -126,6 +126,7 @@ impl Fake {
             Update::Unreachable(error) => format!("unreachable: {}", error.reason()),
             Update::Skipped { reason, .. } => format!("skipped: {reason}"),
             Update::Everything(_) => "everything".into(),
+            Update::Forgotten(service) => format!("forgotten {service}"),
             Update::Catalogue(services) => format!("catalogue of {}", services.len()),
         }
     }

@@ -24,13 +24,13 @@ mod tests;
 
 const FILE: &str = "registry.journal";
 /// The version of the format above.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 /// A file is written anew when it has four lines for each instance, and never below this many, so that a small registry
 /// does not rewrite its file all the time.
 const FEW_LINES: usize = 1000;
 /// How far the index jumps at each start. A power cut can take changes that were published and not yet stored; the jump
 /// is more than can be lost, so that no index is ever given out twice.
-const JUMP: u64 = 1 << 20;
+pub(super) const JUMP: u64 = 1 << 20;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,6 +119,9 @@ impl Journal {
 
     /// Writes these changes and waits until the disk has them.
     pub(super) fn append(&mut self, changes: &[Line]) -> io::Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let mut text = String::new();
         for line in changes {
             let encoded = encode(line)?;

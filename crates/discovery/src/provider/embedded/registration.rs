@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, str::FromStr, sync::Arc, time::Duration};
 
-use model::{Address, Endpoint, Instance, InstanceId, Protocol, ServiceId, Tag};
+use model::{Address, Endpoint, Instance, InstanceId, Protocol, ServiceId, Standing, Tag};
 use serde::{Deserialize, Serialize, Serializer};
 use settings::Span;
 
+use super::check::{Check, MOST_CHECKS};
 use crate::provider::host;
 
 /// How long a registration lives without a heartbeat if it does not say: three missed heartbeats of 10 s.
@@ -54,6 +55,15 @@ pub struct Registration {
     /// How long it lives without a heartbeat; `None`: until it is deregistered.
     #[serde(serialize_with = "write_ttl")]
     pub ttl: Option<Duration>,
+    /// What the registry looks at by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// How long it may be kept from serving by its checks before its registration ends; `None`: for ever.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_ttl")]
+    pub deregister_after: Option<Duration>,
+    /// Why an operator keeps it from new requests; it finishes what it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
 }
 
 /// The same as it comes in, unchecked.
@@ -77,6 +87,10 @@ struct Written {
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     ttl: Option<String>,
+    #[serde(default)]
+    checks: Vec<Check>,
+    deregister_after: Option<String>,
+    maintenance: Option<String>,
 }
 
 impl TryFrom<Written> for Registration {
@@ -96,6 +110,14 @@ impl TryFrom<Written> for Registration {
         if let Some(path) = w.health.as_ref().filter(|path| !path.starts_with('/')) {
             return Err(format!("health {path:?} must be a path that begins with /"));
         }
+        if w.checks.len() > MOST_CHECKS {
+            return Err(format!("{} checks are too many; at most {MOST_CHECKS}", w.checks.len()));
+        }
+        let after = w.deregister_after.as_deref().map(Span::from_str).transpose();
+        let after = after.map_err(|e| format!("deregister_after: {e}"))?.map(Span::get);
+        if after.is_some() && w.checks.is_empty() {
+            return Err("deregister_after counts how long checks fail, and there are no `checks`".to_owned());
+        }
         let id = w.id.map_or_else(|| default_id(&name, &w.ip, w.port), Ok)?;
         Ok(Self {
             name,
@@ -112,6 +134,9 @@ impl TryFrom<Written> for Registration {
             weight: w.weight.unwrap_or(1),
             metadata: w.metadata,
             ttl: read_ttl(w.ttl.as_deref())?,
+            checks: w.checks,
+            deregister_after: after,
+            maintenance: w.maintenance,
         })
     }
 }
@@ -131,6 +156,7 @@ impl Registration {
         labels.extend(fields.map(|(n, v)| (n.into(), v.into())));
         Instance {
             weight: self.weight,
+            standing: if self.maintenance.is_some() { Standing::Draining } else { Standing::Serving },
             zone: self.zone.as_deref().map(Arc::from),
             environments: self.environment.iter().cloned().collect(),
             tags: self.tags.iter().cloned().collect(),

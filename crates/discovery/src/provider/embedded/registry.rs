@@ -1,21 +1,25 @@
-//! The registry itself: who is registered, until when, and what changed.
+//! The registry as its users hold it: one state, behind a lock that is held for map operations only.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use model::{Instance, InstanceId, ServiceId};
+use model::{InstanceId, ServiceId};
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, oneshot},
     time::{Instant, timeout_at},
 };
 
 use super::{
-    Registration,
-    journal::{Journal, Line, Stored, What},
-    lease::{Key, Leases},
+    Registration, Settings,
+    audit::{Action, By, Entry},
+    health::Effect,
+    journal::{JUMP, Journal, Line, Stored, What},
+    lease::Key,
+    probe::Probe,
+    state::{Changes, Listed, Listing, Look, News, State},
+    watchers::{Watch, Watchers},
     writer::Writer,
 };
 
@@ -30,38 +34,13 @@ pub struct Registry(Arc<Shared>);
 struct Shared {
     /// Held for map operations only, never over an await or a disk access.
     state: Mutex<State>,
-    /// The index of the newest change, for those who wait for one.
-    index: watch::Sender<u64>,
+    /// Those who wait for changes.
+    watchers: Arc<Watchers>,
     /// Wakes the provider.
     news: Notify,
     writer: Option<Writer>,
-}
-
-/// Written by the calls of the API and by expiry; read by the API and the provider.
-#[derive(Debug, Default)]
-struct State {
-    services: BTreeMap<ServiceId, Entry>,
-    leases: Leases,
-    /// Counts changes; never goes back, also over restarts.
-    index: u64,
-    /// The index at which a service last lost its last instance: the index of all services that have none.
-    vanished: u64,
-    /// Services that changed since the provider looked, and who left them on its own word.
-    news: BTreeMap<ServiceId, Vec<InstanceId>>,
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    index: u64,
-    instances: BTreeMap<InstanceId, Held>,
-}
-
-/// One registration, and what the table gets of it: made once, so that news of one instance makes nothing anew of the
-/// others of its service.
-#[derive(Debug)]
-struct Held {
-    registration: Arc<Registration>,
-    instance: Arc<Instance>,
+    /// What the operator says, as of the last reload.
+    settings: Mutex<(Arc<Settings>, Arc<Probe>)>,
 }
 
 /// The answer to a registration.
@@ -85,17 +64,8 @@ pub struct NotRegistered {
     pub id: InstanceId,
 }
 
-/// The instances of one service at one index.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listing {
-    /// Grows with every change of this service.
-    pub index: u64,
-    /// What is registered, and when each lease ends.
-    pub instances: Vec<(Arc<Registration>, Option<Instant>)>,
-}
-
-/// One changed service: its instances now, and who left on its own word.
-pub(super) type News = (ServiceId, Vec<Arc<Instance>>, Vec<InstanceId>);
+/// What the disk will say of changes under way.
+type Told = Option<oneshot::Receiver<bool>>;
 
 impl Registry {
     /// A registry that a restart forgets.
@@ -111,41 +81,46 @@ impl Registry {
     pub fn open(directory: &std::path::Path) -> Result<Self, String> {
         let (journal, Stored { registrations, index }) = Journal::open(directory)?;
         let writer = Writer::start(journal).map_err(|e| format!("cannot start a thread: {e}"))?;
-        let mut state = State { index, vanished: index, ..State::default() };
-        let now = Instant::now();
-        for registration in registrations {
-            state.put(registration, index, now);
-        }
-        Ok(Self::with(state, Some(writer)))
+        Ok(Self::with(State::restored(registrations, index, Instant::now()), Some(writer)))
     }
 
     fn with(state: State, writer: Option<Writer>) -> Self {
-        let index = watch::Sender::new(state.index);
-        Self(Arc::new(Shared { state: Mutex::new(state), index, news: Notify::new(), writer }))
+        let settings = Mutex::new((Arc::new(Settings::default()), Arc::new(Probe::default())));
+        let (watchers, news) = (Arc::default(), Notify::new());
+        Self(Arc::new(Shared { state: Mutex::new(state), watchers, news, writer, settings }))
+    }
+
+    /// Follows other settings, from now on; where it listens and writes stays.
+    pub fn follow(&self, settings: &Settings) {
+        let probe = Probe::new(settings.checks.clone());
+        *self.0.settings.lock().unwrap_or_else(PoisonError::into_inner) = (Arc::new(settings.clone()), Arc::new(probe));
+    }
+
+    /// What the operator says now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.settings.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Whom checks may address and trust now.
+    pub(super) fn probe(&self) -> Arc<Probe> {
+        self.0.settings.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     /// Registers an instance, or changes or renews its registration. It is routed at once; this returns when the disk
-    /// has it.
-    pub async fn register(&self, registration: Registration) -> Registered {
-        let key = (registration.name.clone(), registration.id.clone());
-        let (index, told) = {
+    /// has it. Maintenance that an operator declared goes on, unless the registration says otherwise.
+    pub async fn register(&self, by: &By, mut registration: Registration) -> Registered {
+        let (index, changed, told) = {
             let mut state = self.lock();
-            let now = Instant::now();
-            if state.get(&key) == Some(&registration) {
-                state.renew(&key, registration.ttl, now);
-                return Registered { index: state.index, changed: false, stored: self.0.writer.is_some() };
+            if registration.maintenance.is_none()
+                && let Some(old) = state.get(&(registration.name.clone(), registration.id.clone()))
+            {
+                registration.maintenance.clone_from(&old.maintenance);
             }
-            state.index += 1;
-            let index = state.index;
-            // Whoever is back did not leave.
-            state.news.entry(key.0.clone()).or_default().retain(|gone| *gone != key.1);
-            let registration = Arc::new(registration);
-            state.put(registration.clone(), index, now);
-            // Inside the lock: the journal must have the changes in their order.
-            (index, self.store(index, What::Register(registration)))
+            let (changed, told) = self.put(&mut state, by, registration);
+            (state.index, changed, told)
         };
-        self.announce(index);
-        Registered { index, changed: true, stored: stored(told).await }
+        Registered { index, changed, stored: stored(told).await }
     }
 
     /// Renews the lease of an instance; tells for how long, `None` if it has no lease.
@@ -166,27 +141,54 @@ impl Registry {
     ///
     /// # Errors
     /// If it is not registered.
-    pub async fn deregister(&self, name: ServiceId, id: InstanceId) -> Result<Registered, NotRegistered> {
+    pub async fn deregister(&self, by: &By, name: ServiceId, id: InstanceId) -> Result<Registered, NotRegistered> {
         let key = (name, id);
         let (index, told) = {
             let mut state = self.lock();
-            if state.get(&key).is_none() {
+            let Some(told) = self.take(&mut state, &key, by, (Action::Deregister, ""), true) else {
                 return Err(NotRegistered { name: key.0, id: key.1 });
-            }
-            let index = state.take(&key);
-            state.news.entry(key.0.clone()).or_default().push(key.1.clone());
-            (index, self.store(index, What::Remove(key)))
+            };
+            (state.index, told)
         };
-        self.announce(index);
         Ok(Registered { index, changed: true, stored: stored(told).await })
+    }
+
+    /// Begins maintenance of an instance, with a reason, or ends it.
+    ///
+    /// # Errors
+    /// If it is not registered.
+    pub async fn maintain(
+        &self,
+        by: &By,
+        name: ServiceId,
+        id: InstanceId,
+        why: Option<String>,
+    ) -> Result<Registered, NotRegistered> {
+        let key = (name, id);
+        let (index, changed, told) = {
+            let mut state = self.lock();
+            let Some(old) = state.get(&key) else { return Err(NotRegistered { name: key.0, id: key.1 }) };
+            let registration = Registration { maintenance: why, ..(**old).clone() };
+            // That an operator speaks of it is no sign of life.
+            let lease = state.instance(&key).and_then(|listed| listed.end);
+            let (changed, told) = self.put(&mut state, by, registration);
+            state.keep_lease(&key, lease);
+            (state.index, changed, told)
+        };
+        Ok(Registered { index, changed, stored: stored(told).await })
     }
 
     /// All services that have instances: name, index and how many.
     #[must_use]
     pub fn services(&self) -> (u64, Vec<(ServiceId, u64, usize)>) {
         let state = self.lock();
-        let services = state.services.iter().map(|(name, e)| (name.clone(), e.index, e.instances.len()));
-        (state.index, services.collect())
+        (state.index, state.services())
+    }
+
+    /// One instance, if it is registered.
+    #[must_use]
+    pub fn instance(&self, name: ServiceId, id: InstanceId) -> Option<Listed> {
+        self.lock().instance(&(name, id))
     }
 
     /// The instances of one service. With an index, waits until the service has a higher one, at most for `wait`.
@@ -194,34 +196,90 @@ impl Registry {
     /// An index that was never given out is answered at once: the registry is not the one that gave it.
     pub async fn listing(&self, name: &str, after: Option<u64>, wait: Duration) -> Listing {
         let end = Instant::now() + wait;
-        let mut changes = self.0.index.subscribe();
+        let watch = after.map(|_| self.watch(Some(name)));
         loop {
-            let newest = *changes.borrow_and_update();
-            let listing = self.lock().listing(name);
+            let changed = watch.as_ref().map(Watch::changed);
+            let (newest, listing) = {
+                let state = self.lock();
+                (state.index, state.listing(name))
+            };
             let done = after.is_none_or(|after| after < listing.index || after > newest);
-            if done || timeout_at(end, changes.changed()).await.is_err() {
+            let Some(changed) = changed.filter(|_| !done) else { return listing };
+            if timeout_at(end, changed).await.is_err() {
                 return listing;
             }
         }
     }
 
+    /// The instances of one service now.
+    #[must_use]
+    pub fn now(&self, name: &str) -> Listing {
+        self.lock().listing(name)
+    }
+
+    /// Whether the disk has every change made so far.
+    pub async fn settled(&self) -> bool {
+        stored(self.0.writer.as_ref().map(Writer::settled)).await
+    }
+
+    /// What changed after this index.
+    #[must_use]
+    pub fn changes(&self, after: Option<u64>) -> Changes {
+        self.lock().changes(after)
+    }
+
+    /// Waits for changes of one service, or of any.
+    #[must_use]
+    pub fn watch(&self, service: Option<&str>) -> Watch {
+        self.0.watchers.watch(service)
+    }
+
+    /// The last changes after this index, oldest first, and who made them.
+    #[must_use]
+    pub fn audit(&self, after: u64) -> Vec<Entry> {
+        self.lock().audit.after(after)
+    }
+
     /// Removes those whose lease is over.
     pub(super) fn expire(&self) {
         let mut state = self.lock();
-        for key in state.leases.take_over(Instant::now()) {
+        for key in state.over(Instant::now()) {
             tracing::info!(service = %key.0, instance = %key.1, "lease is over: no heartbeat");
-            let index = state.take(&key);
-            state.news.entry(key.0.clone()).or_default();
-            drop(self.store(index, What::Remove(key)));
+            drop(self.take(&mut state, &key, &By::registry(), (Action::Expire, "no heartbeat"), false));
         }
-        let index = state.index;
-        drop(state);
-        self.announce(index);
     }
 
-    /// When [`expire`](Self::expire) has work next.
-    pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.lock().leases.next()
+    /// Checks that are due, at most so many.
+    pub(super) fn due(&self, most: usize) -> Vec<(Look, Arc<Registration>)> {
+        self.lock().due(most, Instant::now())
+    }
+
+    /// Takes in what a check saw.
+    pub(super) fn observe(&self, look: &Look, of: &Arc<Registration>, found: &Result<String, String>) {
+        let mut state = self.lock();
+        match state.observe(look, of, found, Instant::now()) {
+            Effect::None => {}
+            Effect::Serves(serves) => {
+                let (Ok(output) | Err(output)) = found;
+                tracing::info!(service = %look.0.0, instance = %look.0.1, serves, output, "a check changed its verdict");
+                // Such changes are not stored, yet no index may be given out twice.
+                if state.index - state.journaled > JUMP / 2 {
+                    drop(self.store(&mut state, What::Format(super::journal::FORMAT)));
+                }
+                self.wake(&look.0.0);
+            }
+            Effect::Dead(why) => {
+                let (Ok(output) | Err(output)) = found;
+                tracing::warn!(service = %look.0.0, instance = %look.0.1, why, output, "its checks end a registration");
+                let detail = format!("{why}: {output}");
+                drop(self.take(&mut state, &look.0, &By::registry(), (Action::Dead, &detail), false));
+            }
+        }
+    }
+
+    /// When there is something to do without being spoken to; checks count if there is room for one.
+    pub(super) fn next(&self, looks: bool) -> Option<Instant> {
+        self.lock().next(looks)
     }
 
     /// Waits for a change.
@@ -231,89 +289,62 @@ impl Registry {
 
     /// What changed since this was asked last.
     pub(super) fn take_news(&self) -> Vec<News> {
-        let mut state = self.lock();
-        let news = std::mem::take(&mut state.news);
-        news.into_iter().map(|(name, gone)| (name.clone(), state.instances(name.as_str()), gone)).collect()
+        self.lock().take_news()
     }
 
     /// All there is; changes up to now are no news any more.
-    pub(super) fn take_everything(&self) -> Vec<(ServiceId, Vec<Arc<Instance>>)> {
-        let mut state = self.lock();
-        state.news.clear();
-        state.services.keys().map(|name| (name.clone(), state.instances(name.as_str()))).collect()
+    pub(super) fn take_everything(&self) -> Vec<(ServiceId, Vec<Arc<model::Instance>>)> {
+        self.lock().take_everything()
     }
 
-    fn store(&self, index: u64, what: What) -> Option<oneshot::Receiver<bool>> {
-        self.0.writer.as_ref().map(|writer| writer.send(Line { index, what }))
+    /// Names of services without instances that need not be remembered any longer.
+    pub(super) fn take_forgotten(&self) -> Vec<ServiceId> {
+        self.lock().take_forgotten(Instant::now())
     }
 
-    fn announce(&self, index: u64) {
-        // Two changes may get here in the other order; the index must not go back.
-        self.0.index.send_if_modified(|newest| {
-            let newer = index > *newest;
-            *newest = index.max(*newest);
-            newer
-        });
+    /// Whether it changed anything, and what the disk will say.
+    pub(super) fn put(&self, state: &mut State, by: &By, registration: Registration) -> (bool, Told) {
+        let name = registration.name.clone();
+        match state.register(registration, by, Instant::now()) {
+            Some(registration) => {
+                let told = self.store(state, What::Register(registration));
+                self.wake(&name);
+                (true, told)
+            }
+            // It may be known and yet not be on the disk.
+            None => (false, self.0.writer.as_ref().map(Writer::settled)),
+        }
+    }
+
+    /// `None` if it is not there; else what the disk will say.
+    pub(super) fn take(&self, state: &mut State, key: &Key, by: &By, why: (Action, &str), meant: bool) -> Option<Told> {
+        if !state.remove(key, by, why, meant, Instant::now()) {
+            return None;
+        }
+        let told = self.store(state, What::Remove(key.clone()));
+        self.wake(&key.0);
+        Some(told)
+    }
+
+    /// Inside the lock: the journal must have the changes in their order.
+    fn store(&self, state: &mut State, what: What) -> Told {
+        state.journaled = state.index;
+        self.0.writer.as_ref().map(|writer| writer.send(Line { index: state.index, what }))
+    }
+
+    fn wake(&self, service: &ServiceId) {
+        self.0.watchers.wake(service.as_str());
         self.0.news.notify_one();
     }
 
     /// A panic in between leaves maps that are still maps, so poison is no reason to stop serving.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn get(&self, (name, id): &Key) -> Option<&Registration> {
-        self.services.get(name)?.instances.get(id).map(|held| &*held.registration)
-    }
-
-    fn put(&mut self, registration: Arc<Registration>, index: u64, now: Instant) {
-        let key = (registration.name.clone(), registration.id.clone());
-        self.renew(&key, registration.ttl, now);
-        let entry = self.services.entry(key.0).or_default();
-        entry.index = index;
-        let instance = Arc::new(registration.instance());
-        entry.instances.insert(key.1, Held { registration, instance });
-    }
-
-    fn renew(&mut self, key: &Key, ttl: Option<Duration>, now: Instant) {
-        match ttl {
-            Some(ttl) => self.leases.renew(key, now + ttl),
-            None => self.leases.end(key),
-        }
-    }
-
-    /// Takes out an instance that is there; returns the index after that.
-    fn take(&mut self, key: &Key) -> u64 {
-        self.index += 1;
-        self.leases.end(key);
-        if let Some(entry) = self.services.get_mut(&key.0) {
-            entry.index = self.index;
-            entry.instances.remove(&key.1);
-            if entry.instances.is_empty() {
-                self.services.remove(&key.0);
-                self.vanished = self.index;
-            }
-        }
-        self.index
-    }
-
-    fn instances(&self, name: &str) -> Vec<Arc<Instance>> {
-        self.services.get(name).map(|e| e.instances.values().map(|h| h.instance.clone()).collect()).unwrap_or_default()
-    }
-
-    fn listing(&self, name: &str) -> Listing {
-        let Some(entry) = self.services.get(name) else {
-            return Listing { index: self.vanished, instances: Vec::new() };
-        };
-        let end = |r: &Registration| self.leases.end_of(&(r.name.clone(), r.id.clone()));
-        let instances = entry.instances.values().map(|h| (h.registration.clone(), end(&h.registration))).collect();
-        Listing { index: entry.index, instances }
-    }
-}
-
-async fn stored(told: Option<oneshot::Receiver<bool>>) -> bool {
+/// What the disk says in the end.
+pub(super) async fn stored(told: Told) -> bool {
     match told {
         Some(told) => told.await.unwrap_or(false),
         None => false,

@@ -22,7 +22,8 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 struct Order {
-    line: Line,
+    /// `None` changes nothing and asks only whether all before it is on the disk.
+    line: Option<Line>,
     stored: oneshot::Sender<bool>,
 }
 
@@ -37,6 +38,15 @@ impl Writer {
 
     /// Hands over one change. The receiver tells whether the disk has it.
     pub(super) fn send(&self, line: Line) -> oneshot::Receiver<bool> {
+        self.order(Some(line))
+    }
+
+    /// Asks whether the disk has all that was handed over before.
+    pub(super) fn settled(&self) -> oneshot::Receiver<bool> {
+        self.order(None)
+    }
+
+    fn order(&self, line: Option<Line>) -> oneshot::Receiver<bool> {
         let (stored, told) = oneshot::channel();
         if let Some(orders) = &self.orders {
             // Fails only if the thread panicked; then `told` says that nothing is stored.
@@ -61,8 +71,8 @@ fn write(mut journal: Journal, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut failing = false;
     let mut batch = Vec::new();
     while orders.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let lines: Vec<Line> = batch.iter().map(|order| order.line.clone()).collect();
-        // After a failure the file lacks changes, so the next step writes all of it.
+        let lines: Vec<Line> = batch.iter().filter_map(|order| order.line.clone()).collect();
+        // After a failure the file lacks changes, so the next step writes all of it; without any, nothing is done.
         let written = journal.append(&lines).and_then(|()| if failing { journal.rewrite() } else { Ok(()) });
         match &written {
             Err(error) if !failing => {

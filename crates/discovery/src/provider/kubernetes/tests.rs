@@ -164,6 +164,7 @@ impl Fake {
             Update::Skipped { reason, .. } => format!("skipped: {reason}"),
             Update::Everything(_) => "everything".into(),
             Update::Catalogue(services) => format!("catalogue of {}", services.len()),
+            Update::Forgotten(service) => format!("forgotten {service}"),
         }
     }
 

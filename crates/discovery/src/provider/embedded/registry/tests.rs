@@ -2,9 +2,14 @@ use std::collections::HashMap;
 
 use model::{Knowledge, Update};
 use tempfile::tempdir;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use super::*;
+mod checks;
+
 use crate::provider::{Feed, Interest, Provider, embedded::Embedded};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,7 +49,7 @@ async fn next(published: &mut mpsc::Receiver<(usize, Update)>) -> (String, Strin
 
 fn check(registry: &Registry, expected: &str) {
     let listing = registry.lock().listing("pets");
-    assert_eq!(listing.instances.iter().map(|(r, _)| r.id.as_str()).collect::<String>(), expected);
+    assert_eq!(listing.instances.iter().map(|listed| listed.registration.id.as_str()).collect::<String>(), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +57,7 @@ async fn a_lease_without_heartbeat_ends_and_one_with_goes_on() {
     let registry = Registry::in_memory();
     let mut published = running(&registry);
     for (id, ttl) in [("a", "10s"), ("b", "10s"), ("c", "none")] {
-        registry.register(registration(id, ttl)).await;
+        registry.register(&By::registry(), registration(id, ttl)).await;
     }
     for _ in 0..4 {
         sleep(SECOND * 6).await;
@@ -73,27 +78,27 @@ async fn who_is_not_registered_is_told_to_register() {
     let (name, id) = key("a");
     let error = registry.heartbeat(name.clone(), id.clone()).unwrap_err().to_string();
     assert!(error.contains("register it first"), "{error}");
-    assert!(registry.deregister(name, id).await.is_err());
+    assert!(registry.deregister(&By::registry(), name, id).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_is_pushed_and_a_deregistration_named() {
     let registry = Registry::in_memory();
-    registry.register(registration("a", "30s")).await;
+    registry.register(&By::registry(), registration("a", "30s")).await;
     let mut published = running(&registry);
     let (_, first) = published.recv().await.unwrap();
     let Update::Everything(all) = first else { panic!("{first:?}") };
     assert_eq!(all.into_values().map(|l| l.len()).collect::<Vec<_>>(), [1]);
 
     let before = Instant::now();
-    registry.register(registration("b", "30s")).await;
+    registry.register(&By::registry(), registration("b", "30s")).await;
     assert_eq!(next(&mut published).await, ("ab".to_owned(), String::new()));
     let (name, id) = key("a");
-    registry.deregister(name, id).await.unwrap();
+    registry.deregister(&By::registry(), name, id).await.unwrap();
     assert_eq!(next(&mut published).await, ("b".to_owned(), "a".to_owned()));
     assert_eq!(before.elapsed(), Duration::ZERO, "pushed, not polled");
 
-    let again = registry.register(registration("b", "30s")).await;
+    let again = registry.register(&By::registry(), registration("b", "30s")).await;
     assert!(!again.changed);
     assert!(published.try_recv().is_err(), "the same again is no news");
 }
@@ -101,10 +106,10 @@ async fn a_change_is_pushed_and_a_deregistration_named() {
 #[tokio::test(start_paused = true)]
 async fn who_is_back_before_anybody_looked_did_not_leave() {
     let registry = Registry::in_memory();
-    registry.register(registration("a", "30s")).await;
+    registry.register(&By::registry(), registration("a", "30s")).await;
     let (name, id) = key("a");
-    registry.deregister(name, id).await.unwrap();
-    registry.register(registration("a", "30s")).await;
+    registry.deregister(&By::registry(), name, id).await.unwrap();
+    registry.register(&By::registry(), registration("a", "30s")).await;
     let news = registry.take_news();
     assert_eq!((news.len(), news[0].1.len(), news[0].2.len()), (1, 1, 0));
 }
@@ -112,7 +117,7 @@ async fn who_is_back_before_anybody_looked_did_not_leave() {
 #[tokio::test(start_paused = true)]
 async fn a_long_poll_wakes_for_its_own_service_only() {
     let registry = Registry::in_memory();
-    let first = registry.register(registration("a", "none")).await.index;
+    let first = registry.register(&By::registry(), registration("a", "none")).await.index;
     let waiting = {
         let registry = registry.clone();
         tokio::spawn(async move {
@@ -123,11 +128,11 @@ async fn a_long_poll_wakes_for_its_own_service_only() {
     sleep(SECOND).await;
     let mut other = registration("x", "none");
     other.name = ServiceId::new("other").unwrap();
-    registry.register(other).await;
+    registry.register(&By::registry(), other).await;
     sleep(SECOND).await;
     assert!(!waiting.is_finished());
     let start = Instant::now();
-    let second = registry.register(registration("b", "none")).await.index;
+    let second = registry.register(&By::registry(), registration("b", "none")).await.index;
     let (listing, woken) = waiting.await.unwrap();
     assert_eq!((listing.index, listing.instances.len(), woken), (second, 2, start));
 
@@ -140,9 +145,9 @@ async fn a_long_poll_wakes_for_its_own_service_only() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_vanished_wakes_those_who_wait_for_it_once() {
     let registry = Registry::in_memory();
-    let first = registry.register(registration("a", "none")).await.index;
+    let first = registry.register(&By::registry(), registration("a", "none")).await.index;
     let (name, id) = key("a");
-    let gone = registry.deregister(name, id).await.unwrap().index;
+    let gone = registry.deregister(&By::registry(), name, id).await.unwrap().index;
     let start = Instant::now();
     let listing = registry.listing("pets", Some(first), SECOND * 30).await;
     assert_eq!((listing.index, listing.instances.len()), (gone, 0));
@@ -155,11 +160,11 @@ async fn a_restart_forgets_nothing_and_leases_run_anew() {
     let directory = tempdir().unwrap();
     let registry = Registry::open(directory.path()).unwrap();
     for id in ["a", "b", "c"] {
-        let registered = registry.register(registration(id, "20s")).await;
+        let registered = registry.register(&By::registry(), registration(id, "20s")).await;
         assert!(registered.stored);
     }
     let (name, id) = key("b");
-    let last = registry.deregister(name, id).await.unwrap().index;
+    let last = registry.deregister(&By::registry(), name, id).await.unwrap().index;
     let services = registry.services().1;
     assert_eq!((services.len(), services[0].2), (1, 2));
     drop(registry);
@@ -168,8 +173,8 @@ async fn a_restart_forgets_nothing_and_leases_run_anew() {
     check(&registry, "ac");
     let listing = registry.lock().listing("pets");
     assert!(listing.index > last);
-    for (_, end) in &listing.instances {
-        let left = end.unwrap() - Instant::now();
+    for listed in &listing.instances {
+        let left = listed.end.unwrap() - Instant::now();
         assert!(left > SECOND * 15 && left <= SECOND * 20, "{left:?}");
     }
 }
@@ -181,7 +186,9 @@ async fn many_at_once_are_all_stored() {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..200 {
         let registry = registry.clone();
-        tasks.spawn(async move { registry.register(registration(&format!("i{n}"), "none")).await.stored });
+        tasks.spawn(
+            async move { registry.register(&By::registry(), registration(&format!("i{n}"), "none")).await.stored },
+        );
     }
     assert!(tasks.join_all().await.into_iter().all(|stored| stored));
     drop(registry);

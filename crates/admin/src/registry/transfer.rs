@@ -1,0 +1,106 @@
+//! The whole content at once, for backups, moves and rehearsals.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, Request, State, rejection::QueryRejection},
+    http::HeaderMap,
+};
+use discovery::provider::embedded::{Imported, Mode, Registration};
+use model::{InstanceId, ServiceId};
+use serde::{Deserialize, Serialize};
+
+use super::{Api, Asking, body, reader};
+use crate::Fault;
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// Largest import: about a hundred thousand instances.
+const BODY: usize = 64 * 1024 * 1024;
+
+/// All registrations.
+#[derive(Serialize)]
+pub(super) struct Export {
+    format: u32,
+    index: u64,
+    instances: Vec<Arc<Registration>>,
+}
+
+pub(super) async fn export(State(api): State<Api>, headers: HeaderMap) -> Result<Json<Export>, Fault> {
+    let caller = reader(&api, &headers)?;
+    let (index, mut instances) = api.registry.export();
+    instances.retain(|registration| caller.rights().may_read(registration.name.as_str()));
+    Ok(Json(Export { format: FORMAT, index, instances }))
+}
+
+/// How to import.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    mode: Mode,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What an export has, checked again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Import {
+    format: u32,
+    #[serde(default, rename = "index")]
+    _index: u64,
+    instances: Vec<Registration>,
+}
+
+/// What an import did, or would do.
+#[derive(Serialize)]
+pub(super) struct Told {
+    dry_run: bool,
+    index: u64,
+    changed: bool,
+    stored: bool,
+    added: Vec<Named>,
+    altered: Vec<Named>,
+    removed: Vec<Named>,
+    unchanged: usize,
+}
+
+#[derive(Serialize)]
+struct Named {
+    name: ServiceId,
+    id: InstanceId,
+}
+
+pub(super) async fn import(
+    State(api): State<Api>,
+    how: Result<Query<How>, QueryRejection>,
+    request: Request,
+) -> Result<Json<Told>, Fault> {
+    let Query(How { mode, dry_run }) = how.map_err(|e| Fault::invalid(e.body_text()))?;
+    let Asking { caller, by, body: sent } = Asking::of(&api, request)?;
+    if mode == Mode::Replace && !caller.rights().may_write_all() {
+        return Err(Fault::forbidden(
+            "mode=replace takes out what the import does not name, so it needs the right to write \"*\"",
+        ));
+    }
+    let bytes = body(sent, BODY).await?;
+    // Megabytes of JSON are read elsewhere: on this thread everything else waits.
+    let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Import>(&bytes)).await;
+    let read = read.map_err(|_| Fault::unavailable("the router is ending"))?;
+    let Import { format, instances, .. } = read.map_err(|e| Fault::invalid(format!("the body is no export: {e}")))?;
+    if format != FORMAT {
+        return Err(Fault::invalid(format!("format {format} is not known; this registry reads {FORMAT}")));
+    }
+    let settings = api.registry.settings();
+    for registration in &instances {
+        caller.may_write(registration.name.as_str())?;
+        settings.allows(registration).map_err(Fault::forbidden)?;
+    }
+    let Imported { index, stored, added, altered, removed, unchanged } =
+        api.registry.import(&by, instances, mode, dry_run).await;
+    let changed = added.len() + altered.len() + removed.len() > 0;
+    let named = |keys: Vec<(ServiceId, InstanceId)>| keys.into_iter().map(|(name, id)| Named { name, id }).collect();
+    let (added, altered, removed) = (named(added), named(altered), named(removed));
+    Ok(Json(Told { dry_run, index, changed, stored, added, altered, removed, unchanged }))
+}

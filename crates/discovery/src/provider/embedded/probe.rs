@@ -1,0 +1,235 @@
+//! One look at an instance: the I/O of checks. Reads no more than the first line of an answer, follows no redirect.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+use model::{Host, Protocol};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, rustls};
+use transport::tls::{ClientTls, Trust};
+
+use super::{
+    Registration,
+    check::{Check, What},
+    settings::Checks,
+};
+use crate::provider::host;
+
+/// A status line is shorter than this.
+const LINE: usize = 1024;
+
+/// Whom checks may address, and whom they trust. Certificates are read when the first check needs them.
+#[derive(Debug, Default)]
+pub struct Probe {
+    checks: Checks,
+    trust: Trust,
+    tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
+}
+
+impl Probe {
+    pub(super) fn new(checks: Checks) -> Self {
+        let trust = Trust { ca: checks.ca.clone(), ..Trust::default() };
+        Self { checks, trust, tls: OnceLock::new() }
+    }
+
+    /// For a process that looks at what it started itself: on this machine a certificate proves nothing more.
+    #[must_use]
+    pub fn of_own() -> Self {
+        Self { trust: Trust { verify: false, ..Trust::default() }, ..Self::default() }
+    }
+
+    /// Looks at an instance as one of its checks says; what was seen, either way.
+    ///
+    /// # Errors
+    /// If the check does not pass: what was seen instead.
+    pub async fn look(&self, of: &Registration, check: &Check) -> Result<String, String> {
+        let late = |_| Err(format!("no answer within {}", settings::Span::from_millis(millis(check))));
+        timeout(check.timeout, self.attempt(of, check)).await.unwrap_or_else(late)
+    }
+
+    async fn attempt(&self, of: &Registration, check: &Check) -> Result<String, String> {
+        self.checks.allows_host(&of.ip, check.host.as_deref())?;
+        let name = check.host.as_deref().unwrap_or(&of.ip);
+        let target = host::alone(name).ok_or_else(|| format!("host {name:?} {}", host::RULE))?;
+        let stream = self.connect(&target, check.port.unwrap_or(of.port)).await?;
+        let What::Http { path, status, server_name } = &check.what else { return Ok("connected".to_owned()) };
+        let found = if of.protocol == Some(Protocol::Https) {
+            let name = server_name.clone().unwrap_or_else(|| bare(&target));
+            let name = rustls::pki_types::ServerName::try_from(name).map_err(|e| e.to_string())?;
+            let connector = TlsConnector::from(self.tls()?);
+            let stream = connector.connect(name, stream).await.map_err(|e| format!("TLS: {e}"))?;
+            ask(stream, &target, path).await?
+        } else {
+            ask(stream, &target, path).await?
+        };
+        let wanted = if status.is_empty() { (200..300).contains(&found) } else { status.contains(&found) };
+        let text = format!("GET {path}: {found}");
+        if wanted { Ok(text) } else { Err(text) }
+    }
+
+    /// Connects to the first allowed address. Names are judged by what they lead to now, so that none can lead
+    /// elsewhere later.
+    async fn connect(&self, target: &Host, port: u16) -> Result<TcpStream, String> {
+        let found: Vec<IpAddr> = match target {
+            Host::Ip(ip) => vec![*ip],
+            Host::Name(name) => {
+                lookup_host((&**name, port)).await.map_err(|e| format!("{name}: {e}"))?.map(|a| a.ip()).collect()
+            }
+        };
+        let mut last = format!("{target} has no address that checks may connect to");
+        for ip in found.into_iter().filter(|ip| self.checks.allows_address(*ip)) {
+            match TcpStream::connect(SocketAddr::new(ip, port)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = format!("{ip}:{port}: {error}"),
+            }
+        }
+        Err(last)
+    }
+
+    fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
+        let make = || {
+            let mut config = (*ClientTls::new(&self.trust).map_err(|e| e.to_string())?.config).clone();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(Arc::new(config))
+        };
+        self.tls.get_or_init(make).clone()
+    }
+}
+
+/// Whether the certificates of these settings can be used.
+pub(super) fn check(checks: &Checks) -> Result<(), String> {
+    match &checks.ca {
+        Some(ca) => ClientTls::new(&Trust { ca: Some(ca.clone()), ..Trust::default() })
+            .map(drop)
+            .map_err(|e| format!("checks: {e}")),
+        None => Ok(()),
+    }
+}
+
+/// Sends the request and reads the status.
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &Host, path: &str) -> Result<u16, String> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: pointsman-check\r\naccept: */*\r\nconnection: close\r\n\r\n"
+    );
+    let broke = |e: std::io::Error| format!("the connection broke: {e}");
+    stream.write_all(request.as_bytes()).await.map_err(broke)?;
+    stream.flush().await.map_err(broke)?;
+    let mut line = Vec::new();
+    while !line.contains(&b'\n') && line.len() < LINE {
+        if stream.read_buf(&mut line).await.map_err(broke)? == 0 {
+            break;
+        }
+    }
+    status(&line).ok_or_else(|| "the answer is not HTTP/1.1".to_owned())
+}
+
+/// The status of an answer that begins so. Pure.
+fn status(answer: &[u8]) -> Option<u16> {
+    let end = answer.iter().position(|b| *b == b'\n')?;
+    let line = std::str::from_utf8(&answer[..end]).ok()?;
+    let mut words = line.split_ascii_whitespace();
+    let (version, status) = (words.next()?, words.next()?);
+    (version.starts_with("HTTP/1.") && status.len() == 3).then(|| status.parse().ok())?
+}
+
+fn bare(host: &Host) -> String {
+    match host {
+        Host::Ip(ip) => ip.to_string(),
+        Host::Name(name) => name.to_string(),
+    }
+}
+
+fn millis(check: &Check) -> u64 {
+    u64::try_from(check.timeout.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn registration(port: u16, check: &str) -> Registration {
+        let json = format!(r#"{{"name":"pets","ip":"127.0.0.1","port":{port},"checks":[{check}]}}"#);
+        serde_json::from_str(&json).unwrap()
+    }
+
+    /// What a check sees of a server that answers every connection with this.
+    async fn look(answer: &'static [u8], check: &str) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 1024];
+                drop(stream.read(&mut request).await);
+                drop(stream.write_all(answer).await);
+            }
+        });
+        let r = registration(port, check);
+        let found = Probe::default().look(&r, &r.checks[0]).await;
+        serving.abort();
+        found
+    }
+
+    #[tokio::test]
+    async fn the_status_decides() {
+        let http = r#"{"type":"http","path":"/health"}"#;
+        assert_eq!(look(b"HTTP/1.1 200 OK\r\n\r\n", http).await, Ok("GET /health: 200".to_owned()));
+        assert_eq!(look(b"HTTP/1.0 204\r\n\r\n", http).await, Ok("GET /health: 204".to_owned()));
+        for (answer, part) in [
+            (&b"HTTP/1.1 503 Service Unavailable\r\n\r\n"[..], "503"),
+            (b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\n\r\n", "302"),
+            (b"SSH-2.0-OpenSSH\r\n", "not HTTP"),
+            (b"", "not HTTP"),
+            (&[b'x'; 5000], "not HTTP"),
+        ] {
+            let error = look(answer, http).await.unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        let other = r#"{"type":"http","path":"/health","status":[503]}"#;
+        assert!(look(b"HTTP/1.1 503 x\r\n\r\n", other).await.is_ok());
+        assert!(look(b"", r#"{"type":"tcp"}"#).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_hangs_or_is_not_there_fails_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hung = registration(port, r#"{"type":"http","path":"/","timeout":"50ms"}"#);
+        let error = Probe::default().look(&hung, &hung.checks[0]).await.unwrap_err();
+        assert!(error.contains("within 50ms"), "{error}");
+        drop(listener);
+        let gone = registration(port, r#"{"type":"tcp"}"#);
+        assert!(Probe::default().look(&gone, &gone.checks[0]).await.unwrap_err().contains("refused"));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_elsewhere() {
+        for (check, part) in [
+            (r#"{"type":"tcp","host":"10.0.0.1"}"#, "checks.hosts"),
+            (r#"{"type":"tcp","host":"localhost"}"#, "checks.hosts"),
+        ] {
+            let r = registration(1, check);
+            assert!(Probe::default().look(&r, &r.checks[0]).await.unwrap_err().contains(part));
+        }
+        let json = r#"{"name":"pets","ip":"169.254.169.254","port":80,"checks":[{"type":"http","path":"/latest"}]}"#;
+        let r: Registration = serde_json::from_str(json).unwrap();
+        assert!(Probe::default().look(&r, &r.checks[0]).await.unwrap_err().contains("no address"));
+    }
+
+    proptest! {
+        /// Whatever a peer sends, reading it does not panic, and only a status line has a status.
+        #[test]
+        fn any_answer_is_read(answer in prop::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(status(&answer).is_none() || answer.starts_with(b"HTTP/1."));
+        }
+    }
+}

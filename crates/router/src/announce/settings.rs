@@ -1,0 +1,278 @@
+//! The section `announce:`, and what the arguments of `pointsman register` become.
+
+use std::{path::PathBuf, time::Duration};
+
+use discovery::provider::embedded::default_id;
+use model::{InstanceId, Protocol, ServiceId, Tag};
+use serde::Deserialize;
+use settings::{Entries, OneOrMany, SecretSource, Span};
+use transport::client::{Client, ClientSettings, TlsSettings};
+
+use super::Record;
+
+/// What is announced, and where.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The service.
+    pub service: String,
+    /// The registry.
+    pub to: To,
+    /// The address others reach it by. Without: the environment's `STATUS_HOST_IP`, else the one the registry is reached
+    /// from.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Its port. A router's: that of its first listener.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Its name within the service; `service-address-port` without.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// What it speaks, if that shall be said.
+    #[serde(default)]
+    pub protocol: Option<String>,
+    /// The environment it is in.
+    #[serde(default)]
+    pub environment: Option<Tag>,
+    /// Its zone.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// Its version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Tags.
+    #[serde(default)]
+    pub tags: OneOrMany<Tag>,
+    /// Its share of the traffic.
+    #[serde(default = "one")]
+    pub weight: u16,
+    /// Whatever else shall be known.
+    #[serde(default)]
+    pub metadata: Entries<String>,
+    /// How long the registry keeps it without a heartbeat; three are sent in that time.
+    #[serde(default = "half_a_minute")]
+    pub ttl: Span,
+}
+
+/// The registry.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum To {
+    /// The embedded registry of a router.
+    Embedded(Access),
+    /// A Consul agent.
+    Consul(Access),
+    /// An etcd server.
+    Etcd(Etcd),
+}
+
+/// How to reach it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// `http://host:port` or `https://host:port`.
+    pub url: String,
+    /// What it wants to be shown. A file is read again at each registration.
+    #[serde(default)]
+    pub token: Option<SecretSource>,
+    /// PEM file of the authorities to trust; the system's without it.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// PEM file of our certificate, with `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
+    /// The name its certificate must carry; the host of `url` without it.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+/// How to reach etcd, and where records stand there.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    /// `http://host:port` or `https://host:port` of its JSON gateway, which is that of its clients.
+    pub url: String,
+    /// With authentication on: the user.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// And the password.
+    #[serde(default)]
+    pub password: Option<SecretSource>,
+    /// PEM file of the authorities to trust; the system's without it.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// PEM file of our certificate, with `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
+    /// The name its certificate must carry; the host of `url` without it.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Records stand under `PREFIX/SERVICE/ID`.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+}
+
+/// Shortest and longest lease that every registry takes.
+const TTLS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+fn one() -> u16 {
+    1
+}
+
+fn half_a_minute() -> Span {
+    Span::from_secs(30)
+}
+
+fn prefix() -> String {
+    "/services".to_owned()
+}
+
+impl Settings {
+    /// Settings with every default.
+    #[must_use]
+    pub fn new(service: impl Into<String>, to: To) -> Self {
+        Self {
+            service: service.into(),
+            to,
+            address: None,
+            port: None,
+            id: None,
+            protocol: None,
+            environment: None,
+            zone: None,
+            version: None,
+            tags: OneOrMany::default(),
+            weight: one(),
+            metadata: Entries::default(),
+            ttl: half_a_minute(),
+        }
+    }
+
+    /// Whether these settings can work, as far as can be told without using them.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        self.record("127.0.0.1", self.port.unwrap_or(1), None).map(drop)?;
+        if let Some(address) = &self.address {
+            self.record(address, 1, None).map(drop)?;
+        }
+        self.to.client().and_then(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
+    }
+
+    /// The record of an instance at this place.
+    pub(super) fn record(&self, address: &str, port: u16, health: Option<&str>) -> Result<Record, String> {
+        let conventional = matches!(self.to, To::Embedded(_));
+        let service = if conventional { ServiceId::conventional(&self.service) } else { ServiceId::new(&self.service) };
+        let service = service.map_err(|e| e.to_string())?;
+        let id = match &self.id {
+            Some(id) => InstanceId::new(id).map_err(|e| e.to_string())?,
+            None => default_id(&service, address, port)?,
+        };
+        if self.port == Some(0) || port == 0 {
+            return Err("port 0 cannot be connected to; give the port that is listened on".to_owned());
+        }
+        if address.is_empty() || matches!(model::Host::parse(address), model::Host::Ip(ip) if ip.is_unspecified()) {
+            return Err(format!("address {address:?} is nobody's; give the one that others connect to"));
+        }
+        let ttl = self.ttl.get();
+        if !TTLS.contains(&ttl) {
+            return Err(format!("ttl {} must be from 1s to 24h", self.ttl));
+        }
+        let unknown = |word: &String| format!("protocol {word:?} is not known; write http, h2c or https");
+        let protocol = self.protocol.as_ref().map(|word| Protocol::parse(word).ok_or_else(|| unknown(word)));
+        Ok(Record {
+            service,
+            id,
+            address: address.to_owned(),
+            port,
+            protocol: protocol.transpose()?,
+            environment: self.environment.clone(),
+            zone: self.zone.clone(),
+            version: self.version.clone(),
+            health: health.map(str::to_owned),
+            tags: self.tags.0.clone(),
+            weight: self.weight,
+            metadata: self.metadata.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            ttl,
+        })
+    }
+}
+
+impl To {
+    /// The registry's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Embedded(access) | Self::Consul(access) => &access.url,
+            Self::Etcd(etcd) => &etcd.url,
+        }
+    }
+
+    /// The client's settings, without credentials.
+    pub(super) fn client(&self) -> Result<ClientSettings, String> {
+        let tls = match self {
+            Self::Embedded(a) | Self::Consul(a) => {
+                (a.ca.clone(), a.client_certificate.clone(), a.client_key.clone(), a.server_name.clone())
+            }
+            Self::Etcd(e) => {
+                if e.user.is_some() != e.password.is_some() {
+                    return Err("user and password belong together; give both".to_owned());
+                }
+                if !e.prefix.starts_with('/') || e.prefix.ends_with('/') {
+                    return Err(format!("prefix {:?} must begin with / and not end with it", e.prefix));
+                }
+                (e.ca.clone(), e.client_certificate.clone(), e.client_key.clone(), e.server_name.clone())
+            }
+        };
+        let (ca, client_certificate, client_key, server_name) = tls;
+        let tls = TlsSettings { ca, client_certificate, client_key, server_name };
+        Ok(ClientSettings { tls, ..ClientSettings::new(self.url()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str) -> Settings {
+        settings::parse(yaml, std::path::Path::new("router.yml"), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn service_and_registry_are_enough() {
+        let read = read("{ service: edge, to: { consul: { url: 'http://127.0.0.1:8500' } } }");
+        assert_eq!(read.check(), Ok(()));
+        let record = read.record("10.0.0.1", 8443, Some("/health")).unwrap();
+        assert_eq!((record.id.as_str(), record.weight, record.ttl.as_secs()), ("edge-10.0.0.1-8443", 1, 30));
+    }
+
+    #[test]
+    fn mistakes_are_found_before_anything_runs() {
+        for (more, part) in [
+            ("port: 0", "port 0"),
+            ("address: 0.0.0.0", "nobody's"),
+            ("ttl: 500ms", "1s to 24h"),
+            ("protocol: gopher", "http, h2c"),
+        ] {
+            let yaml = format!("{{ service: edge, to: {{ embedded: {{ url: 'http://127.0.0.1:8400' }} }}, {more} }}");
+            let error = read(&yaml).check().unwrap_err();
+            assert!(error.contains(part), "{more}: {error}");
+        }
+        for (yaml, part) in [
+            ("{ service: Edge, to: { embedded: { url: 'http://a:1' } } }", "lowercase"),
+            ("{ service: edge, to: { embedded: { url: 'a:1' } } }", "http://host:port"),
+            ("{ service: edge, to: { etcd: { url: 'http://a:1', user: x } } }", "belong together"),
+            ("{ service: edge, to: { etcd: { url: 'http://a:1', prefix: x } } }", "begin with /"),
+        ] {
+            let error = read(yaml).check().unwrap_err();
+            assert!(error.contains(part), "{yaml}: {error}");
+        }
+    }
+}

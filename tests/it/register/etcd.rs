@@ -1,0 +1,90 @@
+//! `--to etcd`, with a real one.
+
+use std::io::Write as _;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::Value;
+use testkit::{Client, post};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::{
+    consul::rig::unique,
+    discover::rig::{LOOK, PATIENCE},
+};
+
+/// The shared etcd, or `None` if this run has none and needs none.
+fn environment() -> Option<String> {
+    let url = std::env::var("ETCD_URL").ok();
+    if url.is_none() {
+        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|r| r == "etcd"), "ETCD_URL is not set, and etcd is required");
+        // Past the test harness, which hides what passing tests print.
+        drop(writeln!(std::io::stderr(), "skipped: registering with a real etcd; ETCD_URL names one"));
+    }
+    url
+}
+
+/// Asks etcd.
+async fn ask(url: &str, path: &str, body: &Value) -> Value {
+    let client = Client::http(url.trim_start_matches("http://").parse().unwrap()).await;
+    client.send(post(path, &[], body.to_string())).await.json()
+}
+
+fn key(service: &str) -> String {
+    BASE64_STANDARD.encode(format!("/services/{service}/one"))
+}
+
+/// Waits until the key is there, or is not; its value.
+async fn value(url: &str, service: &str, there: bool) -> Value {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let found = ask(url, "/v3/kv/range", &json!({ "key": key(service) })).await;
+        let value = found["kvs"][0]["value"].as_str().map(|v| BASE64_STANDARD.decode(v).unwrap());
+        if value.is_some() == there {
+            return value.map(|v| serde_json::from_slice(&v).unwrap()).unwrap_or_default();
+        }
+        assert!(Instant::now() < end, "never: {there}");
+        sleep(LOOK).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_lives_as_long_as_the_service() {
+    let Some(url) = environment() else { return };
+    let (service, instance) = (unique("reg"), Instance::h2c().start().await);
+    let port = instance.addr().port().to_string();
+    let start = || {
+        let mut command = Command::new(binary());
+        command.args([
+            "register",
+            "--service",
+            &service,
+            "--port",
+            &port,
+            "--to",
+            "etcd",
+            "--url",
+            &url,
+            "--id",
+            "one",
+        ]);
+        Process::spawn(command.args(["--ttl", "2s", "--address", "127.0.0.1", "--protocol", "h2c"]))
+    };
+    let mut process = start();
+    let told = value(&url, &service, true).await;
+    assert_eq!((&told["ip"], &told["port"]), (&"127.0.0.1".into(), &instance.addr().port().into()));
+    sleep(std::time::Duration::from_secs(3)).await;
+    value(&url, &service, true).await;
+    // Somebody deletes the key: it is written again.
+    ask(&url, "/v3/kv/deleterange", &json!({ "key": key(&service) })).await;
+    value(&url, &service, true).await;
+    process.signal("TERM");
+    process.ended().await;
+    value(&url, &service, false).await;
+
+    let process = start();
+    value(&url, &service, true).await;
+    drop(process); // by SIGKILL
+    value(&url, &service, false).await;
+}
