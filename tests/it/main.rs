@@ -8,6 +8,10 @@ mod dev_certs;
 #[cfg(test)]
 mod discover;
 #[cfg(test)]
+mod dns;
+#[cfg(test)]
+mod docker;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod edge;
@@ -19,6 +23,8 @@ mod grpc_client;
 mod http2;
 #[cfg(test)]
 mod operate;
+#[cfg(test)]
+mod registry;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use tokio::task::JoinHandle;
 
 use super::{
-    Feed, Provider, consul,
+    Feed, Provider, consul, dns, docker,
     embedded::{self, Embedded, Registry},
     fixed::{self, Fixed},
     supervise, zookeeper,
@@ -24,6 +24,10 @@ pub enum Settings {
     /// An ensemble of ZooKeeper servers.
     #[serde(rename = "zookeeper")]
     ZooKeeper(zookeeper::Settings),
+    /// Names in the DNS.
+    Dns(dns::Settings),
+    /// A container engine.
+    Docker(docker::Settings),
 }
 
 /// A provider that is built and does not run yet.
@@ -42,6 +46,8 @@ impl Settings {
             Self::Embedded(_) => "embedded",
             Self::Consul(_) => "consul",
             Self::ZooKeeper(_) => "zookeeper",
+            Self::Dns(_) => "dns",
+            Self::Docker(_) => "docker",
         }
     }
 
@@ -55,6 +61,8 @@ impl Settings {
             Self::Embedded(settings) => settings.check(),
             Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
             Self::ZooKeeper(settings) => zookeeper::ZooKeeper::new(settings.clone()).map(drop),
+            Self::Dns(settings) => dns::Dns::new(settings.clone()).map(drop),
+            Self::Docker(settings) => docker::Docker::new(settings.clone()).map(drop),
         }
     }
 
@@ -81,6 +89,8 @@ impl Settings {
             }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
             Self::ZooKeeper(settings) => Launch::new(zookeeper::ZooKeeper::new(settings.clone())?),
+            Self::Dns(settings) => Launch::new(dns::Dns::new(settings.clone())?),
+            Self::Docker(settings) => Launch::new(docker::Docker::new(settings.clone())?),
         })
     }
 }
