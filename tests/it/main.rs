@@ -8,6 +8,10 @@ mod dev_certs;
 #[cfg(test)]
 mod discover;
 #[cfg(test)]
+mod dns;
+#[cfg(test)]
+mod docker;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod edge;
@@ -23,6 +27,8 @@ mod kubernetes;
 mod operate;
 #[cfg(test)]
 mod register;
+#[cfg(test)]
+mod registry;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The provider seam: what a source of instances must do, and nothing more. One file per kind of source.
 
 pub mod consul;
+pub mod dns;
+pub mod docker;
 pub mod embedded;
 pub mod fixed;
 mod held;

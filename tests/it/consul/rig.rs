@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use transport::client::{Client, ClientSettings, TlsSettings};
 
@@ -198,6 +198,15 @@ impl Source {
     pub(crate) async fn denied(&mut self, name: &str) -> String {
         let denied = |k: &Knowledge| matches!(k, Knowledge::Unknown(ProviderError::Denied(_)));
         format!("{:?}", self.knowledge(name, denied).await)
+    }
+
+    /// Nothing is said of this service for half a second.
+    pub(crate) async fn silent_on(&mut self, name: &str) {
+        let end = Instant::now() + Duration::from_millis(500);
+        while let Ok(Some((_, update))) = timeout_at(end, self.updates.recv()).await {
+            let said = matches!(&update, Update::Service { service, .. } if service.as_str() == name);
+            assert!(!said, "{update:?}");
+        }
     }
 
     /// Nothing is said for half a second.

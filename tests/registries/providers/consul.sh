@@ -15,7 +15,7 @@ dev() {
     -hcl 'disable_update_check = true' -hcl 'disable_coordinates = true'
   await 30 consul leader "http://127.0.0.1:$http/v1/status/leader"
   await 30 consul curl -fsS "http://127.0.0.1:$http/v1/health/service/consul?passing"
-  emit CONSUL_URL "http://127.0.0.1:$http"
+  emit CONSUL_URL "http://127.0.0.1:$http"; emit CONSUL_DNS "127.0.0.1:$dns"
 }
 # One server that remembers: a restart finds what was registered.
 server() {
@@ -25,7 +25,7 @@ server() {
     -raft-protocol 3 -hcl 'disable_update_check = true' -hcl 'disable_coordinates = true' -hcl 'ports { grpc = -1 }' \
     -hcl 'performance { raft_multiplier = 1 leave_drain_time = "100ms" }' -hcl 'leave_on_terminate = false'
   await 30 consul leader "http://127.0.0.1:$http/v1/status/leader"
-  emit CONSUL_URL "http://127.0.0.1:$http"
+  emit CONSUL_URL "http://127.0.0.1:$http"; emit CONSUL_DNS "127.0.0.1:$dns"
 }
 # One server: HTTPS with a throwaway CA, client certificates checked when offered, ACLs deny by default.
 tls() {

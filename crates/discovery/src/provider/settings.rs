@@ -5,7 +5,7 @@ use std::fmt;
 use tokio::task::JoinHandle;
 
 use super::{
-    Feed, Provider, consul,
+    Feed, Provider, consul, dns, docker,
     embedded::{self, Embedded, Registry},
     fixed::{self, Fixed},
     supervise, zookeeper,
@@ -26,6 +26,10 @@ pub enum Settings {
     ZooKeeper(zookeeper::Settings),
     /// A Kubernetes cluster.
     Kubernetes(KubernetesSettings),
+    /// Names in the DNS.
+    Dns(dns::Settings),
+    /// A container engine.
+    Docker(docker::Settings),
 }
 
 #[cfg(feature = "kubernetes")]
@@ -60,6 +64,8 @@ impl Settings {
             Self::Consul(_) => "consul",
             Self::ZooKeeper(_) => "zookeeper",
             Self::Kubernetes(_) => "kubernetes",
+            Self::Dns(_) => "dns",
+            Self::Docker(_) => "docker",
         }
     }
 
@@ -77,6 +83,8 @@ impl Settings {
             Self::Kubernetes(settings) => super::kubernetes::Kubernetes::new(settings.clone()).map(drop),
             #[cfg(not(feature = "kubernetes"))]
             Self::Kubernetes(_) => Err(left_out("kubernetes")),
+            Self::Dns(settings) => dns::Dns::new(settings.clone()).map(drop),
+            Self::Docker(settings) => docker::Docker::new(settings.clone()).map(drop),
         }
     }
 
@@ -108,6 +116,8 @@ impl Settings {
             Self::Kubernetes(settings) => Launch::new(super::kubernetes::Kubernetes::new(settings.clone())?),
             #[cfg(not(feature = "kubernetes"))]
             Self::Kubernetes(_) => return Err(left_out("kubernetes")),
+            Self::Dns(settings) => Launch::new(dns::Dns::new(settings.clone())?),
+            Self::Docker(settings) => Launch::new(docker::Docker::new(settings.clone())?),
         })
     }
 }

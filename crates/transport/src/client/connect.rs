@@ -1,6 +1,6 @@
 //! From a URL to a connection: resolve, connect, TLS.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{
     Uri,
@@ -9,7 +9,7 @@ use http::{
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -24,6 +24,8 @@ pub(super) struct Origin {
     pub(super) authority: Authority,
     host: String,
     port: u16,
+    /// In place of host and port.
+    socket: Option<PathBuf>,
     tls: Option<Tls>,
     connect_timeout: Duration,
 }
@@ -38,6 +40,7 @@ struct Tls {
 #[derive(Debug)]
 pub(super) enum Stream {
     Clear(TcpStream),
+    Local(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -50,6 +53,7 @@ impl Stream {
     pub(super) fn into_duplex(self) -> Box<dyn Duplex> {
         match self {
             Self::Clear(stream) => Box::new(stream),
+            Self::Local(stream) => Box::new(stream),
             Self::Tls(stream) => stream,
         }
     }
@@ -59,6 +63,9 @@ impl Origin {
     /// Over TLS the `protocols` are offered by ALPN.
     pub(super) fn new(settings: &ClientSettings, protocols: &[&[u8]]) -> Result<Self, ClientError> {
         let url = &settings.url;
+        if let Some(path) = url.strip_prefix("unix://") {
+            return Self::local(url, path, settings.connect_timeout);
+        }
         let invalid = |why: &str| {
             ClientError::Settings(format!("url {url:?} {why}: write http://host:port or https://host:port"))
         };
@@ -90,8 +97,27 @@ impl Origin {
             authority: authority.clone(),
             host,
             port,
+            socket: None,
             tls,
             connect_timeout: settings.connect_timeout,
+        })
+    }
+
+    /// A socket of this machine, where HTTP is spoken as to `localhost`.
+    fn local(url: &str, path: &str, connect_timeout: Duration) -> Result<Self, ClientError> {
+        if !path.starts_with('/') {
+            return Err(ClientError::Settings(format!(
+                "url {url:?} has no absolute path: write unix:///path/to/socket"
+            )));
+        }
+        Ok(Self {
+            address: path.to_owned(),
+            authority: Authority::from_static("localhost"),
+            host: "localhost".to_owned(),
+            port: 0,
+            socket: Some(path.into()),
+            tls: None,
+            connect_timeout,
         })
     }
 
@@ -106,6 +132,10 @@ impl Origin {
     /// Resolves, connects to the first address that answers, and does the TLS handshake.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Stream, ClientError> {
         let deadline = deadline.min(Instant::now() + self.connect_timeout);
+        if let Some(path) = &self.socket {
+            let stream = self.within(deadline, Step::Connect, UnixStream::connect(path)).await?;
+            return stream.map(Stream::Local).map_err(|e| self.unreachable(&e));
+        }
         let stream = self.dial(deadline).await?;
         prepare(&stream);
         let Some(tls) = &self.tls else { return Ok(Stream::Clear(stream)) };

@@ -77,6 +77,7 @@ impl Pool {
             Stream::Tls(stream) if multiplexes => h2::start(stream, origin, deadline).await.map(Link::H2),
             Stream::Tls(stream) => h1::start(*stream, origin, deadline).await.map(Link::H1),
             Stream::Clear(stream) => h1::start(stream, origin, deadline).await.map(Link::H1),
+            Stream::Local(stream) => h1::start(stream, origin, deadline).await.map(Link::H1),
         }
     }
 

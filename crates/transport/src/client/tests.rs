@@ -69,6 +69,36 @@ async fn a_connection_is_kept_for_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_socket_of_this_machine_is_spoken_to_as_localhost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let heads = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 200];
+        let length = stream.read(&mut head).await.unwrap();
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&head[..length]).to_lowercase()
+    });
+    let at = client(format!("unix://{}", path.display()));
+    assert_eq!(at.get("/v1/x", soon()).await.unwrap().body, "ok");
+    assert!(heads.await.unwrap().contains("host: localhost"));
+    drop(directory);
+    let error = at.get("/", soon()).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unreachable { address, .. } if path.ends_with(address)), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_is_read_as_it_comes() {
+    let (client, _) = script(&[&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n"]]).await;
+    let mut stream = client.stream(Method::GET, "/", Bytes::new(), soon()).await.unwrap();
+    assert_eq!(stream.next(soon()).await.unwrap().unwrap(), "one");
+    // The script closes the connection, which is not how such an answer ends.
+    let broken = stream.next(soon()).await;
+    assert!(matches!(broken, Err(ClientError::Broken { step: Step::Body, .. })), "{broken:?}");
+}
+
+#[tokio::test]
 async fn a_get_that_finds_its_kept_connection_closed_goes_out_anew() {
     let (client, connections) = script(&[&[OK], &[OK]]).await;
     client.get("/", soon()).await.unwrap();
@@ -140,6 +170,8 @@ async fn the_request_carries_host_path_and_own_headers() {
 
 #[test]
 fn urls_that_cannot_work_are_refused_with_the_form_to_write() {
+    let relative = Client::new(ClientSettings::new("unix://docker.sock")).unwrap_err().to_string();
+    assert!(relative.contains("unix:///path"), "{relative}");
     for bad in ["127.0.0.1:8500", "ftp://a", "http://a/path", "http://user@a", "http://a/?x", "", "http://"] {
         let error = Client::new(ClientSettings::new(bad)).unwrap_err().to_string();
         assert!(error.contains("http://host:port"), "{bad}: {error}");

@@ -1,0 +1,170 @@
+//! One look-up of one service: its name, and for `SRV` records the names they lead to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{Instance, Protocol, ProviderError, Tag};
+use tokio::task::JoinSet;
+
+use super::{
+    records::{self, Service},
+    servers::Servers,
+    settings,
+    wire::{Answer, Kind, Name, Record},
+};
+
+/// What to look up for a service, and what its instances are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) name: Name,
+    pub(super) want: Want,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) tags: Vec<Tag>,
+}
+
+/// The records to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Addresses, of both kinds unless one is said.
+    Addresses { kind: Option<settings::Kind>, port: u16 },
+    /// `SRV` records, and the addresses of their targets.
+    Services,
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reading {
+    pub(super) instances: Vec<Instance>,
+    /// What is wrong with the records that were left out.
+    pub(super) skipped: Vec<String>,
+    pub(super) ttl: Duration,
+}
+
+/// Addresses of the targets of `SRV` records, as they were known last: a target that cannot be looked up at the moment
+/// keeps them, because a failure takes nobody out.
+pub(super) type Memory = BTreeMap<Name, Vec<IpAddr>>;
+
+impl Target {
+    /// Looks the service up.
+    ///
+    /// # Errors
+    /// If it is not known what there is.
+    pub(super) async fn look_up(&self, servers: &Arc<Servers>, memory: &mut Memory) -> Result<Reading, ProviderError> {
+        let reading = match self.want {
+            Want::Services => self.services(servers, memory).await?,
+            Want::Addresses { kind, port } => {
+                let answer = addresses(servers, &self.name, kind).await?;
+                let instances = records::of_addresses(self, ips(&answer), port);
+                Reading { instances, skipped: answer.skipped, ttl: answer.ttl }
+            }
+        };
+        match reading.skipped.first() {
+            // A record that cannot be read is not one that is not there.
+            Some(reason) if reading.instances.is_empty() => Err(ProviderError::Malformed(reason.clone())),
+            _ => Ok(reading),
+        }
+    }
+
+    async fn services(&self, servers: &Arc<Servers>, memory: &mut Memory) -> Result<Reading, ProviderError> {
+        let Answer { records, additional, mut ttl, mut skipped } = servers.resolve(&self.name, Kind::Srv).await?;
+        let mut services = Vec::new();
+        for record in records {
+            match record {
+                // The root is how a zone says that the service is decidedly not there (RFC 2782).
+                Record::Service { target, .. } if target.is_root() => {}
+                Record::Service { target, port: 0, .. } => skipped.push(format!("SRV record with port 0: {target}")),
+                Record::Service { priority, weight, port, target } => {
+                    services.push(Service { priority, weight, port, target, addresses: Vec::new() });
+                }
+                Record::Address(_) => {}
+            }
+        }
+        let targets: BTreeSet<Name> = services.iter().map(|service| service.target.clone()).collect();
+        memory.retain(|name, _| targets.contains(name));
+        let mut failure = None;
+        for (name, found) in find(servers, targets, &additional).await {
+            match found {
+                Ok((addresses, own)) => {
+                    ttl = ttl.min(own);
+                    memory.insert(name, addresses);
+                }
+                Err(error) => {
+                    ttl = Duration::ZERO;
+                    skipped.push(format!("target {name}, whose last addresses stand: {error}"));
+                    if !memory.contains_key(&name) {
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        for service in &mut services {
+            service.addresses = memory.get(&service.target).cloned().unwrap_or_default();
+        }
+        let instances = records::of_services(self, &services);
+        match failure {
+            Some(error) if instances.is_empty() => Err(error),
+            _ => Ok(Reading { instances, skipped, ttl }),
+        }
+    }
+}
+
+/// The addresses of each target and how long they are true: from what the server added to its answer, else asked for.
+async fn find(
+    servers: &Arc<Servers>,
+    targets: BTreeSet<Name>,
+    additional: &[(Name, IpAddr)],
+) -> Vec<(Name, Result<(Vec<IpAddr>, Duration), ProviderError>)> {
+    let mut found = Vec::new();
+    let mut asked = JoinSet::new();
+    for name in targets {
+        let added: Vec<IpAddr> = additional.iter().filter(|(of, _)| *of == name).map(|(_, ip)| *ip).collect();
+        if added.is_empty() {
+            let servers = Arc::clone(servers);
+            asked.spawn(async move {
+                let answer = addresses(&servers, &name, None).await;
+                (name, answer.map(|answer| (ips(&answer).collect(), answer.ttl)))
+            });
+        } else {
+            // They came with the records that name them, and are as true as those.
+            found.push((name, Ok((added, Duration::MAX))));
+        }
+    }
+    while let Some(Ok(one)) = asked.join_next().await {
+        found.push(one);
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Addresses of one kind, or of both. One kind alone is not an answer to a question for both: what the other one has
+/// would look withdrawn.
+async fn addresses(servers: &Servers, name: &Name, kind: Option<settings::Kind>) -> Result<Answer, ProviderError> {
+    match kind {
+        Some(settings::Kind::Aaaa) => servers.resolve(name, Kind::Aaaa).await,
+        Some(_) => servers.resolve(name, Kind::A).await,
+        None => {
+            let (four, six) = tokio::join!(servers.resolve(name, Kind::A), servers.resolve(name, Kind::Aaaa));
+            let (mut both, six) = (four?, six?);
+            // The life of "none" counts only where there is nothing else.
+            both.ttl = match (both.records.is_empty(), six.records.is_empty()) {
+                (true, false) => six.ttl,
+                (false, true) => both.ttl,
+                _ => both.ttl.min(six.ttl),
+            };
+            both.records.extend(six.records);
+            both.skipped.extend(six.skipped);
+            Ok(both)
+        }
+    }
+}
+
+fn ips(answer: &Answer) -> impl Iterator<Item = IpAddr> {
+    answer.records.iter().filter_map(|record| match record {
+        Record::Address(ip) => Some(*ip),
+        Record::Service { .. } => None,
+    })
+}

@@ -1,0 +1,87 @@
+//! One service, one task: look up, compare, publish, wait for as long as the answer is true.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{Knowledge, ProviderError, ServiceId, Update};
+use tokio::time::sleep;
+
+use super::{
+    lookup::{Memory, Reading, Target},
+    servers::Servers,
+    settings::Settings,
+    ttl,
+};
+use crate::provider::{Feed, pace::Backoff};
+
+/// Between look-ups that fail.
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Watches one service until nobody listens any more.
+pub(super) async fn service(
+    service: ServiceId,
+    target: Target,
+    servers: Arc<Servers>,
+    settings: Settings,
+    feed: Feed,
+) -> ProviderError {
+    let mut voice = Voice { service, feed, said: None };
+    let mut memory = Memory::new();
+    let mut backoff = Backoff::new(FIRST, LONGEST);
+    loop {
+        let heard = servers.heard();
+        let (told, wait) = match target.look_up(&servers, &mut memory).await {
+            Ok(reading) => {
+                backoff = Backoff::new(FIRST, LONGEST);
+                let (min, max) = (settings.min_ttl.get(), settings.max_ttl.get());
+                let wait = ttl::wait(reading.ttl, min, max, fastrand::f64());
+                (voice.hear(reading).await, wait)
+            }
+            Err(error) => (voice.despair(error, servers.fell_silent(heard)).await, backoff.next(fastrand::f64())),
+        };
+        if let Err(closed) = told {
+            return closed;
+        }
+        sleep(wait).await;
+    }
+}
+
+/// What was said last about the service, so that only changes are said.
+struct Voice {
+    service: ServiceId,
+    feed: Feed,
+    said: Option<Result<Reading, ProviderError>>,
+}
+
+impl Voice {
+    async fn hear(&mut self, reading: Reading) -> Result<(), ProviderError> {
+        let last = self.said.as_ref().and_then(|said| said.as_ref().ok());
+        let news = last.is_none_or(|last| last.instances != reading.instances);
+        for reason in reading.skipped.iter().filter(|reason| !last.is_some_and(|last| last.skipped.contains(reason))) {
+            let service = Some(self.service.clone());
+            self.feed.publish(Update::Skipped { service, reason: reason.clone() }).await?;
+        }
+        if news {
+            self.say(Knowledge::of(reading.instances.clone())).await?;
+        }
+        self.said = Some(Ok(reading));
+        Ok(())
+    }
+
+    /// Says that we do not know, once per reason; and if no server at all is heard, that too.
+    async fn despair(&mut self, error: ProviderError, silence: bool) -> Result<(), ProviderError> {
+        if silence {
+            self.feed.publish(Update::Unreachable(error.clone())).await?;
+        }
+        if !matches!(&self.said, Some(Err(said)) if *said == error) {
+            self.say(Knowledge::Unknown(error.clone())).await?;
+            self.said = Some(Err(error));
+        }
+        Ok(())
+    }
+
+    async fn say(&self, knowledge: Knowledge) -> Result<(), ProviderError> {
+        let service = self.service.clone();
+        self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await
+    }
+}

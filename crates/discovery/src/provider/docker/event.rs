@@ -1,0 +1,169 @@
+//! Events of the engine, from a stream of lines. Pure.
+
+use std::collections::BTreeMap;
+
+use model::ProviderError;
+use serde::Deserialize;
+
+use super::labels;
+
+/// The longest line: an event names all labels of its container.
+const LONGEST: usize = 1 << 20;
+
+/// One event that concerns a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) container: String,
+    pub(super) what: What,
+    /// It says itself that the container has labels of ours. Events of networks do not.
+    pub(super) labelled: bool,
+}
+
+/// What it means for us; what it means for the container we ask the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// An operator told it to end, or to rest; or it ended because of that.
+    Told,
+    /// It runs, by an operator's word or by itself: what was said before is over.
+    Begun,
+    /// Anything else.
+    Changed,
+}
+
+/// The actions we ask for. Docker's words, and those of Podman where they differ. Not among them: those of health
+/// checks, three at each.
+pub(super) const ACTIONS: [&str; 13] = [
+    "start",
+    "restart",
+    "die",
+    "died",
+    "kill",
+    "stop",
+    "pause",
+    "unpause",
+    "health_status",
+    "destroy",
+    "remove",
+    "connect",
+    "disconnect",
+];
+
+/// Signals by which a container is told to end: INT, QUIT, KILL, TERM. Others (HUP for instance) mean something to the
+/// program only.
+const ENDS: [&str; 8] = ["2", "3", "9", "15", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line {
+    #[serde(rename = "Type", default)]
+    kind: String,
+    action: String,
+    actor: Actor,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actor {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(default)]
+    attributes: Option<BTreeMap<String, String>>,
+}
+
+/// Pieces of a stream on their way to lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes in a piece, and gives out the events that are complete with it.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<Vec<Event>, ProviderError> {
+        self.0.extend_from_slice(piece);
+        let end = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let rest = self.0.split_off(end);
+        let whole = std::mem::replace(&mut self.0, rest);
+        if self.0.len() > LONGEST {
+            return Err(ProviderError::Malformed(format!("an event of more than {LONGEST} bytes")));
+        }
+        let lines = whole.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let events: Result<Vec<_>, _> = lines.map(serde_json::from_slice::<Line>).collect();
+        let events = events.map_err(|e| ProviderError::Malformed(format!("an event: {e}")))?;
+        Ok(events.into_iter().filter_map(Line::event).collect())
+    }
+}
+
+impl Line {
+    fn event(self) -> Option<Event> {
+        let attribute = |name| self.actor.attributes.as_ref().and_then(|all| all.get(name));
+        // Some engines do not filter.
+        let (action, _) = self.action.split_once(':').unwrap_or((&self.action, ""));
+        if !ACTIONS.contains(&action.trim()) {
+            return None;
+        }
+        let container = if self.kind == "network" { attribute("container")?.clone() } else { self.actor.id.clone() };
+        let what = match action {
+            "kill" if attribute("signal").is_some_and(|signal| ENDS.contains(&&**signal)) => What::Told,
+            "pause" | "stop" => What::Told,
+            "start" | "restart" | "unpause" => What::Begun,
+            _ => What::Changed,
+        };
+        let labelled = self.actor.attributes.as_ref().is_some_and(|all| labels::concern_us(all.keys()));
+        Some(Event { container, what, labelled })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(kind: &str, action: &str, attributes: &str) -> String {
+        format!(r#"{{"Type":"{kind}","Action":"{action}","Actor":{{"ID":"c1","Attributes":{{{attributes}}}}}}}"#) + "\n"
+    }
+
+    fn check(line: &str, expected: Option<(&str, What)>) {
+        let events = Lines::default().take(line.as_bytes()).unwrap();
+        let event = events.first().map(|event| (&*event.container, event.what));
+        assert_eq!(event, expected, "{line}");
+    }
+
+    #[test]
+    fn each_event_says_whom_it_concerns_and_what_it_means() {
+        check(&line("container", "start", ""), Some(("c1", What::Begun)));
+        check(&line("container", "kill", r#""signal":"15""#), Some(("c1", What::Told)));
+        check(&line("container", "kill", r#""signal":"1""#), Some(("c1", What::Changed)));
+        check(&line("container", "pause", ""), Some(("c1", What::Told)));
+        check(&line("container", "die", r#""exitCode":"1""#), Some(("c1", What::Changed)));
+        check(&line("container", "health_status: unhealthy", ""), Some(("c1", What::Changed)));
+        check(&line("network", "connect", r#""container":"c2""#), Some(("c2", What::Changed)));
+        check(&line("network", "connect", ""), None);
+        check(&line("container", "exec_start: /bin/sh -c x", ""), None);
+        check("\n", None);
+        let labelled = |attributes: &str| {
+            Lines::default().take(line("container", "die", attributes).as_bytes()).unwrap()[0].labelled
+        };
+        assert!(labelled(r#""pointsman.service":"a""#) && !labelled(r#""image":"a""#));
+    }
+
+    #[test]
+    fn what_is_no_event_ends_the_stream() {
+        let told = |bytes: &[u8]| Lines::default().take(bytes).unwrap_err().reason();
+        assert_eq!(told(b"<html>\n"), "malformed");
+        assert_eq!(told(&vec![b'x'; LONGEST + 1]), "malformed");
+    }
+
+    proptest! {
+        /// However the network cuts the stream, the events are the same.
+        #[test]
+        fn pieces_do_not_matter(cuts in prop::collection::vec(0usize..600, 0..6)) {
+            let stream: String = ["start", "die", "exec_die", "unpause"].map(|a| line("container", a, "")).concat();
+            let whole = Lines::default().take(stream.as_bytes()).unwrap();
+            prop_assert_eq!(whole.len(), 3);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).chain([0, stream.len()]).collect();
+            cuts.sort_unstable();
+            let mut lines = Lines::default();
+            let pieces = cuts.windows(2).flat_map(|c| lines.take(&stream.as_bytes()[c[0]..c[1]]).unwrap());
+            prop_assert_eq!(pieces.collect::<Vec<_>>(), whole);
+        }
+    }
+}

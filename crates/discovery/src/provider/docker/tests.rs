@@ -1,0 +1,231 @@
+//! The source against an engine that misbehaves in ways a real one cannot be made to.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use ::settings::Span;
+use model::{Knowledge, ServiceId};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use super::*;
+use crate::provider::Interest;
+
+/// What the fake says; changed by tests as they go.
+#[derive(Default)]
+struct Fake {
+    /// What each container's inspection says, by id; all of them are in the list.
+    containers: Mutex<BTreeMap<&'static str, String>>,
+    /// In place of the list.
+    list: Mutex<Option<String>>,
+    /// Written to the stream of events once the list was asked for; then it is silent.
+    events: Mutex<String>,
+    /// Whether a container is gone once it was inspected.
+    once: bool,
+    /// Streams of events so far.
+    streams: AtomicUsize,
+}
+
+impl Fake {
+    async fn start(self) -> (Arc<Self>, String) {
+        let fake = Arc::new(self);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (served, (listed, _)) = (Arc::clone(&fake), watch::channel(()));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(Arc::clone(&served).serve(stream, listed.clone()));
+            }
+        });
+        (fake, url)
+    }
+
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, listed: watch::Sender<()>) {
+        let mut asked = listed.subscribe();
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
+            }
+            let head = String::from_utf8(head).unwrap();
+            let path = head.split(' ').nth(1).unwrap();
+            if path.starts_with("/events") {
+                self.streams.fetch_add(1, Ordering::SeqCst);
+                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+                asked.changed().await.unwrap();
+                let events = std::mem::take(&mut *self.events.lock().unwrap());
+                if !events.is_empty() {
+                    let chunk = format!("{:x}\r\n{events}\r\n", events.len());
+                    stream.write_all(chunk.as_bytes()).await.unwrap();
+                }
+                drop(stream.read_u8().await);
+                return;
+            }
+            let (status, body) = self.answer(path);
+            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if path.starts_with("/containers/json") {
+                listed.send_replace(());
+            }
+        }
+    }
+
+    fn answer(&self, path: &str) -> (u16, String) {
+        let mut containers = self.containers.lock().unwrap();
+        if path.starts_with("/containers/json") {
+            let listed = |id: &&str| json!({ "Id": id, "Labels": { "pointsman.service": "pets" } });
+            let list = json!(containers.keys().map(listed).collect::<Vec<_>>()).to_string();
+            return (200, self.list.lock().unwrap().clone().unwrap_or(list));
+        }
+        let id = path.split('/').nth(2).unwrap();
+        let body = if self.once { containers.remove(id) } else { containers.get(id).cloned() };
+        body.map_or((404, String::new()), |body| (200, body))
+    }
+
+    fn put(&self, id: &'static str, body: &str) {
+        self.containers.lock().unwrap().insert(id, body.to_owned());
+    }
+}
+
+/// A container that runs.
+fn running(id: &str) -> String {
+    json!({ "Id": id, "Name": format!("/{id}"), "State": { "Status": "running" },
+        "Config": { "Labels": { "pointsman.service": "pets", "pointsman.port": "80" } },
+        "NetworkSettings": { "Networks": { "n": { "IPAddress": "10.0.0.1" } } } })
+    .to_string()
+}
+
+fn event(action: &str, id: &str) -> String {
+    json!({ "Type": "container", "Action": action, "Actor": { "ID": id, "Attributes": { "pointsman.service": "pets" } } })
+        .to_string()
+        + "\n"
+}
+
+fn source(url: &str, resync: Duration) -> mpsc::Receiver<(usize, Update)> {
+    let millis = u64::try_from(resync.as_millis()).unwrap();
+    let settings = Settings { resync: Span::from_millis(millis), ..Settings::new(url) };
+    let (sender, updates) = mpsc::channel(64);
+    let (interest, interested) = watch::channel(Arc::new(Interest::default()));
+    let feed = Feed::new(0, sender, interested);
+    // Past the check, which refuses a resync as short as a test needs.
+    let mut docker = Docker { settings, contents: Contents::default(), live: false };
+    tokio::spawn(async move {
+        let _keep = interest;
+        drop(docker.watch(&feed).await);
+    });
+    updates
+}
+
+async fn next(updates: &mut mpsc::Receiver<(usize, Update)>) -> Update {
+    timeout(Duration::from_secs(20), updates.recv()).await.expect("an update").expect("a source").1
+}
+
+async fn everything(updates: &mut mpsc::Receiver<(usize, Update)>) -> usize {
+    match next(updates).await {
+        Update::Everything(all) => all.get(&ServiceId::new("pets").unwrap()).map_or(0, Vec::len),
+        other => panic!("{other:?}"),
+    }
+}
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn garbage_is_an_outage_and_no_empty_list() {
+    let (fake, url) = Fake::default().start().await;
+    fake.put("a", &running("a"));
+    for garbage in ["<html>", "{}", "[", ""] {
+        *fake.list.lock().unwrap() = Some(garbage.to_owned());
+        let mut updates = source(&url, NEVER);
+        let told = next(&mut updates).await;
+        assert!(matches!(&told, Update::Unreachable(ProviderError::Malformed(_))), "{garbage}: {told:?}");
+        *fake.list.lock().unwrap() = None;
+        loop {
+            match next(&mut updates).await {
+                Update::Everything(all) => break assert_eq!(all.len(), 1),
+                other => assert!(matches!(other, Update::Unreachable(_)), "{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_read_is_skipped_and_keeps_what_was_known() {
+    let (fake, url) = Fake::default().start().await;
+    fake.put("a", "garbage");
+    // Nothing else is there: then nothing is known.
+    let told = next(&mut source(&url, NEVER)).await;
+    assert!(matches!(&told, Update::Unreachable(ProviderError::Malformed(_))), "{told:?}");
+
+    fake.put("a", &running("a"));
+    fake.put("b", "garbage");
+    let mut updates = source(&url, Duration::from_millis(100));
+    assert!(matches!(next(&mut updates).await, Update::Skipped { .. }));
+    assert_eq!(everything(&mut updates).await, 1);
+    fake.put("a", "garbage");
+    fake.put("b", &running("b"));
+    let both = loop {
+        match next(&mut updates).await {
+            Update::Service { knowledge: Knowledge::Known(list), .. } => break list.len(),
+            other => assert!(matches!(other, Update::Skipped { .. }), "{other:?}"),
+        }
+    };
+    assert_eq!(both, 2);
+}
+
+#[tokio::test]
+async fn a_change_while_everything_is_read_is_seen() {
+    // It ends right after it was asked for; the event comes to those only who subscribed before they read the list.
+    let fake = Fake { events: Mutex::new(event("die", "a")), once: true, ..Fake::default() };
+    let (fake, url) = fake.start().await;
+    fake.put("a", &running("a"));
+    let mut updates = source(&url, NEVER);
+    assert_eq!(everything(&mut updates).await, 1);
+    let gone = next(&mut updates).await;
+    assert!(matches!(&gone, Update::Service { knowledge: Knowledge::KnownEmpty, .. }), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_fell_silent_is_found_by_reading_anew() {
+    let (fake, url) = Fake::default().start().await;
+    fake.put("a", &running("a"));
+    let mut updates = source(&url, Duration::from_millis(200));
+    assert_eq!(everything(&mut updates).await, 1);
+    fake.containers.lock().unwrap().clear();
+    let gone = next(&mut updates).await;
+    let Update::Service { knowledge, deregistered, .. } = gone else { panic!("{gone:?}") };
+    assert_eq!((knowledge, deregistered.len()), (Knowledge::KnownEmpty, 0), "nobody said that it was stopped");
+    assert!(fake.streams.load(Ordering::SeqCst) >= 2, "events are subscribed to anew each time");
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_ends_the_life_and_not_the_list() {
+    let (fake, url) = Fake::default().start().await;
+    fake.put("a", &running("a"));
+    *fake.events.lock().unwrap() = "garbage\n".to_owned();
+    let mut updates = source(&url, NEVER);
+    assert_eq!(everything(&mut updates).await, 1);
+    assert!(matches!(next(&mut updates).await, Update::Unreachable(ProviderError::Malformed(_))));
+    assert_eq!(everything(&mut updates).await, 1);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_an_outage() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let told = next(&mut source(&url, NEVER)).await;
+    assert!(matches!(&told, Update::Unreachable(ProviderError::Unreachable(why)) if why.contains("time")), "{told:?}");
+}

@@ -1,0 +1,283 @@
+//! The Docker provider against a real engine.
+
+use std::{process::Command, sync::Arc};
+
+use discovery::provider::docker::{Address, Docker, Settings};
+use model::{Instance, InstanceId, Knowledge, ProviderError, Standing, Update};
+use settings::Span;
+use testkit::get;
+
+use crate::{
+    consul::rig::{Source, named, running, unique},
+    discover::rig::until,
+    registry::{Own, environment},
+    support::{Config, Front},
+};
+
+/// An engine, spoken to by its own command as an operator does.
+struct Operator(String);
+
+impl Operator {
+    fn docker(&self, arguments: &[&str]) -> String {
+        let output =
+            Command::new("docker").args(["-H", &format!("unix://{}", self.0)]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a container of this name with these arguments; its command is in the image unless it is one of them.
+    fn run(&self, name: &str, arguments: &[&str], command: &[&str]) -> Container<'_> {
+        let all = [&["run", "-d", "--name", name], arguments, &["pointsman-web:1"], command].concat();
+        self.docker(&all);
+        Container { operator: self, name: name.to_owned() }
+    }
+
+    /// One that serves a service on port 8080, as a label says.
+    fn serve(&self, service: &str, arguments: &[&str]) -> Container<'_> {
+        let label = format!("pointsman.service={service}");
+        self.run(&unique(service), &[&["-l", &label, "-l", "pointsman.port=8080"], arguments].concat(), &[])
+    }
+}
+
+/// Removed at the end.
+struct Container<'a> {
+    operator: &'a Operator,
+    name: String,
+}
+
+impl Container<'_> {
+    fn does(&self, verb: &str, arguments: &[&str]) {
+        self.operator.docker(&[&[verb], arguments, &[&self.name]].concat());
+    }
+
+    fn shell(&self, line: &str) {
+        self.operator.docker(&["exec", &self.name, "/bin/sh", "-c", line]);
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.operator.docker(&["rm", "-f", &self.name]);
+        }
+    }
+}
+
+fn operator() -> Option<Operator> {
+    environment("docker", "DOCKER_SOCKET").map(Operator)
+}
+
+/// The source once it has said everything, so that what follows are changes.
+async fn source(settings: Settings) -> Source {
+    let mut source = running(Docker::new(settings).unwrap(), named(&[]));
+    source.until("everything", |update| matches!(update, Update::Everything(_)).then_some(())).await;
+    source
+}
+
+async fn local(operator: &Operator) -> Source {
+    source(Settings::new(format!("unix://{}", operator.0))).await
+}
+
+/// The next word on a service: its instances, and who left on an operator's word.
+async fn word(source: &mut Source, name: &str) -> (Vec<Arc<Instance>>, Vec<InstanceId>) {
+    let word = |update| match update {
+        Update::Service { service, knowledge, deregistered } if service.as_str() == name => match knowledge {
+            Knowledge::Known(list) => Some((list, deregistered)),
+            Knowledge::KnownEmpty => Some((Vec::new(), deregistered)),
+            Knowledge::Unknown(error) => panic!("{error}"),
+        },
+        _ => None,
+    };
+    source.until(name, word).await
+}
+
+#[tokio::test]
+async fn containers_come_with_their_labels_and_leave_as_they_are_stopped() {
+    let Some(operator) = operator() else { return };
+    let mut source = local(&operator).await;
+    let service = unique("pets");
+    let label = ["-l", "pointsman.tags=public,blue", "-l", "pointsman.protocol=h2c", "-l", "pointsman.meta.version=2"];
+    let container = operator.serve(&service, &label);
+    let one = source.known(&service, 1).await.remove(0);
+    assert_eq!((one.endpoint.address.port, one.endpoint.protocol), (8080, Some(model::Protocol::H2c)));
+    assert!(one.is_in("blue") && one.label("version") == Some("2") && one.label("container") == Some(&container.name));
+
+    // Told to end, it gets a second to finish: no new requests from that moment on. Its end is no fault.
+    container.does("stop", &["-t", "1"]);
+    let (list, _) = word(&mut source, &service).await;
+    assert_eq!((list.len(), list[0].standing), (1, Standing::Draining));
+    assert_eq!(word(&mut source, &service).await, (Vec::new(), vec![one.id.clone()]));
+    container.does("start", &[]);
+    assert_eq!(source.known(&service, 1).await[0].id, one.id);
+
+    container.does("pause", &[]);
+    let (list, left) = loop {
+        let said = word(&mut source, &service).await;
+        if said.0.is_empty() {
+            break said;
+        }
+    };
+    assert_eq!((list.len(), left), (0, vec![one.id.clone()]), "a paused one takes connections and never answers");
+    container.does("unpause", &[]);
+    assert_eq!(word(&mut source, &service).await.0.len(), 1);
+    drop(container);
+    while !word(&mut source, &service).await.0.is_empty() {}
+}
+
+#[tokio::test]
+async fn a_signal_that_means_something_to_the_program_only_changes_nothing() {
+    let Some(operator) = operator() else { return };
+    let mut source = local(&operator).await;
+    let service = unique("signal");
+    let container = operator.serve(&service, &[]);
+    source.known(&service, 1).await;
+    container.does("kill", &["-s", "HUP"]);
+    source.silent_on(&service).await;
+}
+
+#[tokio::test]
+async fn one_that_crashes_was_not_stopped() {
+    let Some(operator) = operator() else { return };
+    let mut source = local(&operator).await;
+    let service = unique("crash");
+    let label = format!("pointsman.service={service}");
+    let waits = "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 3";
+    let container = operator.run(&service, &["-l", &label, "-l", "pointsman.port=1"], &["/bin/sh", "-c", waits]);
+    source.known(&service, 1).await;
+    container.shell("touch /tmp/end");
+    assert_eq!(word(&mut source, &service).await, (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn health_decides_who_serves() {
+    let Some(operator) = operator() else { return };
+    let mut source = local(&operator).await;
+    let service = unique("health");
+    let check = ["--health-cmd", "test -e /tmp/well", "--health-interval", "200ms", "--health-retries", "1"];
+    let container = operator.serve(&service, &[&check[..], &["--health-start-period", "30s"]].concat());
+    // Starting: the checks wake nobody.
+    source.silent_on(&service).await;
+    container.shell("touch /tmp/well");
+    source.known(&service, 1).await;
+    container.shell("rm /tmp/well");
+    assert_eq!(word(&mut source, &service).await, (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn several_services_on_networks_and_ports() {
+    let Some(operator) = operator() else { return };
+    let mut source = local(&operator).await;
+    let published = Settings { address: Address::Published, ..Settings::new(format!("unix://{}", operator.0)) };
+    let mut published = self::source(published).await;
+    let (a, b, bad, network) = (unique("a"), unique("b"), unique("bad"), unique("net"));
+    operator.docker(&["network", "create", &network]);
+    let labels = [
+        format!("pointsman.services.{a}.port=8080"),
+        format!("pointsman.services.{b}.port=9090"),
+        format!("pointsman.services.{b}.weight=7"),
+        format!("pointsman.services.{bad}.prot=1"),
+    ];
+    let labels = labels.iter().flat_map(|label| ["-l", label]).collect::<Vec<_>>();
+    let on = ["--network", &network, "-p", "127.0.0.1::8080"];
+    let container = operator.run(&a, &[&on[..], &labels].concat(), &[]);
+    let skipped = |update| match update {
+        Update::Skipped { reason, .. } if reason.contains(&bad) => Some(reason),
+        _ => None,
+    };
+    let reason = source.until("a skipped service", skipped).await;
+    assert!(reason.contains("write service, port"), "{reason}");
+    let ip = operator.docker(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", &a]);
+    let told = |list: &[Arc<Instance>]| format!("{}*{}", list[0].endpoint.address, list[0].weight);
+    assert_eq!(told(&source.known(&a, 1).await), format!("{ip}:8080*1"));
+    assert_eq!(told(&source.known(&b, 1).await), format!("{ip}:9090*7"));
+    let port = operator.docker(&["port", &a, "8080/tcp"]);
+    assert_eq!(told(&published.known(&a, 1).await), format!("{port}*1"));
+
+    // On two networks nobody knows which one counts: what changes is the address.
+    operator.docker(&["network", "connect", "bridge", &a]);
+    assert_eq!(word(&mut source, &a).await.0, []);
+    operator.docker(&["network", "disconnect", &network, &a]);
+    assert_ne!(told(&source.known(&a, 1).await), format!("{ip}:8080*1"));
+    drop(container);
+    operator.docker(&["network", "rm", &network]);
+
+    let service = unique("host");
+    let label = format!("pointsman.service={service}");
+    // It opens no port, which would be one of this machine.
+    let on_host = ["--network", "host", "-l", &label, "-l", "pointsman.port=8080"];
+    let _container = operator.run(&service, &on_host, &["/bin/sleep", "1000"]);
+    assert_eq!(told(&source.known(&service, 1).await), "127.0.0.1:8080*1");
+}
+
+#[tokio::test]
+async fn a_remote_engine_is_reached_over_tls_with_a_certificate_of_ours() {
+    let Some(operator) = operator() else { return };
+    let certs = std::path::PathBuf::from(std::env::var("DOCKER_CERTS").unwrap());
+    let stranger = Settings { ca: Some(certs.join("ca.pem")), ..Settings::new(std::env::var("DOCKER_HTTPS").unwrap()) };
+    let settings = Settings {
+        client_certificate: Some(certs.join("client.pem")),
+        client_key: Some(certs.join("client.key")),
+        ..stranger.clone()
+    };
+    let mut source = source(settings).await;
+    let service = unique("tls");
+    let _container = operator.serve(&service, &[]);
+    source.known(&service, 1).await;
+
+    let refused = |update| match update {
+        Update::Unreachable(error) => Some(error.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let mut stranger = running(Docker::new(stranger).unwrap(), named(&[]));
+    let told = stranger.until("a refusal", refused).await;
+    assert!(told.contains("client_certificate"), "{told}");
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_or_hangs_takes_nobody_out() {
+    if operator().is_none() {
+        return;
+    }
+    let own = Own::start("docker").await;
+    let operator = Operator(own.variable("DOCKER_SOCKET").to_owned());
+    let settings = Settings { resync: Span::from_secs(5), ..Settings::new(format!("unix://{}", operator.0)) };
+    let mut source = source(settings).await;
+    let service = unique("kept");
+    let container = operator.serve(&service, &[]);
+    let before = source.known(&service, 1).await;
+    for (fault, remedy) in [("pause", "resume"), ("kill", "start")] {
+        own.node(fault);
+        let told = source
+            .until("an outage", |update| match update {
+                Update::Unreachable(error) => Some(error),
+                Update::Service { knowledge, .. } => panic!("{fault} was read as {knowledge:?}"),
+                _ => None,
+            })
+            .await;
+        assert!(matches!(told, ProviderError::Unreachable(_)), "{told:?}");
+        own.node(remedy);
+        let after = source
+            .until("everything again", |update| match update {
+                Update::Everything(all) => Some(all.into_values().flatten().collect::<Vec<_>>()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(after, before, "after {remedy}");
+    }
+    drop(container);
+}
+
+#[tokio::test]
+async fn requests_reach_a_container() {
+    let Some(operator) = operator() else { return };
+    let service = unique("whole");
+    let _container = operator.serve(&service, &["-l", "pointsman.tags=public"]);
+    let url = format!("unix://{}", operator.0);
+    let router = Config::new()
+        .set("registries", &format!("{{ engine: {{ docker: {{ url: {url:?} }} }} }}"))
+        .set("expose", "{ tag: public }")
+        .start();
+    until(&router, &service, "the container serves", |now| now.len() == 1).await;
+    let answer = router.client(Front::H2Tls).await.send(get("/index.html", &[("service_id", &service)])).await;
+    assert_eq!((answer.status.as_u16(), answer.text().trim()), (200, "ok"));
+}
