@@ -20,6 +20,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use tokio::time::Instant;
 
+pub use body::Streaming;
 pub use error::{ClientError, Step};
 pub use tls::TlsSettings;
 pub use wire::{Duplex, Wire};
@@ -142,7 +143,23 @@ impl Client {
         Ok(Response { status: head.status, headers: head.headers, body })
     }
 
-    /// Up to and including the head of the answer. Watches that stream their body start from here.
+    /// As [`Client::send`], but returns with the head of the answer; the body is read as it comes. The deadline is that
+    /// of the head.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Streaming<'_>, ClientError> {
+        let answer = self.open(method, path, body, deadline).await?;
+        Ok(Streaming::new(answer, &self.inner.origin))
+    }
+
+    /// Up to and including the head of the answer.
     async fn open(
         &self,
         method: Method,

@@ -1,7 +1,9 @@
 //! The body of an answer as it comes, and the collecting of all of it.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
-use http::response::Parts;
+use http::{StatusCode, response::Parts};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
@@ -51,7 +53,47 @@ impl Incoming<'_> {
     }
 }
 
+/// An answer that is read as it comes, for watches whose answer never ends. Dropping it ends the exchange: over HTTP/1
+/// by closing the connection, over HTTP/2 by a reset of the stream.
+pub struct Streaming<'a> {
+    answer: Answer<'a>,
+    origin: &'a Origin,
+}
+
+impl<'a> Streaming<'a> {
+    pub(super) fn new(answer: Answer<'a>, origin: &'a Origin) -> Self {
+        Self { answer, origin }
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.answer.head.status
+    }
+
+    /// The next piece of the body, as the network cut it; `None` at its end. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::TimedOut`] at the deadline, after which it may be asked again; [`ClientError::Broken`] if the
+    /// connection ended within the body.
+    pub async fn next(&mut self, deadline: Instant) -> Result<Option<Bytes>, ClientError> {
+        self.answer.next(self.origin, deadline).await
+    }
+}
+
+impl fmt::Debug for Streaming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
 impl Answer<'_> {
+    async fn next(&mut self, origin: &Origin, deadline: Instant) -> Result<Option<Bytes>, ClientError> {
+        let piece = origin.within(deadline, Step::Body, self.body.next()).await?;
+        let broken = |cause| ClientError::Broken { address: origin.address.clone(), step: Step::Body, cause };
+        piece.transpose().map_err(broken)
+    }
+
     pub(super) async fn collect(
         mut self,
         origin: &Origin,
@@ -60,12 +102,7 @@ impl Answer<'_> {
     ) -> Result<(Parts, Bytes), ClientError> {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        while let Some(piece) = origin.within(deadline, Step::Body, self.body.next()).await? {
-            let piece = piece.map_err(|cause| ClientError::Broken {
-                address: origin.address.clone(),
-                step: Step::Body,
-                cause,
-            })?;
+        while let Some(piece) = self.next(origin, deadline).await? {
             if first.len() + rest.len() + piece.len() > limit {
                 return Err(ClientError::TooLarge { address: origin.address.clone(), limit });
             }
