@@ -29,7 +29,7 @@ pub struct Source {
     pub id: SourceId,
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Its kind, as in the configuration: `static`, `embedded`, `consul`.
+    /// Its kind, as in the configuration: `static`, `embedded`, `consul`, `etcd`...
     pub kind: &'static str,
     /// Whether it works.
     pub state: State,

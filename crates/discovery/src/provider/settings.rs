@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use super::{
     Feed, Provider, consul,
     embedded::{self, Embedded, Registry},
+    etcd, file,
     fixed::{self, Fixed},
     supervise, zookeeper,
 };
@@ -17,6 +18,8 @@ use super::{
 pub enum Settings {
     /// Lists in the file.
     Static(fixed::Settings),
+    /// Lists in files beside it.
+    File(file::Settings),
     /// Our own registry.
     Embedded(embedded::Settings),
     /// A Consul agent.
@@ -24,6 +27,8 @@ pub enum Settings {
     /// An ensemble of ZooKeeper servers.
     #[serde(rename = "zookeeper")]
     ZooKeeper(zookeeper::Settings),
+    /// An etcd cluster.
+    Etcd(etcd::Settings),
 }
 
 /// A provider that is built and does not run yet.
@@ -39,9 +44,11 @@ impl Settings {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Static(_) => "static",
+            Self::File(_) => "file",
             Self::Embedded(_) => "embedded",
             Self::Consul(_) => "consul",
             Self::ZooKeeper(_) => "zookeeper",
+            Self::Etcd(_) => "etcd",
         }
     }
 
@@ -52,9 +59,11 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Static(_) => Ok(()),
+            Self::File(settings) => settings.check(),
             Self::Embedded(settings) => settings.check(),
             Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
             Self::ZooKeeper(settings) => zookeeper::ZooKeeper::new(settings.clone()).map(drop),
+            Self::Etcd(settings) => etcd::Etcd::new(settings.clone()).map(drop),
         }
     }
 
@@ -72,6 +81,7 @@ impl Settings {
         self.check()?;
         Ok(match self {
             Self::Static(settings) => Launch::new(Fixed::new(settings)),
+            Self::File(settings) => Launch::new(file::Source::new(settings.clone())),
             Self::Embedded(settings) => {
                 let registry = match &settings.directory {
                     Some(directory) => Registry::open(directory)?,
@@ -81,6 +91,7 @@ impl Settings {
             }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
             Self::ZooKeeper(settings) => Launch::new(zookeeper::ZooKeeper::new(settings.clone())?),
+            Self::Etcd(settings) => Launch::new(etcd::Etcd::new(settings.clone())?),
         })
     }
 }
