@@ -3,6 +3,8 @@
 mod choose;
 mod consul;
 mod embedded;
+mod etcd;
+mod file;
 mod kubernetes;
 pub(crate) mod rig;
 mod swap;

@@ -99,9 +99,9 @@ make_ca() { # DIR/tls: a throwaway CA (EC P-256)
     -subj "/CN=pointsman test CA" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
     -keyout "$DIR/tls/ca.key" -out "$DIR/tls/ca.pem" 2>/dev/null
 }
-make_cert() { # NAME CN SAN: a server+client certificate of that CA, PKCS#8 key
+make_cert() { # NAME CN SAN [SUBJECT]: a server+client certificate of that CA, PKCS#8 key
   local t=$DIR/tls
-  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$2" -keyout "$t/$1.key" -out "$t/$1.csr" 2>/dev/null
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "${4:-/CN=$2}" -keyout "$t/$1.key" -out "$t/$1.csr" 2>/dev/null
   openssl x509 -req -in "$t/$1.csr" -CA "$t/ca.pem" -CAkey "$t/ca.key" -CAcreateserial -days 30 -sha256 -out "$t/$1.pem" \
     -extfile <(printf 'basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=%s\n' "$3") 2>/dev/null
 }

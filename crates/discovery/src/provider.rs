@@ -4,6 +4,8 @@ pub mod consul;
 pub mod dns;
 pub mod docker;
 pub mod embedded;
+pub mod etcd;
+pub mod file;
 pub mod fixed;
 mod held;
 mod host;
@@ -53,6 +55,12 @@ impl Interest {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && !self.exposure.needs_catalog()
+    }
+
+    /// Whether the service is of interest, or could be: which tags its instances carry is not looked at.
+    pub(crate) fn may_mean(&self, service: &ServiceId) -> bool {
+        let by_tag = matches!(&self.exposure, Exposure::Matching { tags, .. } if !tags.is_empty());
+        by_tag || self.services.contains(service) || self.exposure.names(service)
     }
 }
 

@@ -51,7 +51,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// pause (about two seconds of it) does not hide the others.
 const SETTLE_ROUNDS: usize = 25;
 
-/// A set of files whose content is watched. A file that is deleted has changed, and one that returns too.
+/// A set of files whose content is watched. A file that is deleted has changed, and one that returns too. A directory
+/// has changed when other names are in it; what its files hold is watched if they are named too.
 #[derive(Debug)]
 pub struct Files {
     /// What the user of this last heard of.

@@ -1,7 +1,7 @@
 //! `static`: lists in the file, for services that no registry knows (light-router's direct registry).
 
 mod target;
-mod url;
+pub(super) mod url;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry as MapEntry},
@@ -36,7 +36,14 @@ pub struct Settings {
 }
 
 /// Of each service. Settings, source, claims and table hold the same instances, because there may be many.
-type Lists = Arc<BTreeMap<ServiceId, Vec<Arc<Instance>>>>;
+pub(super) type Lists = Arc<BTreeMap<ServiceId, Vec<Arc<Instance>>>>;
+
+impl Settings {
+    /// The instances of each service.
+    pub(super) fn lists(&self) -> &Lists {
+        &self.services
+    }
+}
 
 /// The section as it is written.
 #[derive(Deserialize)]
@@ -101,24 +108,29 @@ fn join(written: BTreeMap<Key, Targets>) -> Result<Lists, String> {
                     free.insert(shared);
                 }
                 MapEntry::Occupied(mut known) => {
-                    let known = Arc::make_mut(known.get_mut());
-                    if known.endpoint != instance.endpoint || known.id != instance.id {
-                        let Address { host, port } = &known.endpoint.address;
-                        return Err(format!(
-                            "service {:?} lists {host}:{port} twice, with different schemes or ids; an address is one instance",
-                            key.service.as_str()
-                        ));
-                    }
-                    known.environment_only &= instance.environment_only;
-                    known.environments =
-                        known.environments.iter().cloned().chain(instance.environments.iter().cloned()).collect();
-                    known.normalise();
+                    merge(Arc::make_mut(known.get_mut()), instance)
+                        .map_err(|why| format!("service {:?} {why}", key.service.as_str()))?;
                 }
             }
         }
     }
     let listed = |instances: BTreeMap<Address, Arc<Instance>>| instances.into_values().collect();
     Ok(Arc::new(services.into_iter().map(|(service, instances)| (service, listed(instances))).collect()))
+}
+
+/// Adds what another key says of an instance at the same address.
+///
+/// # Errors
+/// If the two cannot be one instance.
+pub(super) fn merge(known: &mut Instance, other: &Instance) -> Result<(), String> {
+    if known.endpoint != other.endpoint || known.id != other.id {
+        let address = &known.endpoint.address;
+        return Err(format!("lists {address} twice, with different schemes or ids; an address is one instance"));
+    }
+    known.environment_only &= other.environment_only;
+    known.environments = known.environments.iter().chain(&other.environments).cloned().collect();
+    known.normalise();
+    Ok(())
 }
 
 /// Says its lists once.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::{Exposure, ServiceId};
+use model::ServiceId;
 
 use crate::provider::Interest;
 
@@ -33,7 +33,7 @@ impl Held {
 
     /// Lets go of what the file can no longer mean, and says what that is.
     pub(super) fn let_go(&self, interest: &Interest) -> Vec<ServiceId> {
-        self.lock().extract_if(.., |service| !may_mean(interest, service)).collect()
+        self.lock().extract_if(.., |service| !interest.may_mean(service)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<ServiceId>> {
@@ -42,14 +42,10 @@ impl Held {
     }
 }
 
-/// Whether the service is of interest, or could be: which tags a hidden service carries nobody tells.
-fn may_mean(interest: &Interest, service: &ServiceId) -> bool {
-    let by_tag = matches!(&interest.exposure, Exposure::Matching { tags, .. } if !tags.is_empty());
-    by_tag || interest.services.contains(service) || interest.exposure.names(service)
-}
-
 #[cfg(test)]
 mod tests {
+    use model::Exposure;
+
     use super::*;
 
     #[test]

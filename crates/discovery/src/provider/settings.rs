@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use super::{
     Feed, Provider, consul, dns, docker,
     embedded::{self, Embedded, Registry},
+    etcd, file,
     fixed::{self, Fixed},
     supervise, zookeeper,
 };
@@ -17,6 +18,8 @@ use super::{
 pub enum Settings {
     /// Lists in the file.
     Static(fixed::Settings),
+    /// Lists in files beside it.
+    File(file::Settings),
     /// Our own registry.
     Embedded(embedded::Settings),
     /// A Consul agent.
@@ -30,6 +33,8 @@ pub enum Settings {
     Dns(dns::Settings),
     /// A container engine.
     Docker(docker::Settings),
+    /// An etcd cluster.
+    Etcd(etcd::Settings),
 }
 
 #[cfg(feature = "kubernetes")]
@@ -60,12 +65,14 @@ impl Settings {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Static(_) => "static",
+            Self::File(_) => "file",
             Self::Embedded(_) => "embedded",
             Self::Consul(_) => "consul",
             Self::ZooKeeper(_) => "zookeeper",
             Self::Kubernetes(_) => "kubernetes",
             Self::Dns(_) => "dns",
             Self::Docker(_) => "docker",
+            Self::Etcd(_) => "etcd",
         }
     }
 
@@ -76,6 +83,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Static(_) => Ok(()),
+            Self::File(settings) => settings.check(),
             Self::Embedded(settings) => settings.check().and_then(|()| settings.check_files()),
             Self::Consul(settings) => consul::Consul::new(settings.clone()).map(drop),
             Self::ZooKeeper(settings) => zookeeper::ZooKeeper::new(settings.clone()).map(drop),
@@ -85,6 +93,7 @@ impl Settings {
             Self::Kubernetes(_) => Err(left_out("kubernetes")),
             Self::Dns(settings) => dns::Dns::new(settings.clone()).map(drop),
             Self::Docker(settings) => docker::Docker::new(settings.clone()).map(drop),
+            Self::Etcd(settings) => etcd::Etcd::new(settings.clone()).map(drop),
         }
     }
 
@@ -102,6 +111,7 @@ impl Settings {
         self.check()?;
         Ok(match self {
             Self::Static(settings) => Launch::new(Fixed::new(settings)),
+            Self::File(settings) => Launch::new(file::Source::new(settings.clone())),
             Self::Embedded(settings) => {
                 let registry = match &settings.directory {
                     Some(directory) => Registry::open(directory)?,
@@ -118,6 +128,7 @@ impl Settings {
             Self::Kubernetes(_) => return Err(left_out("kubernetes")),
             Self::Dns(settings) => Launch::new(dns::Dns::new(settings.clone())?),
             Self::Docker(settings) => Launch::new(docker::Docker::new(settings.clone())?),
+            Self::Etcd(settings) => Launch::new(etcd::Etcd::new(settings.clone())?),
         })
     }
 }

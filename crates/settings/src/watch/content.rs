@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 /// must not be read through every two seconds; its size is compared in any case.
 const MAX_HASHED: u64 = 16 * 1024 * 1024;
 
-/// A file's content by size and hash, so that keys are not kept in memory.
+/// A file's content by size and hash, so that keys are not kept in memory; a directory's by its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Bytes {
         size: u64,
+        hash: u64,
+    },
+    /// The names in a directory.
+    Names {
         hash: u64,
     },
     /// Missing, unreadable, or no regular file (opening a pipe would block).
@@ -40,7 +44,11 @@ pub(super) async fn of_all(paths: impl Iterator<Item = &PathBuf>) -> BTreeMap<Pa
 }
 
 fn read(path: &Path) -> std::io::Result<Content> {
-    if !std::fs::metadata(path)?.is_file() {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return names(path);
+    }
+    if !kind.is_file() {
         return Ok(Content::None);
     }
     let file = File::open(path)?;
@@ -54,4 +62,13 @@ fn read(path: &Path) -> std::io::Result<Content> {
             count => hasher.write(&buffer[..count]),
         }
     }
+}
+
+fn names(directory: &Path) -> std::io::Result<Content> {
+    let names = std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    let mut hasher = DefaultHasher::new();
+    names.hash(&mut hasher);
+    Ok(Content::Names { hash: hasher.finish() })
 }

@@ -46,15 +46,16 @@ impl Hint {
     }
 }
 
-/// The directory a path names, and the one it leads to through symlinks.
+/// The directory that holds a path, and the one it leads to through symlinks; a directory itself, too.
 fn directories(path: &Path) -> Vec<PathBuf> {
     let named = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
         Some(parent) => parent.to_owned(),
         None => return Vec::new(),
     };
-    let real = std::fs::canonicalize(path).ok().and_then(|real| real.parent().map(Path::to_owned));
-    std::iter::once(named).chain(real).filter(|directory| directory.is_dir()).collect()
+    let real = std::fs::canonicalize(path).ok();
+    let behind = real.as_deref().and_then(Path::parent).map(Path::to_owned);
+    [Some(named), behind, real].into_iter().flatten().filter(|directory| directory.is_dir()).collect()
 }
 
 fn watch(directories: &BTreeSet<PathBuf>, bell: Arc<Notify>) -> notify::Result<RecommendedWatcher> {

@@ -153,6 +153,21 @@ by_event_and_by_poll! {
         assert_eq!(files.changed().await, [path]);
     }
 
+    async fn names_in_a_directory_are_seen(by) {
+        let directory = directory();
+        let lists = directory.path().join("lists");
+        fs::create_dir(&lists).expect("made");
+        let mut files = Subject::new([lists.clone()], by);
+        fs::write(lists.join("a.yml"), "1").expect("written");
+        assert_eq!(files.changed().await, from_ref(&lists));
+        fs::write(lists.join("a.yml"), "2").expect("written");
+        files.quiet().await;
+        fs::rename(lists.join("a.yml"), lists.join("b.yml")).expect("renamed");
+        assert_eq!(files.changed().await, from_ref(&lists));
+        fs::remove_dir_all(&lists).expect("removed");
+        assert_eq!(files.changed().await, [lists]);
+    }
+
     async fn what_set_paths_keeps_is_not_forgotten(by) {
         let directory = directory();
         let (a, b, c) = (file(&directory, "a", "1"), file(&directory, "b", "1"), directory.path().join("c"));

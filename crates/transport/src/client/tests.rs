@@ -308,3 +308,18 @@ async fn failed_handshakes_say_what_to_do() {
     let error = said("").await;
     assert!(matches!(error, ClientError::Broken { step: Step::Tls, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_streamed_answer_is_read_as_it_comes() {
+    let (client, _) = script(&[&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n"]]).await;
+    let mut answer = client.stream(Method::POST, "/watch", Bytes::new(), soon()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.next(soon()).await.unwrap().as_deref(), Some(&b"one"[..]));
+    let error = answer.next(Instant::now() + Duration::from_millis(20)).await.unwrap_err();
+    // The fake has closed its end or says nothing more; either way nothing is made up.
+    assert!(matches!(error, ClientError::TimedOut { .. } | ClientError::Broken { .. }), "{error}");
+    let (client, _) = script(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]]).await;
+    let mut answer = client.stream(Method::GET, "/watch", Bytes::new(), soon()).await.unwrap();
+    assert_eq!(answer.next(soon()).await.unwrap().as_deref(), Some(&b"ok"[..]));
+    assert_eq!(answer.next(soon()).await.unwrap(), None);
+}

@@ -9,14 +9,14 @@ use crate::provider::host;
 
 /// A URL of an instance.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Url {
+pub(in crate::provider) struct Url {
     endpoint: Endpoint,
     environment: Option<Tag>,
 }
 
 impl Url {
     /// The instance it names; its id is host and port.
-    pub(super) fn instance(self) -> Result<Instance, String> {
+    pub(in crate::provider) fn instance(self) -> Result<Instance, String> {
         let id = InstanceId::new(&self.endpoint.address.to_string()).map_err(|e| e.to_string())?;
         let mut instance = Instance::new(id, self.endpoint);
         instance.environments = self.environment.into_iter().collect();

@@ -1,0 +1,196 @@
+//! One life of the source at one member: log in, list, follow the changes until something fails.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
+
+use model::{InstanceId, Knowledge, ProviderError, ServiceId, Update};
+use tokio::{sync::watch, time::sleep};
+use transport::clock::tick;
+
+use super::{
+    contents::{Change, Contents, Departure},
+    failure::Failure,
+    gateway::Gateway,
+    settings::Settings,
+};
+use crate::provider::{Feed, Interest, held::Held, pace::Pace};
+
+/// Lists in a row are this far apart: a history that is compacted all the time is not read all the time.
+const BETWEEN_LISTS: Duration = Duration::from_secs(1);
+/// Leases looked at for one message. More that end at once are an accident, and nobody's word.
+const LEASES: usize = 8;
+/// Records of one list told one by one: more are another program's keys.
+const TOLD: usize = 32;
+
+/// What the source knows and has said; survives its lives.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) contents: Contents,
+    pub(super) held: Held,
+}
+
+/// Lives once, at this member.
+pub(super) async fn run(
+    settings: &Settings,
+    endpoint: &str,
+    memory: &mut Memory,
+    feed: &Feed,
+) -> Result<Infallible, Failure> {
+    let mut gateway = Gateway::open(settings, endpoint).await?;
+    let mut pace = Pace::every(BETWEEN_LISTS, tick());
+    loop {
+        sleep(pace.wait(tick())).await;
+        match list_and_follow(&mut gateway, memory, feed).await {
+            Err(Failure::Lost) => tracing::debug!(endpoint, "etcd's history has a gap for us: listing anew"),
+            ended => return ended,
+        }
+    }
+}
+
+async fn list_and_follow(gateway: &mut Gateway<'_>, memory: &mut Memory, feed: &Feed) -> Result<Infallible, Failure> {
+    let list = gateway.list().await?;
+    let (was, is, records) = (memory.contents.revision(), list.header.revision, list.records.len());
+    if memory.contents.is_other(list.header) {
+        tracing::warn!(was, is, records, "etcd has another history: it was restored, emptied or replaced");
+    }
+    let change = memory.contents.replace(list);
+    let mut interests = feed.interest();
+    let interest = interests.borrow_and_update().clone();
+    memory.tell(&change, &interest, feed).await?;
+    memory.say_all(&interest, feed).await?;
+    let mut renewed = false;
+    loop {
+        match follow(gateway, memory, feed, &mut interests).await {
+            Ok(()) => renewed = false,
+            // Tokens expire, and every change of users ends them: a new one tells whether that was all.
+            Err(Failure::Error(ProviderError::Denied(_))) if !renewed => {
+                gateway.log_in().await?;
+                renewed = true;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Follows the changes by one watch, until its time is over; the next one goes on where it stopped.
+async fn follow(
+    gateway: &Gateway<'_>,
+    memory: &mut Memory,
+    feed: &Feed,
+    interests: &mut watch::Receiver<Arc<Interest>>,
+) -> Result<(), Failure> {
+    // Spread, so that many routers do not come at once.
+    let lasting = gateway.wait().mul_f64(1.0 - fastrand::f64() / 8.0);
+    let mut watch = gateway.watch(memory.contents.revision() + 1, lasting).await?;
+    if memory.contents.is_other(watch.header) {
+        return Err(Failure::Lost);
+    }
+    loop {
+        tokio::select! {
+            changed = interests.changed() => {
+                changed.map_err(|_| ProviderError::Closed)?;
+                let interest = interests.borrow_and_update().clone();
+                memory.say_all(&interest, feed).await?;
+            }
+            said = watch.next() => {
+                let Some(message) = said? else { return Ok(()) };
+                let change = memory.contents.apply(message.events);
+                let interest = interests.borrow().clone();
+                memory.tell(&change, &interest, feed).await?;
+                memory.say(&change, &interest, feed).await?;
+                let left = deregistered(gateway, change.left).await;
+                memory.say_left(left, &interest, feed).await?;
+            }
+        }
+    }
+}
+
+/// Which of the departed were deleted by somebody: their lease runs on. A lease that ended or was revoked looks like one
+/// that could not be kept.
+async fn deregistered(gateway: &Gateway<'_>, mut left: Vec<Departure>) -> Vec<Departure> {
+    left.retain(|departure| departure.lease.is_some_and(|lease| lease > 0));
+    let leases: BTreeSet<u64> = left.iter().filter_map(|departure| departure.lease).collect();
+    if leases.len() > LEASES {
+        return Vec::new();
+    }
+    let mut alive = BTreeSet::new();
+    for lease in leases {
+        if gateway.is_alive(lease).await {
+            alive.insert(Some(lease));
+        }
+    }
+    left.retain(|departure| alive.contains(&departure.lease));
+    left
+}
+
+impl Memory {
+    /// Everything of interest, service by service, for a new list or another interest.
+    async fn say_all(&self, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+        for service in self.held.let_go(interest) {
+            // What the file can no longer mean is empty for us.
+            let knowledge = Knowledge::KnownEmpty;
+            feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+        }
+        let meant = self.contents.services().filter(|service| interest.may_mean(service));
+        let mut services: BTreeSet<ServiceId> = meant.chain(&interest.services).cloned().collect();
+        services.append(&mut self.held.all());
+        feed.publish(Update::Catalogue(services.clone())).await?;
+        for service in services {
+            self.say_one(service, Vec::new(), feed).await?;
+        }
+        Ok(())
+    }
+
+    /// What changed. A record without lease leaves by somebody's hand only.
+    async fn say(&self, change: &Change, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+        for service in change.services.iter().filter(|service| interest.may_mean(service)) {
+            let left = change.left.iter().filter(|left| left.service == *service && left.lease == Some(0));
+            self.say_one(service.clone(), left.map(|left| left.instance.clone()).collect(), feed).await?;
+        }
+        Ok(())
+    }
+
+    /// Who left on purpose, as is known only now.
+    async fn say_left(&self, left: Vec<Departure>, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+        let mut services = BTreeMap::<ServiceId, Vec<InstanceId>>::new();
+        for Departure { service, instance, .. } in left {
+            services.entry(service).or_default().push(instance);
+        }
+        services.retain(|service, _| interest.may_mean(service));
+        for (service, deregistered) in services {
+            self.say_one(service, deregistered, feed).await?;
+        }
+        Ok(())
+    }
+
+    async fn say_one(
+        &self,
+        service: ServiceId,
+        deregistered: Vec<InstanceId>,
+        feed: &Feed,
+    ) -> Result<(), ProviderError> {
+        let knowledge = self.contents.knowledge(&service);
+        if !matches!(knowledge, Knowledge::Unknown(_)) {
+            self.held.note(&service, knowledge == Knowledge::KnownEmpty);
+        }
+        feed.publish(Update::Service { service, knowledge, deregistered }).await
+    }
+
+    /// Records that could not be used.
+    async fn tell(&self, change: &Change, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+        let of_interest = |service: &Option<ServiceId>| service.as_ref().is_none_or(|s| interest.may_mean(s));
+        let all: Vec<_> = change.skipped.iter().filter(|(service, _)| of_interest(service)).collect();
+        for (service, reason) in all.iter().copied().take(TOLD).cloned() {
+            feed.publish(Update::Skipped { service, reason }).await?;
+        }
+        if all.len() > TOLD {
+            let reason = format!("and {} more records: is the prefix the right one?", all.len() - TOLD);
+            feed.publish(Update::Skipped { service: None, reason }).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! `file`: lists in files beside the configuration, as configuration management writes them and as config maps are
+//! mounted.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `disk` | which files there are, and what they say |
+//! | `shelf` | what is known of each file, joined to services |
+
+mod disk;
+mod shelf;
+
+use std::{convert::Infallible, path::PathBuf};
+
+use model::{Knowledge, ProviderError, Update};
+use settings::watch::{Files, POLL};
+
+use self::shelf::{Change, Shelf};
+use super::{Feed, Interest, Provider};
+
+/// The section `file`: `{ path: services.d }`.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// A file, or a directory of files whose names end in `.yml`, `.yaml` or `.json`. Each holds `services:` in the form
+    /// of the section `static`.
+    pub path: PathBuf,
+}
+
+impl Settings {
+    /// Whether these settings can work. The path need not be there yet: it may be mounted later.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        if self.path.as_os_str().is_empty() {
+            return Err("path: name a file or a directory of files".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Files as a source of instances.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    shelf: Shelf,
+}
+
+impl Source {
+    /// A source that follows what is at this path.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { path: settings.path, shelf: Shelf::default() }
+    }
+
+    /// Looks at the path, reads what may have changed, and watches what is there from before it was read.
+    async fn look(&mut self, files: &mut Files, changed: &[PathBuf]) -> Result<Change, ProviderError> {
+        let listed = disk::list(&self.path).await?;
+        files.set_paths(listed.iter().chain([&self.path]).cloned());
+        let to_read = listed.iter().filter(|file| changed.contains(file) || !self.shelf.knows(file));
+        let read = disk::read(to_read.cloned().collect()).await;
+        Ok(self.shelf.take(&listed, read))
+    }
+
+    /// Everything the files say. Once each of them could be read, no other services are there.
+    async fn say_all(&self, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+        let Some(doubt) = self.shelf.doubt() else {
+            return feed.publish(Update::Everything(self.shelf.all().collect())).await;
+        };
+        let unnamed = interest.services.iter().filter(|service| !self.shelf.names(service));
+        let unknown = || Knowledge::Unknown(ProviderError::Malformed(doubt.to_owned()));
+        let unnamed = unnamed.map(|service| (service.clone(), unknown()));
+        let named = self.shelf.all().map(|(service, list)| (service, Knowledge::of(list)));
+        for (service, knowledge) in named.chain(unnamed) {
+            feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Provider for Source {
+    async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
+        let mut interests = feed.interest();
+        let mut files = Files::new([self.path.clone()], POLL);
+        // After an outage all files may have changed.
+        let known = self.shelf.files();
+        let change = self.look(&mut files, &known).await?;
+        tell(&change, feed).await?;
+        loop {
+            let interest = interests.borrow_and_update().clone();
+            self.say_all(&interest, feed).await?;
+            let doubted = self.shelf.doubt().is_some();
+            while doubted == self.shelf.doubt().is_some() {
+                tokio::select! {
+                    changed = interests.changed() => {
+                        changed.map_err(|_| ProviderError::Closed)?;
+                        break;
+                    }
+                    changed = files.changed() => {
+                        let change = self.look(&mut files, &changed).await?;
+                        tell(&change, feed).await?;
+                        for (service, deregistered) in change.services {
+                            let knowledge = Knowledge::of(self.shelf.joined(&service));
+                            feed.publish(Update::Service { service, knowledge, deregistered }).await?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong with files, each time it is another fault.
+async fn tell(change: &Change, feed: &Feed) -> Result<(), ProviderError> {
+    for reason in &change.troubles {
+        feed.publish(Update::Skipped { service: None, reason: reason.clone() }).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! A real etcd behind a whole router.
+
+use serde_json::json;
+use testkit::Instance;
+
+use super::rig::{Load, instances, serving, until};
+use crate::{
+    consul::rig::unique,
+    etcd::rig::{Own, Registrar, environment},
+    support::{Config, Front, Running},
+};
+
+fn router(url: &str, service: &str) -> Running {
+    Config::new()
+        .set("registries", &format!("{{ main: {{ etcd: {{ endpoints: {url:?} }} }} }}"))
+        .set("expose", &format!("{{ service: {service} }}"))
+        .start()
+}
+
+async fn register(registrar: &Registrar, service: &str, instance: &Instance, lease: u64) {
+    let record = json!({ "ip": "127.0.0.1", "port": instance.addr().port(), "protocol": "h2c" });
+    registrar.put_leased(&format!("{service}/{}", instance.name()), &record.to_string(), lease).await;
+}
+
+#[tokio::test]
+async fn instances_come_and_leave_while_clients_ask() {
+    let Some(url) = environment("ETCD_URL") else { return };
+    let registrar = Registrar::clear(&url);
+    let service = unique("etcd-life");
+    let router = router(&url, &service);
+    let all = instances(&["one", "two"]).await;
+    let lease = registrar.grant(60).await;
+    register(&registrar, &service, &all[0], 0).await;
+    register(&registrar, &service, &all[1], lease).await;
+    serving(&router, &service, &["one", "two"]).await;
+    let load = Load::start(&router, &[Front::H1, Front::H2Tls], &service).await;
+    load.more(100).await;
+    assert!(all.iter().all(|instance| instance.counts().requests() > 10));
+    registrar.delete(&format!("{service}/one")).await;
+    serving(&router, &service, &["two"]).await;
+    load.more(50).await;
+    // Its lease ends although it lives, as after a long pause: better than nobody.
+    registrar.revoke(lease).await;
+    until(&router, &service, "two is the last resort", |now| {
+        now.len() == 1 && now.values().all(|m| m["standing"] == "resort")
+    })
+    .await;
+    load.more(50).await;
+    load.end().await;
+    // Deleted by its own hand, with the lease alive, the last one leaves at once.
+    let lease = registrar.grant(60).await;
+    register(&registrar, &service, &all[1], lease).await;
+    serving(&router, &service, &["two"]).await;
+    registrar.delete(&format!("{service}/two")).await;
+    until(&router, &service, "nobody is left", |now| now.is_empty()).await;
+    registrar.revoke(lease).await;
+}
+
+#[tokio::test]
+async fn an_etcd_that_dies_and_comes_back_empty_costs_no_request() {
+    if environment("ETCD_URL").is_none() {
+        return;
+    }
+    let own = Own::start("single").await;
+    let registrar = Registrar::clear(&own.urls[0]);
+    let all = instances(&["one", "two"]).await;
+    for instance in &all {
+        register(&registrar, "pets", instance, 0).await;
+    }
+    let router = router(&own.urls[0], "pets");
+    serving(&router, "pets", &["one", "two"]).await;
+    let load = Load::start(&router, &Front::ALL, "pets").await;
+    load.more(50).await;
+    own.node(1, "pause");
+    load.more(200).await;
+    own.node(1, "resume");
+    own.node(1, "kill");
+    load.more(200).await;
+    serving(&router, "pets", &["one", "two"]).await;
+    own.empty();
+    own.node(1, "start");
+    until(&router, "pets", "both are the last resort", |now| {
+        now.len() == 2 && now.values().all(|m| m["standing"] == "resort")
+    })
+    .await;
+    load.more(200).await;
+    let registrar = Registrar::clear(&own.urls[0]);
+    for instance in &all {
+        register(&registrar, "pets", instance, 0).await;
+    }
+    serving(&router, "pets", &["one", "two"]).await;
+    load.more(50).await;
+    load.end().await;
+}
