@@ -3,6 +3,7 @@
 mod choose;
 mod consul;
 mod embedded;
+mod remembered;
 pub(crate) mod rig;
 mod swap;
 mod withdraw;

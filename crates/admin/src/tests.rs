@@ -38,7 +38,7 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
     let sources = entries.into_iter().map(|(name, settings)| (name.into_inner(), settings)).collect();
     let retired = Mutex::new(Vec::new());
     let retire = move |keys| retired.lock().unwrap().extend(keys);
-    let discovery = Discovery::start(sources, policies(), retire).await.unwrap();
+    let discovery = Discovery::start(sources, policies(), None, retire).await.unwrap();
     let admin = Admin {
         table: discovery.table(),
         status: discovery.status(),
@@ -96,6 +96,28 @@ async fn a_source_that_never_answered_keeps_the_router_unready_and_is_named() {
     let sources = stage.get("/table").await.json()["sources"].clone();
     assert_eq!((&sources[0]["state"], &sources[1]["state"]), (&json!("live"), &json!("down")));
     assert_eq!((&sources[0]["members"], &sources[1]["kind"]), (&json!(1), &json!("consul")));
+}
+
+#[tokio::test]
+async fn what_is_remembered_makes_it_ready_and_stale() {
+    // Nobody listens on port 1 of loopback.
+    let yaml = "dc1: { consul: { url: \"http://127.0.0.1:1\" } }";
+    let (discovery, admin, stage) = start(yaml).await;
+    drop((discovery, stage));
+    let mut source = (*admin.status.borrow().sources[0]).clone();
+    source.recalled = true;
+    source.inherited = [(ServiceId::new("pets").unwrap(), Duration::from_secs(70))].into();
+    source.state = discovery::status::State::Down(model::ProviderError::Unreachable("dc1".into()));
+    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+    let stage = Stage::new(app(Admin { status, ..admin }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+    let answer = stage.get("/health/ready").await;
+    assert_eq!(answer.status, 200);
+    let says = "OK, stale:\nsource dc1 has not answered since the start; 1 services are remembered, of up to 7";
+    assert!(answer.body.starts_with(says) && answer.body.contains("cannot reach dc1"), "{}", answer.body);
+    let json = stage.ask("GET /health/ready", &["accept: application/json"], "").await.json();
+    assert_eq!((&json["status"], json["stale"].as_array().unwrap().len()), (&json!("UP"), 1));
+    assert_eq!(stage.get("/table").await.json()["sources"][0]["remembered"], 1);
+    drop(keep);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ struct Claim {
     suspects: Vec<Suspect>,
     /// Whether the source still speaks of the service; if not, the claim goes with its last suspect.
     named: bool,
-    /// The word of the source's predecessor, until the source speaks itself.
+    /// The word of the source's predecessor, or what was remembered, until the source speaks itself.
     inherited: bool,
 }
 
@@ -132,6 +132,37 @@ impl Claims {
         self.hold = hold;
     }
 
+    /// Takes in what a source is remembered to have said, until it speaks itself; only of services of interest. Returns
+    /// whether it counts.
+    pub(crate) fn recall(
+        &mut self,
+        source: SourceId,
+        service: &ServiceId,
+        list: Vec<Arc<Instance>>,
+        interest: &Interest,
+    ) -> bool {
+        let wanted = interest.exposure.needs_catalog() || interest.services.contains(service);
+        if !wanted || list.is_empty() || self.speaks_of(source, service) {
+            return false;
+        }
+        let claim = Claim { source, instances: sorted(list), suspects: Vec::new(), named: true, inherited: true };
+        self.services.entry(service.clone()).or_default().push(claim);
+        true
+    }
+
+    /// What is worth remembering of a source's word: its list, and who left it under suspicion, until that is settled.
+    /// `None` if it has not spoken itself: then what was remembered stands.
+    pub(crate) fn memorable(&self, source: SourceId, service: &ServiceId) -> Option<Vec<Arc<Instance>>> {
+        let claims = self.services.get(service).map_or(&[][..], Vec::as_slice);
+        match claims.iter().find(|c| c.source == source) {
+            Some(claim) if claim.inherited => None,
+            Some(claim) => {
+                Some(claim.instances.iter().chain(claim.suspects.iter().map(|s| &s.instance)).cloned().collect())
+            }
+            None => Some(Vec::new()),
+        }
+    }
+
     /// Ends the time of suspects that are due; returns the services touched.
     pub fn expire(&mut self, now: Tick) -> BTreeSet<ServiceId> {
         let mut touched = BTreeSet::new();
@@ -190,17 +221,20 @@ impl Claims {
         self.services.keys()
     }
 
-    /// Whether this source has said anything certain of the service.
+    /// Whether this source has said anything certain of the service, or its predecessor has.
     #[must_use]
     pub fn speaks_of(&self, source: SourceId, service: &ServiceId) -> bool {
         self.services.get(service).is_some_and(|claims| claims.iter().any(|c| c.source == source))
     }
 
-    fn is_inherited(&self, source: SourceId, service: &ServiceId) -> bool {
+    /// Whether what stands for this source is the word of its predecessor still, or was remembered.
+    #[must_use]
+    pub fn is_inherited(&self, source: SourceId, service: &ServiceId) -> bool {
         self.services.get(service).is_some_and(|claims| claims.iter().any(|c| c.source == source && c.inherited))
     }
 
-    fn services_of(&self, source: SourceId) -> Vec<ServiceId> {
+    /// The services this source, or its predecessor, has said anything certain of.
+    pub(crate) fn services_of(&self, source: SourceId) -> Vec<ServiceId> {
         let mine = self.services.iter().filter(|(_, claims)| claims.iter().any(|c| c.source == source));
         mine.map(|(service, _)| service.clone()).collect()
     }
@@ -266,7 +300,7 @@ impl Claim {
         // Another list because of other settings is no fault of a registry.
         let inherited = std::mem::take(&mut self.inherited);
         if self.instances == list {
-            return ended;
+            return ended || inherited;
         }
         let old: HashSet<_> = self.instances.iter().map(|i| rank(i)).collect();
         let new: HashSet<_> = list.iter().map(|i| rank(i)).collect();

@@ -12,6 +12,7 @@ use transport::Upstream;
 use crate::{
     Policies, Table, TableCell,
     freshness::Freshness,
+    memory::Memory,
     provider::{
         Settings,
         embedded::{self, Registry},
@@ -40,7 +41,7 @@ pub struct Discovery {
     commands: mpsc::Sender<Command>,
     /// Held over a whole reload, so that two do not mix.
     sources: Mutex<Sources>,
-    reconciler: JoinHandle<()>,
+    reconciler: Option<JoinHandle<()>>,
 }
 
 /// The data path's way to say what it found out. Cheap to clone.
@@ -48,7 +49,8 @@ pub struct Discovery {
 pub struct Reporter(mpsc::Sender<Command>);
 
 impl Discovery {
-    /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies.
+    /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies, and what
+    /// `memory` remembers of the sources.
     ///
     /// `retire` is told which upstreams left the table; the reconciler calls it, so it must not block.
     ///
@@ -57,6 +59,7 @@ impl Discovery {
     pub async fn start(
         sources: Vec<(String, Settings)>,
         policies: Policies,
+        memory: Option<Memory>,
         retire: impl Fn(Vec<UpstreamKey>) + Send + 'static,
     ) -> Result<Self, StartError> {
         let policies = Arc::new(policies);
@@ -75,11 +78,19 @@ impl Discovery {
             status_sender,
             interest_sender,
             freshness.clone(),
+            memory,
             Box::new(retire),
         );
         let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands }));
         arrange(&commands_sender, &mut all, change, policies).await;
-        Ok(Self { table, status, freshness, commands: commands_sender, sources: Mutex::new(all), reconciler })
+        Ok(Self {
+            table,
+            status,
+            freshness,
+            commands: commands_sender,
+            sources: Mutex::new(all),
+            reconciler: Some(reconciler),
+        })
     }
 
     /// Follows new settings. Sources whose name and settings stay go on untouched, with all they said.
@@ -131,15 +142,22 @@ impl Discovery {
         Reporter(self.commands.clone())
     }
 
-    /// Ends all sources, then the reconciler. The last table stays readable.
-    pub async fn shutdown(self) {
+    /// Ends all sources, then the reconciler, which writes what is to be remembered. The last table stays readable.
+    pub async fn shutdown(mut self) {
         self.sources.lock().await.end().await;
+        if let Some(mut reconciler) = self.reconciler.take() {
+            reconciler.abort();
+            // That it was aborted is no error.
+            let _aborted = (&mut reconciler).await;
+        }
     }
 }
 
 impl Drop for Discovery {
     fn drop(&mut self) {
-        self.reconciler.abort();
+        if let Some(reconciler) = &self.reconciler {
+            reconciler.abort();
+        }
     }
 }
 

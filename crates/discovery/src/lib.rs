@@ -5,6 +5,7 @@
 //! * [`claims`]: what every source says of every service, three-valued; suspects.
 //! * [`table`]: the immutable snapshot requests read.
 //! * `reconciler`: the only writer of the table.
+//! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
 //! * [`status`], [`freshness`]: what the operator sees.
 //! * `handle`, `sources`: start, reload, end.
@@ -13,6 +14,7 @@ pub mod claims;
 mod digest;
 pub mod freshness;
 mod handle;
+pub mod memory;
 pub mod policy;
 pub mod provider;
 mod reconciler;
@@ -23,6 +25,7 @@ pub mod table;
 mod testing;
 
 pub use handle::{Discovery, Reporter, StartError};
+pub use memory::Memory;
 pub use policy::{Policies, Policy};
 pub use provider::Settings;
 pub use table::{Member, Service, Table, TableCell, TableReader};

@@ -1,6 +1,7 @@
 //! The only writer of the table: one task that joins what the sources say and publishes the result.
 
 mod pace;
+mod remember;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -15,8 +16,9 @@ use crate::{
     Policies, Table, TableCell,
     claims::{Claims, SourceId},
     freshness::Freshness,
+    memory::Memory,
     provider::Interest,
-    reconciler::pace::Pace,
+    reconciler::{pace::Pace, remember::Remembering},
     status::{Status, Word},
     table::{Next, Touched},
 };
@@ -78,6 +80,7 @@ pub(crate) struct Reconciler {
     pace: Pace,
     /// Replaced tables that a reader may still hold; dropped here, so that no core pays for it.
     replaced: Vec<Arc<Table>>,
+    remembering: Remembering,
 }
 
 impl Reconciler {
@@ -87,6 +90,7 @@ impl Reconciler {
         status: watch::Sender<Arc<Status>>,
         interest: watch::Sender<Arc<Interest>>,
         freshness: Arc<Freshness>,
+        memory: Option<Memory>,
         retire: Retire,
     ) -> Self {
         Self {
@@ -101,6 +105,7 @@ impl Reconciler {
             unpublished: None,
             pace: Pace::default(),
             replaced: Vec::new(),
+            remembering: Remembering::new(memory),
         }
     }
 
@@ -141,12 +146,15 @@ impl Reconciler {
         let now = clock::tick();
         let word = Word::of(&update);
         let touched = self.claims.apply(source, update, now);
-        let mut name = None;
+        let (mut name, mut turns) = (None, Vec::new());
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
-            status.note(source, word, &self.claims, now);
+            turns = status.note(source, word, &self.claims, now);
             name = status.sources.iter().find(|s| s.id == source).map(|s| s.name.clone());
         });
+        for turn in &turns {
+            self.remembering.turn(turn, source, &self.status.borrow(), &self.claims);
+        }
         if let Some(name) = name.filter(|_| !touched.is_empty()) {
             self.unpublished.get_or_insert_with(Instant::now);
             self.touched.extend(touched.into_iter().map(|s| (s, Cause::Source(name.clone()))));
@@ -159,7 +167,12 @@ impl Reconciler {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 let interest = policies.interest();
                 self.claims.arrange(ids, policies.hold, &interest);
-                self.status.send_modify(|s| Arc::make_mut(s).arrange(&sources, &interest, &self.claims, clock::tick()));
+                self.status.send_modify(|status| {
+                    let status = Arc::make_mut(status);
+                    status.arrange(&sources, &interest, &self.claims, clock::tick());
+                    self.remembering.recall(status, &mut self.claims, &interest);
+                });
+                self.remembering.follow(&self.status.borrow());
                 self.interest.send_if_modified(|old| {
                     let changed = **old != interest;
                     if changed {
@@ -203,6 +216,9 @@ impl Reconciler {
     fn publish(&mut self) {
         let causes = std::mem::take(&mut self.touched);
         let since = self.unpublished.take();
+        for service in causes.keys() {
+            self.remembering.note(service, &self.claims);
+        }
         // One after the other: all lists at once are much memory when all services are touched.
         let touched = causes.keys().map(|s| -> Touched { (s.clone(), self.claims.joined(s)) });
         let Some(Next { table, arrived, departed }) = self.cell.with(|t| t.next(touched, &self.policies)) else {

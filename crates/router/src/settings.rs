@@ -1,6 +1,7 @@
 //! The configuration file, as typed. Every section's struct lives in the crate that uses it; this one nests them.
 //! `docs/configuration.md` has every key, default and unit.
 
+mod discovery;
 mod expose;
 mod host;
 mod listener;
@@ -13,6 +14,7 @@ use model::Tag;
 use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
+pub use discovery::Discovery;
 pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
@@ -28,7 +30,9 @@ pub struct Settings {
     /// Health, table and metrics, for operators.
     pub admin: Admin,
     /// Where instances are learned from; order is precedence.
-    pub registries: Entries<discovery::Settings>,
+    pub registries: Entries<::discovery::Settings>,
+    /// What is made of what they say.
+    pub discovery: Located<Discovery>,
     /// Which requests go to which service.
     pub routes: Vec<Located<Route>>,
     /// What a `service_id` may reach besides routed services.
@@ -65,6 +69,7 @@ impl Default for Settings {
             listeners: Vec::new(),
             admin: Admin::default(),
             registries: Entries::default(),
+            discovery: Discovery::default().into(),
             routes: Vec::new(),
             expose: Expose::default(),
             services: Entries::default(),

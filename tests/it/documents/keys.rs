@@ -24,6 +24,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("registries.NAME.embedded", "registries: { a: { embedded: { @ } } }"),
     ("registries.NAME.consul", "registries: { a: { consul: { url: 'http://b:1', @ } } }"),
     ("registries.NAME.zookeeper", "registries: { a: { zookeeper: { servers: b, @ } } }"),
+    ("discovery", "discovery: { @ }"),
     ("routes", "routes: [ { service: a, @ } ]"),
     ("expose", "expose: { @ }"),
     ("services", "services: { a: { @ } }"),

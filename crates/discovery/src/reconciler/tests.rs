@@ -12,6 +12,8 @@ use crate::{
     testing::{instance, policies, service},
 };
 
+mod remembered;
+
 /// A reconciler with one source, number 7, whose words the test speaks.
 struct Stage {
     cell: Arc<TableCell>,
@@ -26,7 +28,11 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let policies = Arc::new(policies());
+        Self::with(policies(), None).await
+    }
+
+    async fn with(policies: Policies, memory: Option<Memory>) -> Self {
+        let policies = Arc::new(policies);
         let cell = Arc::new(TableCell::new(Table::empty(policies.clone())));
         let (status_sender, status) = watch::channel(Arc::default());
         let (interest_sender, interest) = watch::channel(Arc::default());
@@ -41,6 +47,7 @@ impl Stage {
             status_sender,
             interest_sender,
             freshness.clone(),
+            memory,
             Box::new(retire),
         );
         let task = tokio::spawn(reconciler.run(Mailbox { updates: updates_receiver, commands: commands_receiver }));

@@ -99,7 +99,12 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         drain_delay: settings.drain.delay.get(),
         drain_deadline: settings.drain.deadline.get(),
         files: files.clone(),
-        fixed: Fixed { threads: settings.threads, log: settings.log.format, access_log: settings.access_log.clone() },
+        fixed: Fixed {
+            threads: settings.threads,
+            log: settings.log.format,
+            access_log: settings.access_log.clone(),
+            directory: settings.discovery.directory.clone(),
+        },
     };
     Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })
 }
