@@ -19,7 +19,7 @@ use transport::clock;
 use crate::{Admin, Fault};
 
 pub(crate) fn routes() -> Router<Admin> {
-    Router::new().route("/table", get(all)).route("/table/{service}", get(one))
+    Router::new().route("/table", get(all)).route("/table/{service}", get(one)).route("/sources", get(sources))
 }
 
 /// The whole table.
@@ -53,6 +53,10 @@ struct SourceView {
     /// Services it has not spoken of since it started: what is remembered of it stands.
     #[serde(skip_serializing_if = "is_zero")]
     remembered: usize,
+    /// How many withdrawals of it looked like a fault, so that the instances became last resort.
+    suspected: u64,
+    /// How long the newest change of it took from when it was seen to the table, in milliseconds.
+    published_in_ms: f64,
     /// How many members of the table it names.
     members: usize,
     /// Services it could not tell about when last asked; their lists stand.
@@ -125,6 +129,13 @@ async fn all(State(admin): State<Admin>) -> Json<TableView> {
     })
 }
 
+/// The sources alone.
+async fn sources(State(admin): State<Admin>) -> Json<Vec<SourceView>> {
+    let (now, table, status) = (clock::tick(), admin.table.load(), admin.status.borrow().clone());
+    let named = |name: &str| table.services().flat_map(|s| &s.members).filter(|m| &*m.source == name).count();
+    Json(status.sources.iter().map(|s| source(s, named(&s.name), now)).collect())
+}
+
 async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<ServiceView>, Fault> {
     let status = admin.status.borrow().clone();
     let found = admin.table.load().service(&name).map(|s| service(s, &status, clock::tick()));
@@ -147,6 +158,8 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
         heard_s_ago: source.heard.map(|at| now.since(at).as_secs()),
         updates: source.updates,
         remembered: source.inherited.len(),
+        suspected: source.suspected,
+        published_in_ms: millis(source.freshness.last()),
         members,
         doubts: source.doubts.iter().map(|(service, doubt)| (service.clone(), doubt.error.to_string())).collect(),
         skipped: source.skipped,

@@ -1,7 +1,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use balancer::{Algorithm, Place};
-use discovery::{Discovery, Policies, Policy, Settings};
+use discovery::{Discovery, Policies, Policy, Rules, Settings};
 use model::{Exposure, ServiceId};
 use serde_json::json;
 use transport::ClientTls;
@@ -19,13 +19,14 @@ fn policies() -> Policies {
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
     Policies {
-        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls }),
+        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default() }),
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),
+        holds: [].into(),
     }
 }
 
@@ -43,6 +44,7 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
         table: discovery.table(),
         status: discovery.status(),
         freshness: discovery.freshness(),
+        history: discovery.history(),
         readiness: Arc::default(),
         metrics: Arc::new(telemetry::metrics::Metrics::new().1),
     };
@@ -139,4 +141,28 @@ async fn the_table_is_shown_with_what_was_learned() {
     assert_eq!(stage.get("/table/pets").await.json(), table["services"][1]);
     let missing = stage.get("/table/none").await;
     assert_eq!((missing.status, missing.json()["code"].as_str()), (404, Some("PTS40411")));
+}
+
+#[tokio::test]
+async fn the_history_is_told_and_filtered() {
+    let (discovery, _, stage) = start(PETS).await;
+    settled(&discovery).await;
+    let all = stage.get("/history").await.json();
+    let words: Vec<_> = all["events"].as_array().unwrap().iter().map(|e| e["event"].clone()).collect();
+    assert_eq!(words, ["arranged", "up", "added"]);
+    assert_eq!((&all["last"], &all["digest"]), (&json!(3), &stage.get("/table").await.json()["digest"]));
+    let added = &all["events"][2];
+    assert_eq!((&added["service"], &added["source"]), (&json!("pets"), &json!("direct")));
+    assert_eq!(added["instances"], json!(["10.0.0.1:8443 10.0.0.1:8443"]));
+    for (query, count) in [("service=pets", 1), ("source=direct", 2), ("since=2", 1), ("limit=1", 1), ("service=no", 0)]
+    {
+        let told = stage.get(&format!("/history?{query}")).await.json();
+        assert_eq!(told["events"].as_array().unwrap().len(), count, "{query}");
+    }
+    for query in ["since=yesterday", "sevice=pets"] {
+        let refused = stage.get(&format!("/history?{query}")).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("PTS40011")), "{query}");
+    }
+    let sources = stage.get("/sources").await.json();
+    assert_eq!((&sources[0]["name"], &sources[0]["state"]), (&json!("direct"), &json!("live")));
 }

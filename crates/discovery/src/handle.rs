@@ -12,6 +12,7 @@ use transport::Upstream;
 use crate::{
     Policies, Table, TableCell,
     freshness::Freshness,
+    history::History,
     memory::Memory,
     provider::{
         Settings,
@@ -38,6 +39,7 @@ pub struct Discovery {
     table: Arc<TableCell>,
     status: watch::Receiver<Arc<Status>>,
     freshness: Arc<Freshness>,
+    history: Arc<History>,
     commands: mpsc::Sender<Command>,
     /// Held over a whole reload, so that two do not mix.
     sources: Mutex<Sources>,
@@ -71,13 +73,13 @@ impl Discovery {
 
         let table = Arc::new(TableCell::new(Table::empty(policies.clone())));
         let (status_sender, status) = watch::channel(Arc::default());
-        let freshness = Arc::new(Freshness::default());
+        let (freshness, history) = (Arc::new(Freshness::default()), Arc::new(History::default()));
         let reconciler = Reconciler::new(
             table.clone(),
-            policies.clone(),
             status_sender,
             interest_sender,
             freshness.clone(),
+            history.clone(),
             memory,
             Box::new(retire),
         );
@@ -87,6 +89,7 @@ impl Discovery {
             table,
             status,
             freshness,
+            history,
             commands: commands_sender,
             sources: Mutex::new(all),
             reconciler: Some(reconciler),
@@ -134,6 +137,12 @@ impl Discovery {
     #[must_use]
     pub fn freshness(&self) -> Arc<Freshness> {
         self.freshness.clone()
+    }
+
+    /// The last events.
+    #[must_use]
+    pub fn history(&self) -> Arc<History> {
+        self.history.clone()
     }
 
     /// For the data path to say what it found out.

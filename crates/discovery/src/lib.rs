@@ -5,6 +5,7 @@
 //! * [`claims`]: what every source says of every service, three-valued; suspects.
 //! * [`table`]: the immutable snapshot requests read.
 //! * `reconciler`: the only writer of the table.
+//! * [`history`]: the last events, with their causes.
 //! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
 //! * [`status`], [`freshness`]: what the operator sees.
@@ -14,6 +15,7 @@ pub mod claims;
 mod digest;
 pub mod freshness;
 mod handle;
+pub mod history;
 pub mod memory;
 pub mod policy;
 pub mod provider;
@@ -26,6 +28,6 @@ mod testing;
 
 pub use handle::{Discovery, Reporter, StartError};
 pub use memory::Memory;
-pub use policy::{Policies, Policy};
+pub use policy::{Policies, Policy, Rules};
 pub use provider::Settings;
 pub use table::{Member, Service, Table, TableCell, TableReader};

@@ -10,6 +10,7 @@ use model::{Knowledge, ProviderError, ServiceId, Tick, Update};
 
 use crate::{
     claims::{Claims, SourceId},
+    freshness::Freshness,
     provider::Interest,
 };
 
@@ -56,6 +57,10 @@ pub struct Source {
     pub heard: Option<Tick>,
     /// How many times it told of instances.
     pub updates: u64,
+    /// How many withdrawals of it looked like a fault, so that the instances became last resort.
+    pub suspected: u64,
+    /// How long its changes took to be published.
+    pub freshness: Arc<Freshness>,
     /// Services of which it last said that it does not know; their lists stand and age.
     pub doubts: BTreeMap<ServiceId, Doubt>,
     /// How many records could not be used.
@@ -113,6 +118,7 @@ impl Status {
             if let Some(old) = old.iter().find(|s| s.name == *name && s.id != *id) {
                 let source = Arc::make_mut(&mut source);
                 source.recalled = old.recalled;
+                source.freshness = old.freshness.clone();
                 let inherited = claims.services_of(*id).into_iter().filter(|s| claims.is_inherited(*id, s));
                 source.inherited = inherited.map(|s| (s.clone(), old.age(&s, now).unwrap_or_default())).collect();
             }
@@ -130,9 +136,10 @@ impl Status {
     }
 
     /// Notes what a source said; returns what is new about the source itself.
-    pub(crate) fn note(&mut self, id: SourceId, word: Word, claims: &Claims, now: Tick) -> Vec<Turn> {
+    pub(crate) fn note(&mut self, id: SourceId, word: Word, suspected: u64, claims: &Claims, now: Tick) -> Vec<Turn> {
         let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return Vec::new() };
         let source = Arc::make_mut(source);
+        source.suspected += suspected;
         let mut turns = Vec::new();
         match word {
             Word::Everything => {
@@ -221,6 +228,8 @@ impl Source {
             awaits_catalogue: false,
             heard: None,
             updates: 0,
+            suspected: 0,
+            freshness: Arc::default(),
             doubts: BTreeMap::new(),
             skipped: 0,
             reasons: VecDeque::new(),

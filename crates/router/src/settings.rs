@@ -19,7 +19,7 @@ pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
 pub use route::Route;
-pub use service::{Service, ServiceTls};
+pub use service::{MaxStale, Merge, Service, ServiceTls};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -29,6 +29,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("expose", "expose: { @ }"),
     ("services", "services: { a: { @ } }"),
     ("services.NAME.balance.consistent_hash", "services: { a: { balance: { consistent_hash: { header: b, @ } } } }"),
+    ("services.NAME.max_stale", "services: { a: { max_stale: { after: 1m, action: serve, @ } } }"),
     ("services.NAME.tls", "services: { a: { tls: { @ } } }"),
     ("headers", "headers: { @ }"),
     ("limits", "limits: { @ }"),

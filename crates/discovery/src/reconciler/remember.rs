@@ -9,6 +9,7 @@ use model::ServiceId;
 
 use crate::{
     claims::{Claims, SourceId},
+    history::{About, History, What},
     memory::{self, Kept, Memory, Word},
     provider::Interest,
     status::{State, Status, Turn},
@@ -28,7 +29,7 @@ impl Remembering {
     }
 
     /// Puts in what is remembered of the sources that begin. Once: later it is older than what is known.
-    pub(super) fn recall(&mut self, status: &mut Status, claims: &mut Claims, interest: &Interest) {
+    pub(super) fn recall(&mut self, status: &mut Status, claims: &mut Claims, interest: &Interest, history: &History) {
         let Some(memory) = &mut self.memory else { return };
         let recalled = memory.recall();
         if recalled.is_empty() {
@@ -47,9 +48,11 @@ impl Remembering {
                     ages.insert(service, age);
                 }
             }
-            let oldest = ages.values().max().map(|age| Duration::from_secs(age.as_secs()));
-            tracing::info!(source = %source.name, services = ages.len(), ?oldest,
+            let (services, oldest) = (ages.len(), ages.values().max().map_or(0, Duration::as_secs));
+            tracing::info!(source = %source.name, services, oldest_s = oldest,
                 "remembered; this stands until the source answers");
+            let cause = format!("{services} services, of up to {oldest} s ago, until it answers");
+            history.record(What::Remembered, About { source: Some(&source.name), cause, ..About::default() }, &[]);
             status.recall(*id, ages);
         }
     }

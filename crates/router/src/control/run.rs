@@ -295,6 +295,7 @@ impl Running {
             table: self.discovery.table(),
             status: self.discovery.status(),
             freshness: self.discovery.freshness(),
+            history: self.discovery.history(),
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.registry),
         }

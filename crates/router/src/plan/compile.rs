@@ -88,6 +88,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         environment: settings.environment.clone(),
         place: services::place(settings.zone.as_deref()),
         hold: settings.hold.get(),
+        holds: services::holds(settings)?,
     };
     let mut sources = Vec::new();
     for (name, source) in &settings.registries {
