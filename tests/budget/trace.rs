@@ -99,7 +99,7 @@ impl Trace {
         let made = Made { tickets: Tickets::new().expect("a key for tickets"), identity };
         let Compiled { plan, policies, sources, .. } = compile(&settings, &made, &mut Vec::new()).expect("a plan");
 
-        let discovery = Discovery::start(sources, policies, |_| {}).await.expect("a static registry");
+        let discovery = Discovery::start(sources, policies, None, |_| {}).await.expect("a static registry");
         let table = discovery.table();
         let complete = || table.with(|table| table.service("items").is_some_and(|s| s.members.len() == INSTANCES));
         let mut generations = table.generations();

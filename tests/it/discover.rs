@@ -6,6 +6,7 @@ mod embedded;
 mod etcd;
 mod file;
 mod kubernetes;
+mod remembered;
 pub(crate) mod rig;
 mod swap;
 mod withdraw;

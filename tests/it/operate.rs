@@ -5,6 +5,7 @@ mod certificates;
 mod check;
 mod drain;
 mod every_key;
+mod history;
 pub(crate) mod process;
 mod reload;
 mod run;

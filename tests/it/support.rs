@@ -17,7 +17,7 @@ use testkit::{Certs, Client, Instance, Reply, Seen, get};
 ///
 /// Unless told otherwise: one listener in cleartext and one with TLS (a certificate for `localhost`), one core (so that
 /// requests to one instance share its connections), every service exposed, `https` instances trusted if their
-/// certificate is of [`Config::certs`], no access log.
+/// certificate is of [`Config::certs`], no access log, nothing remembered on disk.
 #[derive(Debug)]
 pub(crate) struct Config {
     certs: Certs,
@@ -119,6 +119,7 @@ impl Config {
             .set("admin", "{ address: 127.0.0.1:0 }")
             .set("threads", "1")
             .set("access_log", "{ format: off }")
+            .set("discovery", "{ directory: null }")
             .set("expose", "{ all: true }")
             .set("services", &ca)
     }

@@ -14,6 +14,7 @@ use axum::{
 };
 use discovery::status::State as Source;
 use serde::Serialize;
+use transport::clock;
 
 use crate::{Admin, Fault};
 
@@ -43,6 +44,9 @@ struct Health {
     status: &'static str,
     /// Why not.
     reasons: Vec<String>,
+    /// What is older than it should be; no reason to send the traffic elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<String>,
 }
 
 pub(crate) fn routes() -> Router<Admin> {
@@ -55,13 +59,13 @@ pub(crate) fn routes() -> Router<Admin> {
 
 /// Always 200: a router that waits for a registry is not made better by a restart.
 async fn health(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    answer(StatusCode::OK, &headers, reasons(&admin))
+    answer(StatusCode::OK, &headers, reasons(&admin), stale(&admin))
 }
 
 async fn ready(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let reasons = reasons(&admin);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer(status, &headers, reasons)
+    answer(status, &headers, reasons, stale(&admin))
 }
 
 /// As light-4j's servers answer: `OK` if this one can serve the service.
@@ -70,20 +74,51 @@ async fn service(State(admin): State<Admin>, Path(name): Path<String>) -> Result
     served.then_some("OK").ok_or_else(|| Fault::not_found(format!("there is no instance of {name:?}")))
 }
 
-fn answer(status: StatusCode, headers: &HeaderMap, reasons: Vec<String>) -> Response {
+fn answer(status: StatusCode, headers: &HeaderMap, reasons: Vec<String>, stale: Vec<String>) -> Response {
     let json = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("json"));
     if json {
         let word = if reasons.is_empty() { "UP" } else { "DOWN" };
-        return (status, Json(Health { status: word, reasons })).into_response();
+        return (status, Json(Health { status: word, reasons, stale })).into_response();
     }
-    let text = if status == StatusCode::OK { "OK".to_owned() } else { reasons.join("\n") + "\n" };
+    let text = match (reasons.is_empty(), stale.is_empty()) {
+        (true, true) => "OK".to_owned(),
+        (true, false) => format!("OK, stale:\n{}\n", stale.join("\n")),
+        (false, _) => reasons.join("\n") + "\n",
+    };
     (status, text).into_response()
+}
+
+/// Which sources do not answer while what they said, or are remembered to have said, stands.
+#[must_use]
+pub fn stale(admin: &Admin) -> Vec<String> {
+    let (status, now) = (Arc::clone(&admin.status.borrow()), clock::tick());
+    let told = |source: &Arc<discovery::status::Source>| {
+        let name = &source.name;
+        match (&source.state, source.answered) {
+            (Source::Down(error), true) => {
+                let since = now.since(source.since).as_secs();
+                Some(format!("source {name} does not answer for {since} s; what it said stands: {error}"))
+            }
+            (state, false) if source.is_usable(now) => {
+                let oldest = source.inherited.keys().filter_map(|s| source.age(s, now)).max().unwrap_or_default();
+                let cause = if let Source::Down(error) = state { format!(": {error}") } else { String::new() };
+                let (services, oldest) = (source.inherited.len(), oldest.as_secs());
+                Some(format!(
+                    "source {name} has not answered since the start; {services} services are remembered, of up to \
+                     {oldest} s ago{cause}"
+                ))
+            }
+            _ => None,
+        }
+    };
+    status.sources.iter().filter_map(told).collect()
 }
 
 /// Why the router should get no new work; empty if it should.
 pub fn reasons(admin: &Admin) -> Vec<String> {
     let status = Arc::clone(&admin.status.borrow());
-    let waiting = status.sources.iter().filter(|s| !s.answered);
+    let now = clock::tick();
+    let waiting = status.sources.iter().filter(|s| !s.is_usable(now));
     let waiting = waiting.map(|s| match (&s.state, s.awaited.first()) {
         (Source::Down(error), _) => format!("source {} has not answered yet: {error}", s.name),
         (Source::Live, Some(first)) => {

@@ -1,6 +1,7 @@
 //! The operator's side: small HTTP/1.1 APIs on listeners of their own, never on those of clients.
 //!
 //! * [`health`]: is the router alive, is it ready.
+//! * [`history`]: what happened, and why.
 //! * [`metrics`]: the counters, for Prometheus.
 //! * [`table`]: who serves what, as the router sees it now.
 //! * [`registry`]: the API by which services register themselves.
@@ -11,6 +12,7 @@
 pub mod fault;
 pub mod guard;
 pub mod health;
+pub mod history;
 pub mod metrics;
 pub mod registry;
 mod serve;
@@ -23,7 +25,7 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use discovery::{TableCell, freshness::Freshness, status::Status};
+use discovery::{TableCell, freshness::Freshness, history::History, status::Status};
 use telemetry::metrics::Registry as Metrics;
 use tokio::sync::watch;
 
@@ -40,6 +42,8 @@ pub struct Admin {
     pub status: watch::Receiver<Arc<Status>>,
     /// How long changes took to be published.
     pub freshness: Arc<Freshness>,
+    /// What happened.
+    pub history: Arc<History>,
     /// Whether the router wants new work.
     pub readiness: Arc<Readiness>,
     /// The counters of the data path.
@@ -49,7 +53,8 @@ pub struct Admin {
 /// The admin API for a listener at this address.
 pub fn app(admin: Admin, address: SocketAddr) -> Router {
     guard::around(
-        fault::closed(health::routes().merge(table::routes()).merge(metrics::routes())).with_state(admin),
+        fault::closed(health::routes().merge(table::routes()).merge(history::routes()).merge(metrics::routes()))
+            .with_state(admin),
         address,
     )
 }

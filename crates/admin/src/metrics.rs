@@ -2,8 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
-use discovery::{TableCell, freshness::Freshness, status::Status};
+use axum::{Router, extract, http::header, response::IntoResponse, routing::get};
+use discovery::{
+    TableCell,
+    freshness::Freshness,
+    status::{Source, State, Status},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
@@ -12,6 +16,7 @@ use prometheus_client::{
 };
 use telemetry::metrics::{CONTENT_TYPE, encode};
 use tokio::sync::watch;
+use transport::clock;
 
 use crate::Admin;
 
@@ -19,7 +24,7 @@ pub(crate) fn routes() -> Router<Admin> {
     Router::new().route("/metrics", get(metrics))
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+async fn metrics(extract::State(admin): extract::State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], encode(&admin.metrics))
 }
 
@@ -39,34 +44,78 @@ impl Collector for DiscoveryMetrics {
         let table = self.table.load();
         gauge(&mut encoder, "table_generation", "Successors of the routing table, counted", table.generation)?;
         gauge(&mut encoder, "table_services", "Services in the routing table", table.len() as u64)?;
+        let resort = table.services().flat_map(|s| &s.members).filter(|m| m.resort).count();
+        let help = "Instances that are used only if no other is left: withdrawn under suspicion, or too old";
+        gauge(&mut encoder, "table_last_resort", help, resort as u64)?;
+        let help = "Always 1; the digest is equal on two routers whose registries say the same";
+        let digest = format!("{:016x}", table.digest());
+        let mut info = encoder.encode_descriptor("table", help, None, MetricType::Info)?;
+        info.encode_info(&[("digest", digest.as_str())])?;
         let status = Arc::clone(&self.status.borrow());
-        let help = "Whether the source answers (1), or what it said stands and ages (0)";
-        let mut up = encoder.encode_descriptor("source_up", help, None, MetricType::Gauge)?;
-        for source in &status.sources {
-            let live = matches!(source.state, discovery::status::State::Live);
-            ConstGauge::new(u64::from(live)).encode(up.encode_family(&[("source", &*source.name)])?)?;
-        }
-        let help = "Records of the source that could not be used";
-        let mut skipped = encoder.encode_descriptor("source_skipped_records", help, None, MetricType::Counter)?;
-        for source in &status.sources {
-            ConstCounter::new(source.skipped).encode(skipped.encode_family(&[("source", &*source.name)])?)?;
-        }
+        sources(&mut encoder, &status)?;
         let help = "From an update of a source to the table that holds it";
         let unit = Unit::Seconds;
-        self.publish(encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?)
+        let publish = encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?;
+        histogram(&self.freshness, publish)
     }
 }
 
-impl DiscoveryMetrics {
-    fn publish(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let counts: Vec<(f64, u64)> = self
-            .freshness
-            .counts()
-            .map(|(bound, count)| (bound.as_ref().map_or(f64::MAX, Duration::as_secs_f64), count))
-            .collect();
-        let count = counts.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<NoLabelSet>(self.freshness.sum().as_secs_f64(), count, &counts, None)
+/// What is known of each source.
+fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let now = clock::tick();
+    let live = |s: &Source| u64::from(s.state == State::Live);
+    let help = "Whether the source answers (1), or what it said stands and ages (0)";
+    family(encoder, status, "source_up", help, MetricType::Gauge, live)?;
+    let help = "For how many seconds the source has been in its state";
+    family(encoder, status, "source_state_seconds", help, MetricType::Gauge, |s| now.since(s.since).as_secs())?;
+    let help = "How many seconds ago the source told of instances last; 0 before the first time";
+    let heard = |s: &Source| s.heard.map_or(0, |at| now.since(at).as_secs());
+    family(encoder, status, "source_heard_seconds", help, MetricType::Gauge, heard)?;
+    let help = "Services the source has not spoken of since the start, so that what is remembered stands";
+    family(encoder, status, "source_remembered_services", help, MetricType::Gauge, |s| s.inherited.len() as u64)?;
+    let help = "Services the source cannot tell about";
+    family(encoder, status, "source_doubts", help, MetricType::Gauge, |s| s.doubts.len() as u64)?;
+    let help = "Times the source told of instances";
+    family(encoder, status, "source_updates", help, MetricType::Counter, |s| s.updates)?;
+    let help = "Withdrawals of the source that looked like a fault, so that the instances became last resort";
+    family(encoder, status, "source_suspected_withdrawals", help, MetricType::Counter, |s| s.suspected)?;
+    let help = "Records of the source that could not be used";
+    family(encoder, status, "source_skipped_records", help, MetricType::Counter, |s| s.skipped)?;
+    let help = "From when the source saw a change to the table that every new request reads";
+    let unit = Unit::Seconds;
+    let mut publish = encoder.encode_descriptor("source_publish", help, Some(&unit), MetricType::Histogram)?;
+    for source in &status.sources {
+        histogram(&source.freshness, publish.encode_family(&[("source", &*source.name)])?)?;
     }
+    Ok(())
+}
+
+/// One number of each source.
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    status: &Status,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    value: impl Fn(&Source) -> u64,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for source in &status.sources {
+        let label = [("source", &*source.name)];
+        let one = metric.encode_family(&label)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(value(source)).encode(one)?,
+            _ => ConstGauge::new(value(source)).encode(one)?,
+        }
+    }
+    Ok(())
+}
+
+fn histogram(freshness: &Freshness, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    let bound = |bound: Option<Duration>| bound.as_ref().map_or(f64::MAX, Duration::as_secs_f64);
+    let counts: Vec<(f64, u64)> = freshness.counts().map(|(at, count)| (bound(at), count)).collect();
+    let count = counts.iter().map(|(_, count)| count).sum();
+    encoder.encode_histogram::<NoLabelSet>(freshness.sum().as_secs_f64(), count, &counts, None)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

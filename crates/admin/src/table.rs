@@ -1,6 +1,6 @@
 //! Who serves what, as the router sees it now.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -10,7 +10,7 @@ use axum::{
 use balancer::Admission;
 use discovery::{
     Member, Service,
-    status::{Source, State as SourceState},
+    status::{Source, State as SourceState, Status},
 };
 use model::{ServiceId, Standing, Tag, Tick};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use transport::clock;
 use crate::{Admin, Fault};
 
 pub(crate) fn routes() -> Router<Admin> {
-    Router::new().route("/table", get(all)).route("/table/{service}", get(one))
+    Router::new().route("/table", get(all)).route("/table/{service}", get(one)).route("/sources", get(sources))
 }
 
 /// The whole table.
@@ -50,6 +50,13 @@ struct SourceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     heard_s_ago: Option<u64>,
     updates: u64,
+    /// Services it has not spoken of since it started: what is remembered of it stands.
+    #[serde(skip_serializing_if = "is_zero")]
+    remembered: usize,
+    /// How many withdrawals of it looked like a fault, so that the instances became last resort.
+    suspected: u64,
+    /// How long the newest change of it took from when it was seen to the table, in milliseconds.
+    published_in_ms: f64,
     /// How many members of the table it names.
     members: usize,
     /// Services it could not tell about when last asked; their lists stand.
@@ -68,6 +75,12 @@ struct ServiceView {
     exposed: bool,
     /// Environments a request can name.
     environments: Vec<Tag>,
+    /// Seconds since it was last certain that this is true; absent if it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_s: Option<u64>,
+    /// Sources that have not spoken of it since they started: what is remembered of them stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remembered: Vec<String>,
     members: Vec<MemberView>,
 }
 
@@ -104,7 +117,7 @@ async fn all(State(admin): State<Admin>) -> Json<TableView> {
     let now = clock::tick();
     let table = admin.table.load();
     let status = admin.status.borrow().clone();
-    let mut services: Vec<_> = table.services().map(|s| service(s, now)).collect();
+    let mut services: Vec<_> = table.services().map(|s| service(s, &status, now)).collect();
     services.sort_by(|a, b| a.name.cmp(&b.name));
     let members = |name: &str| services.iter().flat_map(|s| &s.members).filter(|m| m.source == name).count();
     Json(TableView {
@@ -116,8 +129,16 @@ async fn all(State(admin): State<Admin>) -> Json<TableView> {
     })
 }
 
+/// The sources alone.
+async fn sources(State(admin): State<Admin>) -> Json<Vec<SourceView>> {
+    let (now, table, status) = (clock::tick(), admin.table.load(), admin.status.borrow().clone());
+    let named = |name: &str| table.services().flat_map(|s| &s.members).filter(|m| &*m.source == name).count();
+    Json(status.sources.iter().map(|s| source(s, named(&s.name), now)).collect())
+}
+
 async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<ServiceView>, Fault> {
-    let found = admin.table.load().service(&name).map(|s| service(s, clock::tick()));
+    let status = admin.status.borrow().clone();
+    let found = admin.table.load().service(&name).map(|s| service(s, &status, clock::tick()));
     found.map(Json).ok_or_else(|| Fault::not_found(format!("no source speaks of {name:?}, and no route names it")))
 }
 
@@ -136,18 +157,25 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
         answered: source.answered,
         heard_s_ago: source.heard.map(|at| now.since(at).as_secs()),
         updates: source.updates,
+        remembered: source.inherited.len(),
+        suspected: source.suspected,
+        published_in_ms: millis(source.freshness.last()),
         members,
-        doubts: source.doubts.iter().map(|(service, error)| (service.clone(), error.to_string())).collect(),
+        doubts: source.doubts.iter().map(|(service, doubt)| (service.clone(), doubt.error.to_string())).collect(),
         skipped: source.skipped,
         reasons: source.reasons.iter().cloned().collect(),
     }
 }
 
-fn service(service: &Service, now: Tick) -> ServiceView {
+fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
+    let names = |source: &&Arc<Source>| service.members.iter().any(|m| m.source == source.name);
+    let sources = || status.sources.iter().filter(names);
     ServiceView {
         name: service.id.clone(),
         exposed: service.exposed,
         environments: service.environments().cloned().collect(),
+        age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
+        remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
         members: service.members.iter().map(|m| member(m, now)).collect(),
     }
 }
@@ -183,6 +211,11 @@ fn member(member: &Member, now: Tick) -> MemberView {
         requests: totals.requests,
         failures: totals.failures,
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls it with
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn millis(time: Duration) -> f64 {

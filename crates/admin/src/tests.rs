@@ -1,7 +1,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use balancer::{Algorithm, Place};
-use discovery::{Discovery, Policies, Policy, Settings};
+use discovery::{Discovery, Policies, Policy, Rules, Settings};
 use model::{Exposure, ServiceId};
 use serde_json::json;
 use transport::ClientTls;
@@ -19,13 +19,14 @@ fn policies() -> Policies {
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
     Policies {
-        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls }),
+        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default() }),
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),
+        holds: [].into(),
     }
 }
 
@@ -38,11 +39,12 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
     let sources = entries.into_iter().map(|(name, settings)| (name.into_inner(), settings)).collect();
     let retired = Mutex::new(Vec::new());
     let retire = move |keys| retired.lock().unwrap().extend(keys);
-    let discovery = Discovery::start(sources, policies(), retire).await.unwrap();
+    let discovery = Discovery::start(sources, policies(), None, retire).await.unwrap();
     let admin = Admin {
         table: discovery.table(),
         status: discovery.status(),
         freshness: discovery.freshness(),
+        history: discovery.history(),
         readiness: Arc::default(),
         metrics: Arc::new(telemetry::metrics::Metrics::new().1),
     };
@@ -99,6 +101,28 @@ async fn a_source_that_never_answered_keeps_the_router_unready_and_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_remembered_makes_it_ready_and_stale() {
+    // Nobody listens on port 1 of loopback.
+    let yaml = "dc1: { consul: { url: \"http://127.0.0.1:1\" } }";
+    let (discovery, admin, stage) = start(yaml).await;
+    drop((discovery, stage));
+    let mut source = (*admin.status.borrow().sources[0]).clone();
+    source.recalled = true;
+    source.inherited = [(ServiceId::new("pets").unwrap(), Duration::from_secs(70))].into();
+    source.state = discovery::status::State::Down(model::ProviderError::Unreachable("dc1".into()));
+    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+    let stage = Stage::new(app(Admin { status, ..admin }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+    let answer = stage.get("/health/ready").await;
+    assert_eq!(answer.status, 200);
+    let says = "OK, stale:\nsource dc1 has not answered since the start; 1 services are remembered, of up to 7";
+    assert!(answer.body.starts_with(says) && answer.body.contains("cannot reach dc1"), "{}", answer.body);
+    let json = stage.ask("GET /health/ready", &["accept: application/json"], "").await.json();
+    assert_eq!((&json["status"], json["stale"].as_array().unwrap().len()), (&json!("UP"), 1));
+    assert_eq!(stage.get("/table").await.json()["sources"][0]["remembered"], 1);
+    drop(keep);
+}
+
+#[tokio::test]
 async fn the_table_is_shown_with_what_was_learned() {
     let (discovery, _, stage) = start(PETS).await;
     settled(&discovery).await;
@@ -117,4 +141,28 @@ async fn the_table_is_shown_with_what_was_learned() {
     assert_eq!(stage.get("/table/pets").await.json(), table["services"][1]);
     let missing = stage.get("/table/none").await;
     assert_eq!((missing.status, missing.json()["code"].as_str()), (404, Some("PTS40411")));
+}
+
+#[tokio::test]
+async fn the_history_is_told_and_filtered() {
+    let (discovery, _, stage) = start(PETS).await;
+    settled(&discovery).await;
+    let all = stage.get("/history").await.json();
+    let words: Vec<_> = all["events"].as_array().unwrap().iter().map(|e| e["event"].clone()).collect();
+    assert_eq!(words, ["arranged", "up", "added"]);
+    assert_eq!((&all["last"], &all["digest"]), (&json!(3), &stage.get("/table").await.json()["digest"]));
+    let added = &all["events"][2];
+    assert_eq!((&added["service"], &added["source"]), (&json!("pets"), &json!("direct")));
+    assert_eq!(added["instances"], json!(["10.0.0.1:8443 10.0.0.1:8443"]));
+    for (query, count) in [("service=pets", 1), ("source=direct", 2), ("since=2", 1), ("limit=1", 1), ("service=no", 0)]
+    {
+        let told = stage.get(&format!("/history?{query}")).await.json();
+        assert_eq!(told["events"].as_array().unwrap().len(), count, "{query}");
+    }
+    for query in ["since=yesterday", "sevice=pets"] {
+        let refused = stage.get(&format!("/history?{query}")).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("PTS40011")), "{query}");
+    }
+    let sources = stage.get("/sources").await.json();
+    assert_eq!((&sources[0]["name"], &sources[0]["state"]), (&json!("direct"), &json!("live")));
 }

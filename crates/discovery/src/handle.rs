@@ -12,6 +12,8 @@ use transport::Upstream;
 use crate::{
     Policies, Table, TableCell,
     freshness::Freshness,
+    history::History,
+    memory::Memory,
     provider::{
         Settings,
         embedded::{self, Registry},
@@ -37,10 +39,11 @@ pub struct Discovery {
     table: Arc<TableCell>,
     status: watch::Receiver<Arc<Status>>,
     freshness: Arc<Freshness>,
+    history: Arc<History>,
     commands: mpsc::Sender<Command>,
     /// Held over a whole reload, so that two do not mix.
     sources: Mutex<Sources>,
-    reconciler: JoinHandle<()>,
+    reconciler: Option<JoinHandle<()>>,
 }
 
 /// The data path's way to say what it found out. Cheap to clone.
@@ -48,7 +51,8 @@ pub struct Discovery {
 pub struct Reporter(mpsc::Sender<Command>);
 
 impl Discovery {
-    /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies.
+    /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies, and what
+    /// `memory` remembers of the sources.
     ///
     /// `retire` is told which upstreams left the table; the reconciler calls it, so it must not block.
     ///
@@ -57,6 +61,7 @@ impl Discovery {
     pub async fn start(
         sources: Vec<(String, Settings)>,
         policies: Policies,
+        memory: Option<Memory>,
         retire: impl Fn(Vec<UpstreamKey>) + Send + 'static,
     ) -> Result<Self, StartError> {
         let policies = Arc::new(policies);
@@ -68,18 +73,27 @@ impl Discovery {
 
         let table = Arc::new(TableCell::new(Table::empty(policies.clone())));
         let (status_sender, status) = watch::channel(Arc::default());
-        let freshness = Arc::new(Freshness::default());
+        let (freshness, history) = (Arc::new(Freshness::default()), Arc::new(History::default()));
         let reconciler = Reconciler::new(
             table.clone(),
-            policies.clone(),
             status_sender,
             interest_sender,
             freshness.clone(),
+            history.clone(),
+            memory,
             Box::new(retire),
         );
         let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands }));
         arrange(&commands_sender, &mut all, change, policies).await;
-        Ok(Self { table, status, freshness, commands: commands_sender, sources: Mutex::new(all), reconciler })
+        Ok(Self {
+            table,
+            status,
+            freshness,
+            history,
+            commands: commands_sender,
+            sources: Mutex::new(all),
+            reconciler: Some(reconciler),
+        })
     }
 
     /// Follows new settings. Sources whose name and settings stay go on untouched, with all they said.
@@ -125,21 +139,34 @@ impl Discovery {
         self.freshness.clone()
     }
 
+    /// The last events.
+    #[must_use]
+    pub fn history(&self) -> Arc<History> {
+        self.history.clone()
+    }
+
     /// For the data path to say what it found out.
     #[must_use]
     pub fn reporter(&self) -> Reporter {
         Reporter(self.commands.clone())
     }
 
-    /// Ends all sources, then the reconciler. The last table stays readable.
-    pub async fn shutdown(self) {
+    /// Ends all sources, then the reconciler, which writes what is to be remembered. The last table stays readable.
+    pub async fn shutdown(mut self) {
         self.sources.lock().await.end().await;
+        if let Some(mut reconciler) = self.reconciler.take() {
+            reconciler.abort();
+            // That it was aborted is no error.
+            let _aborted = (&mut reconciler).await;
+        }
     }
 }
 
 impl Drop for Discovery {
     fn drop(&mut self) {
-        self.reconciler.abort();
+        if let Some(reconciler) = &self.reconciler {
+            reconciler.abort();
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! * [`claims`]: what every source says of every service, three-valued; suspects.
 //! * [`table`]: the immutable snapshot requests read.
 //! * `reconciler`: the only writer of the table.
+//! * [`history`]: the last events, with their causes.
+//! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
 //! * [`status`], [`freshness`]: what the operator sees.
 //! * `handle`, `sources`: start, reload, end.
@@ -13,6 +15,8 @@ pub mod claims;
 mod digest;
 pub mod freshness;
 mod handle;
+pub mod history;
+pub mod memory;
 pub mod policy;
 pub mod provider;
 mod reconciler;
@@ -23,6 +27,7 @@ pub mod table;
 mod testing;
 
 pub use handle::{Discovery, Reporter, StartError};
-pub use policy::{Policies, Policy};
+pub use memory::Memory;
+pub use policy::{Policies, Policy, Rules};
 pub use provider::Settings;
 pub use table::{Member, Service, Table, TableCell, TableReader};

@@ -10,7 +10,10 @@ use balancer::{Algorithm, Place};
 use model::{Exposure, Protocol, ServiceId, Tag};
 use transport::ClientTls;
 
-use crate::provider::Interest;
+use crate::{
+    claims::{Holds, Merge, TooOld},
+    provider::Interest,
+};
 
 /// How the instances of one service are chosen and spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,19 @@ pub struct Policy {
     pub protocol: Option<Protocol>,
     /// TLS to `https` instances.
     pub tls: Arc<ClientTls>,
+    /// What is made of what registries say of it.
+    pub rules: Rules,
+}
+
+/// What is made of what registries say of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// How the words of several sources are joined.
+    pub merge: Merge,
+    /// How long a suspect withdrawal stays as last resort, if not as its source says.
+    pub hold: Option<Duration>,
+    /// From which age on a word is too old, and what becomes of it then; `None`: never.
+    pub max_stale: Option<(Duration, TooOld)>,
 }
 
 /// All policies, and which services clients may reach.
@@ -40,6 +56,8 @@ pub struct Policies {
     pub place: Place,
     /// How long a suspect withdrawal stays as last resort.
     pub hold: Duration,
+    /// The same, of single sources.
+    pub holds: HashMap<Arc<str>, Duration>,
 }
 
 impl Policies {
@@ -63,6 +81,22 @@ impl Policies {
             services.extend(named.iter().cloned());
         }
         Interest { services, exposure: self.exposure.clone() }
+    }
+
+    /// Whether any service has words that can be too old.
+    pub(crate) fn limits_age(&self) -> bool {
+        std::iter::once(&self.default).chain(self.services.values()).any(|policy| policy.rules.max_stale.is_some())
+    }
+
+    /// How long suspects stay.
+    pub(crate) fn holds(&self) -> Holds {
+        let own = |(service, policy): (&ServiceId, &Arc<Policy>)| Some((service.clone(), policy.rules.hold?));
+        Holds {
+            all: self.hold,
+            sources: self.holds.clone(),
+            services: self.services.iter().filter_map(own).collect(),
+            others: self.default.rules.hold,
+        }
     }
 
     /// Whether the same requests reach the same instances of an unchanged service: what [`Policy`] does not hold.

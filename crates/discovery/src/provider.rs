@@ -26,7 +26,10 @@ use std::{
 };
 
 use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 pub use pace::Backoff;
 pub use settings::Settings;
@@ -64,25 +67,50 @@ impl Interest {
     }
 }
 
+/// One update on its way to the reconciler.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) source: usize,
+    pub(crate) update: Update,
+    /// When the provider saw the change first.
+    pub(crate) seen: Instant,
+}
+
+/// Where a feed leads.
+#[derive(Debug, Clone)]
+enum Outlet {
+    Reconciler(mpsc::Sender<Message>),
+    /// For whoever listens to a provider alone.
+    Bare(mpsc::Sender<(usize, Update)>),
+}
+
 /// A provider's way to the reconciler: bounded, so that a storm waits in the provider and never in a request.
 #[derive(Debug, Clone)]
 pub struct Feed {
     source: usize,
-    updates: mpsc::Sender<(usize, Update)>,
+    outlet: Outlet,
     interest: watch::Receiver<Arc<Interest>>,
     /// Answers given, for the supervisor to tell a source that works from one that does not.
     answers: Arc<AtomicU64>,
 }
 
 impl Feed {
-    /// A feed for the source with this index.
+    /// A feed for the source with this index, which ends here instead of at the reconciler: to use a provider alone.
     #[must_use]
     pub fn new(
         source: usize,
         updates: mpsc::Sender<(usize, Update)>,
         interest: watch::Receiver<Arc<Interest>>,
     ) -> Self {
-        Self { source, updates, interest, answers: Arc::default() }
+        Self { source, outlet: Outlet::Bare(updates), interest, answers: Arc::default() }
+    }
+
+    pub(crate) fn to_reconciler(
+        source: usize,
+        updates: mpsc::Sender<Message>,
+        interest: watch::Receiver<Arc<Interest>>,
+    ) -> Self {
+        Self { source, outlet: Outlet::Reconciler(updates), interest, answers: Arc::default() }
     }
 
     /// Hands one update to the reconciler; waits while 64 are queued.
@@ -90,8 +118,23 @@ impl Feed {
     /// # Errors
     /// [`ProviderError::Closed`] if the reconciler is gone.
     pub async fn publish(&self, update: Update) -> Result<(), ProviderError> {
+        self.publish_seen(update, Instant::now()).await
+    }
+
+    /// The same, of a change that was first seen at this time: when the registry's answer began to arrive. The freshness
+    /// of the source is measured from there, so that reading, comparing and waiting count.
+    ///
+    /// # Errors
+    /// [`ProviderError::Closed`] if the reconciler is gone.
+    pub async fn publish_seen(&self, update: Update, seen: Instant) -> Result<(), ProviderError> {
         let answer = is_answer(&update);
-        self.updates.send((self.source, update)).await.map_err(|_| ProviderError::Closed)?;
+        let sent = match &self.outlet {
+            Outlet::Reconciler(to) => to.send(Message { source: self.source, update, seen }).await.is_ok(),
+            Outlet::Bare(to) => to.send((self.source, update)).await.is_ok(),
+        };
+        if !sent {
+            return Err(ProviderError::Closed);
+        }
         self.answers.fetch_add(u64::from(answer), Ordering::Relaxed);
         Ok(())
     }

@@ -1,10 +1,21 @@
 //! The only writer of the table: one task that joins what the sources say and publishes the result.
+//!
+//! | File | |
+//! |---|---|
+//! | `reconciler.rs` | the task: hear, obey, publish |
+//! | `reconciler/pace.rs` | how fast tables follow each other |
+//! | `reconciler/overdue.rs` | when what is known is too old |
+//! | `reconciler/remember.rs` | what is kept for the next start |
+//! | `reconciler/story.rs` | what happened, for history and log |
 
+mod overdue;
 mod pace;
+mod remember;
+mod story;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use model::{ServiceId, Update, UpstreamKey};
+use model::{ServiceId, Tick, UpstreamKey};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -13,11 +24,13 @@ use transport::{Upstream, clock};
 
 use crate::{
     Policies, Table, TableCell,
-    claims::{Claims, SourceId},
+    claims::{Change, Claims, SourceId, TooOld},
     freshness::Freshness,
-    provider::Interest,
-    reconciler::pace::Pace,
-    status::{Status, Word},
+    history::{About, History, What},
+    memory::Memory,
+    provider::{Interest, Message},
+    reconciler::{overdue::Overdue, pace::Pace, remember::Remembering, story::Cause},
+    status::{Status, Turn, Word},
     table::{Next, Touched},
 };
 
@@ -29,10 +42,6 @@ pub(crate) const MAILBOX: usize = 64;
 
 /// How often replaced tables are looked at. A core lets go of its old table within a second.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// How many services of one table get a log line of their own: more is a start or a reload, which nobody reads line by
-/// line.
-const LOGGED: usize = 32;
 
 /// Is told which upstreams left the table, so that every core drains their connections.
 pub(crate) type Retire = Box<dyn Fn(Vec<UpstreamKey>) + Send>;
@@ -49,17 +58,8 @@ pub(crate) enum Command {
 /// What the reconciler listens to.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    pub(crate) updates: mpsc::Receiver<(SourceId, Update)>,
+    pub(crate) updates: mpsc::Receiver<Message>,
     pub(crate) commands: mpsc::Receiver<Command>,
-}
-
-/// Why a service is looked at again, for the log.
-#[derive(Debug, Clone)]
-enum Cause {
-    Source(Arc<str>),
-    Reload,
-    HoldOver,
-    ConnectFailed,
 }
 
 /// Everything the reconciler owns. Nobody else writes any of it.
@@ -68,39 +68,48 @@ pub(crate) struct Reconciler {
     pub(crate) status: watch::Sender<Arc<Status>>,
     pub(crate) interest: watch::Sender<Arc<Interest>>,
     pub(crate) freshness: Arc<Freshness>,
+    pub(crate) history: Arc<History>,
     pub(crate) retire: Retire,
     claims: Claims,
     policies: Arc<Policies>,
     /// Services whose list may differ from the published table.
     touched: BTreeMap<ServiceId, Cause>,
-    /// When the first update came that is not published yet.
-    unpublished: Option<Instant>,
+    /// Of each update that is not published yet: when its source saw the change, and where the time it took goes.
+    unpublished: Vec<(Instant, Arc<Freshness>)>,
     pace: Pace,
     /// Replaced tables that a reader may still hold; dropped here, so that no core pays for it.
     replaced: Vec<Arc<Table>>,
+    remembering: Remembering,
+    overdue: Overdue,
 }
 
 impl Reconciler {
+    /// Begins with the table of the cell, and its policies.
     pub(crate) fn new(
         cell: Arc<TableCell>,
-        policies: Arc<Policies>,
         status: watch::Sender<Arc<Status>>,
         interest: watch::Sender<Arc<Interest>>,
         freshness: Arc<Freshness>,
+        history: Arc<History>,
+        memory: Option<Memory>,
         retire: Retire,
     ) -> Self {
+        let policies = cell.with(|table| table.policies.clone());
         Self {
             cell,
             status,
             interest,
             freshness,
+            history,
             retire,
-            claims: Claims::new(Vec::new(), policies.hold),
+            claims: Claims::new(Vec::new(), policies.holds()),
             policies,
             touched: BTreeMap::new(),
-            unpublished: None,
+            unpublished: Vec::new(),
             pace: Pace::default(),
             replaced: Vec::new(),
+            remembering: Remembering::new(memory),
+            overdue: Overdue::default(),
         }
     }
 
@@ -114,13 +123,13 @@ impl Reconciler {
                     Some(command) => self.obey(command),
                     None => return,
                 },
-                Some((source, update)) = mailbox.updates.recv() => self.hear(source, update),
+                Some(message) = mailbox.updates.recv() => self.hear(message),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
             // Whatever else waits goes into the same table.
             for _ in 0..MAILBOX {
-                let Ok((source, update)) = mailbox.updates.try_recv() else { break };
-                self.hear(source, update);
+                let Ok(message) = mailbox.updates.try_recv() else { break };
+                self.hear(message);
             }
             self.expire();
             self.publish_when_due();
@@ -133,23 +142,58 @@ impl Reconciler {
         let now = clock::tick();
         let publish = (!self.touched.is_empty()).then(|| self.pace.next());
         let sweep = (!self.replaced.is_empty()).then(|| now.after(SWEEP));
-        let next = [publish, sweep, self.claims.next_deadline()].into_iter().flatten().min()?;
+        let next = [publish, sweep, self.claims.next_deadline(), self.overdue.next()].into_iter().flatten().min()?;
         Some(Instant::now() + next.since(now))
     }
 
-    fn hear(&mut self, source: SourceId, update: Update) {
+    fn hear(&mut self, Message { source, update, seen }: Message) {
         let now = clock::tick();
         let word = Word::of(&update);
-        let touched = self.claims.apply(source, update, now);
-        let mut name = None;
+        let changes = self.claims.apply(source, update, now);
+        let suspected = changes.iter().map(|change| change.diff.suspected.len() as u64).sum();
+        let (mut about, mut turns) = (None, Vec::new());
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
-            status.note(source, word, &self.claims, now);
-            name = status.sources.iter().find(|s| s.id == source).map(|s| s.name.clone());
+            turns = status.note(source, word, suspected, &self.claims, now);
+            about = status.sources.iter().find(|s| s.id == source).map(|s| (s.name.clone(), s.freshness.clone()));
         });
-        if let Some(name) = name.filter(|_| !touched.is_empty()) {
-            self.unpublished.get_or_insert_with(Instant::now);
-            self.touched.extend(touched.into_iter().map(|s| (s, Cause::Source(name.clone()))));
+        // A source that was removed changes nothing.
+        let Some((name, freshness)) = about else { return };
+        for turn in &turns {
+            self.turn(source, &name, turn, now);
+        }
+        if !changes.is_empty() {
+            self.unpublished.push((seen, freshness));
+            self.changed(changes, &Cause::Source(name));
+        }
+    }
+
+    /// Follows what is new about a source.
+    fn turn(&mut self, id: SourceId, name: &Arc<str>, turn: &Turn, now: Tick) {
+        let status = Arc::clone(&self.status.borrow());
+        self.remembering.turn(turn, id, &status, &self.claims);
+        story::tell_turn(&self.history, Some(name), turn);
+        let cause = || Cause::Source(name.clone());
+        let Some(source) = status.sources.iter().find(|s| s.id == id) else { return };
+        match turn {
+            Turn::Down(_) => self.overdue.watch(source, &self.claims, &self.policies, now),
+            Turn::Doubt(service, _) => self.overdue.watch_one(source, service, &self.policies, now),
+            Turn::Live(_) => {
+                let renewed = overdue::renewed(id, &self.claims, &self.policies);
+                self.touched.extend(renewed.into_iter().map(|service| (service, cause())));
+            }
+            Turn::Certain(service, _) => drop(self.touched.insert(service.clone(), cause())),
+            Turn::Skipped(_) => {}
+        }
+    }
+
+    /// Notes that the words of sources changed.
+    fn changed(&mut self, changes: Vec<Change>, cause: &Cause) {
+        let status = Arc::clone(&self.status.borrow());
+        for change in changes {
+            let source = status.sources.iter().find(|s| s.id == change.source).map(|s| &s.name);
+            story::tell_change(&self.history, source, &change, cause);
+            self.touched.insert(change.service, cause.clone());
         }
     }
 
@@ -158,8 +202,14 @@ impl Reconciler {
             Command::Arrange { sources, policies, done } => {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 let interest = policies.interest();
-                self.claims.arrange(ids, policies.hold, &interest);
-                self.status.send_modify(|s| Arc::make_mut(s).arrange(&sources, &interest, &self.claims, clock::tick()));
+                self.claims.arrange(ids, policies.holds(), &interest);
+                self.status.send_modify(|status| {
+                    let status = Arc::make_mut(status);
+                    status.arrange(&sources, &interest, &self.claims, clock::tick());
+                    self.remembering.recall(status, &mut self.claims, &interest, &self.history);
+                });
+                let status = Arc::clone(&self.status.borrow());
+                self.remembering.follow(&status);
                 self.interest.send_if_modified(|old| {
                     let changed = **old != interest;
                     if changed {
@@ -168,15 +218,19 @@ impl Reconciler {
                     changed
                 });
                 self.policies = policies;
+                for source in &status.sources {
+                    self.overdue.watch(source, &self.claims, &self.policies, clock::tick());
+                }
+                let cause = format!("{} sources, {} routed services", sources.len(), self.policies.routed.len());
+                self.history.record(What::Arranged, About { cause, ..About::default() }, &[]);
                 self.touch_all();
                 self.publish();
                 // The one who reloads may have given up waiting.
                 let _gone = done.send(());
             }
             Command::ConnectFailed(upstream) => {
-                if self.claims.connect_failed(&upstream.service, &upstream.address) {
-                    self.touched.insert(upstream.service.clone(), Cause::ConnectFailed);
-                }
+                let changes = self.claims.connect_failed(&upstream.service, &upstream.address);
+                self.changed(changes, &Cause::ConnectFailed);
             }
         }
     }
@@ -189,8 +243,21 @@ impl Reconciler {
     }
 
     fn expire(&mut self) {
-        let over = self.claims.expire(clock::tick());
-        self.touched.extend(over.into_iter().map(|s| (s, Cause::HoldOver)));
+        let now = clock::tick();
+        let over = self.claims.expire(now);
+        self.changed(over, &Cause::HoldOver);
+        for service in self.overdue.due(now) {
+            if let Some(what) = self.too_old(&service, now) {
+                story::tell_too_old(&self.history, &service, what);
+            }
+            self.touched.insert(service, Cause::TooOld);
+        }
+    }
+
+    /// What becomes of what any source says of a service because it is too old.
+    fn too_old(&self, service: &ServiceId, now: Tick) -> Option<TooOld> {
+        let status = self.status.borrow();
+        status.sources.iter().find_map(|s| overdue::too_old(&status, s.id, service, &self.policies, now))
     }
 
     fn publish_when_due(&mut self) {
@@ -202,54 +269,31 @@ impl Reconciler {
     /// Makes the next table of all that was touched and stores it.
     fn publish(&mut self) {
         let causes = std::mem::take(&mut self.touched);
-        let since = self.unpublished.take();
+        let unpublished = std::mem::take(&mut self.unpublished);
+        for service in causes.keys() {
+            self.remembering.note(service, &self.claims);
+        }
+        let (status, now) = (Arc::clone(&self.status.borrow()), clock::tick());
+        let joined = |service: &ServiceId| {
+            let too_old = |source| overdue::too_old(&status, source, service, &self.policies, now);
+            self.claims.joined(service, &self.policies.of(service).rules.merge, too_old)
+        };
         // One after the other: all lists at once are much memory when all services are touched.
-        let touched = causes.keys().map(|s| -> Touched { (s.clone(), self.claims.joined(s)) });
+        let touched = causes.keys().map(|s| -> Touched { (s.clone(), joined(s)) });
         let Some(Next { table, arrived, departed }) = self.cell.with(|t| t.next(touched, &self.policies)) else {
             return;
         };
         let generation = table.generation;
         self.replaced.push(self.cell.store(table));
-        if let Some(since) = since {
-            self.freshness.record(since.elapsed());
+        for (seen, freshness) in &unpublished {
+            freshness.record(seen.elapsed());
         }
-        log(generation, &causes, &arrived, &departed);
+        if let Some(first) = unpublished.iter().map(|(seen, _)| seen).min() {
+            self.freshness.record(first.elapsed());
+        }
+        story::log(generation, &causes, &arrived, &departed);
         if !departed.is_empty() {
             (self.retire)(departed.iter().map(|u| u.key).collect());
-        }
-    }
-}
-
-/// One line per service whose members changed, or one for all if they are many.
-fn log(generation: u64, causes: &BTreeMap<ServiceId, Cause>, arrived: &[Arc<Upstream>], departed: &[Arc<Upstream>]) {
-    let mut changes: BTreeMap<&ServiceId, (Vec<&Upstream>, Vec<&Upstream>)> = BTreeMap::new();
-    for upstream in arrived {
-        changes.entry(&upstream.service).or_default().0.push(upstream);
-    }
-    for upstream in departed {
-        changes.entry(&upstream.service).or_default().1.push(upstream);
-    }
-    if changes.len() > LOGGED {
-        let (services, came, left) = (changes.len(), arrived.len(), departed.len());
-        tracing::info!(services, came, left, generation, "instances of many services changed");
-        return;
-    }
-    let labels = |list: Vec<&Upstream>| list.iter().map(|u| u.address.to_string()).collect::<Vec<_>>();
-    for (service, (came, left)) in changes {
-        if let Some(cause) = causes.get(service) {
-            let (came, left) = (labels(came), labels(left));
-            tracing::info!(%service, ?came, ?left, %cause, generation, "instances changed");
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(name) => write!(f, "source {name}"),
-            Self::Reload => f.write_str("reload"),
-            Self::HoldOver => f.write_str("hold over"),
-            Self::ConnectFailed => f.write_str("connect failed"),
         }
     }
 }

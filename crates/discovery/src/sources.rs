@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use model::Update;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -11,7 +10,7 @@ use tokio::{
 use crate::{
     claims::SourceId,
     handle::StartError,
-    provider::{Feed, Interest, Settings, embedded::Registry, settings::Launch},
+    provider::{Feed, Interest, Message, Settings, embedded::Registry, settings::Launch},
 };
 
 /// The running sources. Written by start and reload only.
@@ -19,7 +18,7 @@ use crate::{
 pub(crate) struct Sources {
     running: Vec<Source>,
     next: SourceId,
-    updates: mpsc::Sender<(SourceId, Update)>,
+    updates: mpsc::Sender<Message>,
     interest: watch::Receiver<Arc<Interest>>,
 }
 
@@ -47,7 +46,7 @@ struct Wanted {
 }
 
 impl Sources {
-    pub(crate) fn new(updates: mpsc::Sender<(SourceId, Update)>, interest: watch::Receiver<Arc<Interest>>) -> Self {
+    pub(crate) fn new(updates: mpsc::Sender<Message>, interest: watch::Receiver<Arc<Interest>>) -> Self {
         Self { running: Vec::new(), next: 0, updates, interest }
     }
 
@@ -82,7 +81,7 @@ impl Sources {
         for Wanted { id, name, settings, launch } in change.wanted {
             if let Some(launch) = launch {
                 let registry = launch.registry.clone();
-                let task = launch.start(Feed::new(id, self.updates.clone(), self.interest.clone()));
+                let task = launch.start(Feed::to_reconciler(id, self.updates.clone(), self.interest.clone()));
                 self.running.push(Source { id, name, settings, registry, task });
             } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id && s.settings != settings) {
                 if let (Some(registry), Settings::Embedded(settings)) = (&old.registry, &settings) {

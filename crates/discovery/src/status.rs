@@ -3,17 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use model::{Knowledge, ProviderError, ServiceId, Tick, Update};
 
 use crate::{
     claims::{Claims, SourceId},
+    freshness::Freshness,
     provider::Interest,
 };
 
 /// How many reasons for skipped records are kept: enough to see the pattern, few enough to read.
 const REASONS: usize = 32;
+
+/// How long a source that is remembered may take to answer before the router calls itself ready without it.
+const ITS_TIME: Duration = Duration::from_secs(2);
 
 /// All sources, in order of precedence.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +40,13 @@ pub struct Source {
     pub state: State,
     /// Since when it is in this state.
     pub since: Tick,
+    /// When it was started.
+    pub started: Tick,
+    /// Services it has not spoken of itself since then, and how old the word that stands for it was when it started: that
+    /// of its predecessor, or what was remembered.
+    pub inherited: BTreeMap<ServiceId, Duration>,
+    /// Whether it is remembered what it said before this process began.
+    pub recalled: bool,
     /// Whether it has told all it was asked, at least once since it was started.
     pub answered: bool,
     /// Until it has: the services of interest it has not told about yet.
@@ -45,12 +57,25 @@ pub struct Source {
     pub heard: Option<Tick>,
     /// How many times it told of instances.
     pub updates: u64,
+    /// How many withdrawals of it looked like a fault, so that the instances became last resort.
+    pub suspected: u64,
+    /// How long its changes took to be published.
+    pub freshness: Arc<Freshness>,
     /// Services of which it last said that it does not know; their lists stand and age.
-    pub doubts: BTreeMap<ServiceId, ProviderError>,
+    pub doubts: BTreeMap<ServiceId, Doubt>,
     /// How many records could not be used.
     pub skipped: u64,
     /// Why, for the last of them.
     pub reasons: VecDeque<String>,
+}
+
+/// A source does not know about one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// Why, as it said last.
+    pub error: ProviderError,
+    /// Since when.
+    pub since: Tick,
 }
 
 /// Whether a source works.
@@ -88,53 +113,106 @@ impl Status {
                 let source = Arc::make_mut(&mut source);
                 source.answered = interest.is_empty() || old.iter().any(|s| s.name == *name && s.answered);
                 source.awaits_catalogue = interest.exposure.needs_catalog();
-                source.awaited = interest.services.iter().filter(|s| !claims.speaks_of(*id, s)).cloned().collect();
+                source.awaited = interest.services.iter().filter(|s| !is_told(claims, *id, s)).cloned().collect();
+            }
+            if let Some(old) = old.iter().find(|s| s.name == *name && s.id != *id) {
+                let source = Arc::make_mut(&mut source);
+                source.recalled = old.recalled;
+                source.freshness = old.freshness.clone();
+                let inherited = claims.services_of(*id).into_iter().filter(|s| claims.is_inherited(*id, s));
+                source.inherited = inherited.map(|s| (s.clone(), old.age(&s, now).unwrap_or_default())).collect();
             }
             self.sources.push(source);
         }
     }
 
-    /// Notes what a source said.
-    pub(crate) fn note(&mut self, id: SourceId, word: Word, claims: &Claims, now: Tick) {
-        let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return };
+    /// What was remembered of a source stands until it speaks itself.
+    pub(crate) fn recall(&mut self, id: SourceId, ages: BTreeMap<ServiceId, Duration>) {
+        if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
+            let source = Arc::make_mut(source);
+            source.recalled = true;
+            source.inherited = ages;
+        }
+    }
+
+    /// Notes what a source said; returns what is new about the source itself.
+    pub(crate) fn note(&mut self, id: SourceId, word: Word, suspected: u64, claims: &Claims, now: Tick) -> Vec<Turn> {
+        let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return Vec::new() };
         let source = Arc::make_mut(source);
+        source.suspected += suspected;
+        let mut turns = Vec::new();
         match word {
             Word::Everything => {
                 source.doubts.clear();
+                source.inherited.clear();
                 source.awaited.clear();
                 source.awaits_catalogue = false;
-                source.hear(now);
+                turns.extend(source.hear(now));
             }
-            Word::Catalogue(services) if !source.answered => {
-                source.awaited = services.into_iter().filter(|s| !claims.speaks_of(id, s)).collect();
-                source.awaits_catalogue = false;
-                source.hear(now);
+            Word::Catalogue(services) => {
+                source.inherited.retain(|service, _| services.contains(service));
+                if !source.answered {
+                    source.awaited = services.into_iter().filter(|s| !is_told(claims, id, s)).collect();
+                    source.awaits_catalogue = false;
+                }
+                turns.extend(source.hear(now));
             }
-            Word::Catalogue(_) => source.hear(now),
             Word::Service(service) => {
-                source.doubts.remove(&service);
+                source.inherited.remove(&service);
                 source.awaited.remove(&service);
-                source.hear(now);
+                let doubt = source.doubts.remove(&service);
+                turns.extend(source.hear(now));
+                turns.extend(doubt.map(|doubt| Turn::Certain(service, now.since(doubt.since))));
             }
             Word::Doubt(service, error) => {
-                if source.doubts.insert(service.clone(), error.clone()).is_none() {
+                let since = source.doubts.get(&service).map(|doubt| doubt.since);
+                if since.is_none() {
                     tracing::warn!(source = %source.name, %service, %error, "cannot read this service; its list stands");
                 }
+                if since.is_none() {
+                    turns.push(Turn::Doubt(service.clone(), error.clone()));
+                }
+                source.doubts.insert(service, Doubt { error, since: since.unwrap_or(now) });
             }
-            Word::Unreachable(error) => source.turn(State::Down(error), now),
+            Word::Unreachable(error) => turns.extend(source.turn(State::Down(error), now)),
             Word::Skipped(reason) => {
                 tracing::warn!(source = %source.name, %reason, "skipped a record");
                 source.skipped += 1;
-                source.reasons.push_back(reason);
+                source.reasons.push_back(reason.clone());
                 if source.reasons.len() > REASONS {
                     source.reasons.pop_front();
                 }
+                turns.push(Turn::Skipped(reason));
             }
         }
+        turns
     }
 }
 
+/// Whether a source has spoken of a service itself.
+fn is_told(claims: &Claims, source: SourceId, service: &ServiceId) -> bool {
+    claims.speaks_of(source, service) && !claims.is_inherited(source, service)
+}
+
 impl Source {
+    /// Whether the router can take traffic as far as this source is concerned: it has answered, or what is remembered of
+    /// it must do, because it failed or had its time.
+    #[must_use]
+    pub fn is_usable(&self, now: Tick) -> bool {
+        let late = matches!(self.state, State::Down(_)) || now.since(self.started) >= ITS_TIME;
+        self.answered || (self.recalled && late)
+    }
+
+    /// How long ago it was last certain that what it says of a service is true; `None`: it stands by it now. Tells nothing
+    /// of services it never spoke of.
+    #[must_use]
+    pub fn age(&self, service: &ServiceId, now: Tick) -> Option<Duration> {
+        let inherited = self.inherited.get(service).map(|age| *age + now.since(self.started));
+        let doubted = self.doubts.get(service).map(|doubt| now.since(doubt.since));
+        let down = matches!(self.state, State::Down(_)).then(|| now.since(self.since));
+        inherited.or_else(|| down.max(doubted))
+    }
+
     fn new(id: SourceId, name: Arc<str>, kind: &'static str, now: Tick) -> Self {
         Self {
             id,
@@ -142,43 +220,68 @@ impl Source {
             kind,
             state: State::Starting,
             since: now,
+            started: now,
+            inherited: BTreeMap::new(),
+            recalled: false,
             answered: false,
             awaited: BTreeSet::new(),
             awaits_catalogue: false,
             heard: None,
             updates: 0,
+            suspected: 0,
+            freshness: Arc::default(),
             doubts: BTreeMap::new(),
             skipped: 0,
             reasons: VecDeque::new(),
         }
     }
 
-    fn hear(&mut self, now: Tick) {
+    fn hear(&mut self, now: Tick) -> Option<Turn> {
         self.updates += 1;
         self.heard = Some(now);
         self.answered |= self.awaited.is_empty() && !self.awaits_catalogue;
-        self.turn(State::Live, now);
+        self.turn(State::Live, now)
     }
 
     /// Changes the state and logs it: once per change, not once per attempt.
-    fn turn(&mut self, state: State, now: Tick) {
-        match (&self.state, &state) {
-            (State::Down(_), State::Down(_)) | (State::Live, State::Live) => {}
+    fn turn(&mut self, state: State, now: Tick) -> Option<Turn> {
+        let turn = match (&self.state, &state) {
+            (State::Down(_), State::Down(_)) | (State::Live, State::Live) => None,
             (_, State::Down(error)) => {
                 tracing::warn!(source = %self.name, %error, "source is down; what it said stands");
-                self.since = now;
+                Some(Turn::Down(error.clone()))
             }
             (State::Down(_), _) => {
-                tracing::info!(source = %self.name, down_for = ?now.since(self.since), "source is back");
-                self.since = now;
+                let down_for = now.since(self.since);
+                tracing::info!(source = %self.name, ?down_for, "source is back");
+                Some(Turn::Live(down_for))
             }
             _ => {
                 tracing::info!(source = %self.name, kind = self.kind, "source is live");
-                self.since = now;
+                Some(Turn::Live(Duration::ZERO))
             }
+        };
+        if turn.is_some() {
+            self.since = now;
         }
         self.state = state;
+        turn
     }
+}
+
+/// What is new about a source.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Turn {
+    /// It answers, after having been down for so long.
+    Live(Duration),
+    /// It cannot be reached.
+    Down(ProviderError),
+    /// It does not know about one service.
+    Doubt(ServiceId, ProviderError),
+    /// It knows about that again, after so long.
+    Certain(ServiceId, Duration),
+    /// A record could not be used.
+    Skipped(String),
 }
 
 /// The part of an update that concerns the status of its source.

@@ -6,8 +6,8 @@
 //! becomes an answer in [`refuse`].
 //!
 //! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
-//! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration.
-//! [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it.
+//! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration, [`history`] asks a running router what
+//! happened. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it.
 
 pub mod accept;
 pub mod affinity;
@@ -19,6 +19,7 @@ pub mod control;
 pub mod core;
 pub mod demo;
 pub mod exchange;
+pub mod history;
 pub mod hygiene;
 pub mod limits;
 pub mod log;

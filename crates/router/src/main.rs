@@ -5,10 +5,13 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use discovery::history::Filter;
 use router::{
     Router, Start,
     control::{Origin, Overrides, StartError},
-    demo, register,
+    demo,
+    history::Query,
+    register,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,6 +54,30 @@ enum Verb {
     },
     /// Register a service that cannot do it itself, and start it if a command is given.
     Register(Box<register::Arguments>),
+    /// Ask a running router what happened to services and registries, and why.
+    History {
+        /// The router's admin listener.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8401")]
+        admin: SocketAddr,
+        /// Only of this service.
+        #[arg(long)]
+        service: Option<String>,
+        /// Only of this registry.
+        #[arg(long)]
+        source: Option<String>,
+        /// Only after the event of this number.
+        #[arg(long)]
+        since: Option<u64>,
+        /// At most so many, the newest.
+        #[arg(long)]
+        limit: Option<usize>,
+        /// One JSON object for each event.
+        #[arg(long)]
+        json: bool,
+        /// Go on with what happens from now on.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Show it all: a router, a registry and services that register themselves, with lines to paste.
     Demo {
         /// Where clients connect.
@@ -70,6 +97,9 @@ fn main() -> ExitCode {
         Verb::Run { config, listen, admin, registry } => run(config.map(file), Overrides { listen, admin, registry }),
         Verb::Check { config } => check(file(config)),
         Verb::Register(arguments) => return attend_service(*arguments),
+        Verb::History { admin, service, source, since, limit, json, follow } => {
+            tell(&Query { admin, filter: Filter { service, source, since, limit }, json, follow })
+        }
         Verb::Demo { listen, registry, admin } => show(&demo::Addresses { listen, registry, admin }),
     };
     result.map_or_else(failed, |()| ExitCode::SUCCESS)
@@ -105,6 +135,11 @@ fn check(path: PathBuf) -> Result<(), String> {
     }
     println!("{shown}: valid");
     Ok(())
+}
+
+fn tell(query: &Query) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(router::history::tell(query, &mut std::io::stdout()))
 }
 
 fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {

@@ -108,6 +108,8 @@ pub struct Fixed {
     pub log: telemetry::log::Format,
     /// `access_log`.
     pub access_log: telemetry::access::Settings,
+    /// `discovery.directory`.
+    pub directory: Option<PathBuf>,
 }
 
 /// The plan as one core holds it: cloning it touches no counter that another core uses.

@@ -1,6 +1,7 @@
 //! The configuration file, as typed. Every section's struct lives in the crate that uses it; this one nests them.
 //! `docs/configuration.md` has every key, default and unit.
 
+mod discovery;
 mod expose;
 mod host;
 mod listener;
@@ -14,11 +15,12 @@ use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
+pub use discovery::Discovery;
 pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
 pub use route::Route;
-pub use service::{Service, ServiceTls};
+pub use service::{MaxStale, Merge, Service, ServiceTls};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -29,7 +31,9 @@ pub struct Settings {
     /// Health, table and metrics, for operators.
     pub admin: Admin,
     /// Where instances are learned from; order is precedence.
-    pub registries: Entries<discovery::Settings>,
+    pub registries: Entries<::discovery::Settings>,
+    /// What is made of what they say.
+    pub discovery: Located<Discovery>,
     /// Where the router registers itself.
     pub announce: Option<Located<announce::Settings>>,
     /// Which requests go to which service.
@@ -69,6 +73,7 @@ impl Default for Settings {
             admin: Admin::default(),
             registries: Entries::default(),
             announce: None,
+            discovery: Discovery::default().into(),
             routes: Vec::new(),
             expose: Expose::default(),
             services: Entries::default(),

@@ -25,7 +25,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-pub use entry::Entry;
+pub use entry::{Entry, Rfc3339};
 use line::Line;
 
 /// The `access_log` section of the file.

@@ -1,12 +1,27 @@
 use proptest::prelude::*;
 
+mod merge;
+
 use super::*;
 use crate::testing::{instance, service};
 
 const HOLD: Duration = Duration::from_secs(30);
 
 fn claims(sources: usize) -> Claims {
-    Claims::new((0..sources).map(|id| (id, format!("s{id}").into())).collect(), HOLD)
+    Claims::new((0..sources).map(|id| (id, format!("s{id}").into())).collect(), holds())
+}
+
+fn holds() -> Holds {
+    Holds { all: HOLD, ..Holds::default() }
+}
+
+/// The services that changes concern.
+fn of(changes: &[Change]) -> BTreeSet<ServiceId> {
+    changes.iter().map(|change| change.service.clone()).collect()
+}
+
+fn union(claims: &Claims) -> Option<Vec<Claimed>> {
+    claims.joined(&service("petstore"), &Merge::Union, |_| None)
 }
 
 fn at(seconds: u64) -> Tick {
@@ -26,7 +41,7 @@ fn says_without(letters: &str, deregistered: &str) -> Update {
 
 /// The joined list of `petstore`: letters of the first choice, then of the last resort. `-` if nobody claims it.
 fn check(claims: &Claims, expected: &str) {
-    let shown = claims.joined(&service("petstore")).map(|list| {
+    let shown = union(claims).map(|list| {
         let letters = |resort| list.iter().filter(move |c| c.resort == resort).map(|c| c.instance.id.as_str());
         format!("{}/{}", letters(false).collect::<String>(), letters(true).collect::<String>())
     });
@@ -79,12 +94,12 @@ fn an_error_changes_no_list() {
 fn suspects_go_when_their_time_is_over_or_no_connection_is_made() {
     let mut claims = after(&[says("ab"), says("")]);
     let b = instance("b", b'b').endpoint.address;
-    assert!(claims.connect_failed(&service("petstore"), &b));
-    assert!(!claims.connect_failed(&service("petstore"), &b), "only once");
+    assert_eq!(claims.connect_failed(&service("petstore"), &b).len(), 1);
+    assert_eq!(claims.connect_failed(&service("petstore"), &b), [], "only once");
     check(&claims, "/a");
     assert_eq!(claims.next_deadline(), Some(at(30)));
     assert!(claims.expire(at(29)).is_empty());
-    assert_eq!(claims.expire(at(30)), [service("petstore")].into());
+    assert_eq!(of(&claims.expire(at(30))), [service("petstore")].into());
     check(&claims, "/");
     assert_eq!(claims.next_deadline(), None);
 }
@@ -92,7 +107,7 @@ fn suspects_go_when_their_time_is_over_or_no_connection_is_made() {
 #[test]
 fn everything_empties_what_it_does_not_name() {
     let mut claims = after(&[says("ab")]);
-    assert_eq!(claims.apply(0, Update::Everything(HashMap::new()), at(0)), [service("petstore")].into());
+    assert_eq!(of(&claims.apply(0, Update::Everything(HashMap::new()), at(0))), [service("petstore")].into());
     check(&claims, "/ab");
     claims.expire(at(30));
     check(&claims, "-");
@@ -104,11 +119,11 @@ fn sources_are_joined_in_their_order() {
     claims.apply(1, says("ab"), at(0));
     claims.apply(0, says("bc"), at(0));
     check(&claims, "abc/");
-    let list = claims.joined(&service("petstore")).unwrap();
+    let list = union(&claims).unwrap();
     assert_eq!(list.iter().map(|c| &*c.source).collect::<Vec<_>>(), ["s1", "s0", "s0"]);
     claims.apply(0, says(""), at(0));
     check(&claims, "ab/c");
-    claims.arrange(vec![(0, "s0".into())], HOLD, &everything());
+    claims.arrange(vec![(0, "s0".into())], holds(), &everything());
     check(&claims, "/bc");
     claims.apply(1, says("x"), at(0));
     check(&claims, "/bc");
@@ -129,7 +144,7 @@ fn everything() -> Interest {
 fn a_source_takes_over_from_the_one_of_its_name_until_it_speaks() {
     let arranged = |interest: &Interest| {
         let mut claims = after(&[says("abc")]);
-        claims.arrange(vec![(7, "s0".into())], HOLD, interest);
+        claims.arrange(vec![(7, "s0".into())], holds(), interest);
         claims
     };
     let mut claims = arranged(&everything());
@@ -170,7 +185,7 @@ proptest! {
         }
         let expected = (last[0].is_some() || last[1].is_some())
             .then(|| last.iter().flatten().flatten().copied().collect::<BTreeSet<char>>());
-        let joined = claims.joined(&service("petstore"));
+        let joined = union(&claims);
         let present = joined.as_ref().map(|list| {
             list.iter().filter(|c| !c.resort).map(|c| c.instance.id.as_str().chars().next().unwrap()).collect()
         });
@@ -180,7 +195,7 @@ proptest! {
         unique.dedup();
         prop_assert_eq!(ids, unique);
         claims.expire(at(30));
-        let left = claims.joined(&service("petstore")).map(|list| list.len());
+        let left = union(&claims).map(|list| list.len());
         prop_assert_eq!(left, expected.map(|e| e.len()));
     }
 
@@ -204,7 +219,7 @@ proptest! {
             };
             other.apply(source, says(&set(letters.unwrap())), at(0));
         }
-        prop_assert_eq!(one.joined(&service("petstore")), other.joined(&service("petstore")));
+        prop_assert_eq!(union(&one), union(&other));
     }
 }
 
@@ -220,4 +235,42 @@ fn instances_of_one_source_stand_for_themselves_also_at_one_address() {
     claims.apply(0, said(list), at(0));
     claims.apply(1, said(vec![instance("other", 1), instance("far", 2)]), at(0));
     check(&claims, "farnewold/");
+}
+
+#[test]
+fn a_change_says_what_became_of_each_instance() {
+    let mut claims = after(&[says("abcd")]);
+    let ids = |list: &[Arc<Instance>]| list.iter().map(|i| i.id.as_str()).collect::<String>();
+    let mut diff = |update: Update| {
+        let changes = claims.apply(0, update, at(1));
+        let diff = changes.into_iter().next().map(|change| change.diff).unwrap_or_default();
+        [&diff.added, &diff.removed, &diff.suspected, &diff.settled].map(|list| ids(list))
+    };
+    assert_eq!(diff(says("abc")), ["", "d", "", ""]);
+    assert_eq!(diff(says_without("", "b")), ["", "b", "ac", ""]);
+    assert_eq!(diff(says_without("ax", "c")), ["ax", "", "", "c"]);
+    assert_eq!(diff(says("ax")), ["", "", "", ""]);
+    let heavy = Instance { weight: 9, ..instance("a", b'a') };
+    let list = [heavy, instance("x", b'x')];
+    let update =
+        Update::Service { service: service("petstore"), knowledge: Knowledge::of(list), deregistered: Vec::new() };
+    let changes = claims.apply(0, update, at(2));
+    assert_eq!((ids(&changes[0].diff.changed), changes[0].diff.changed[0].weight), ("a".to_owned(), 9));
+}
+
+#[test]
+fn the_hold_is_that_of_the_service_then_of_the_source() {
+    let seconds = Duration::from_secs;
+    let mut holds = Holds { all: seconds(30), sources: [("s0".into(), seconds(60))].into(), ..Holds::default() };
+    let until = |holds: &Holds, source: SourceId| {
+        let mut claims = Claims::new(vec![(0, "s0".into()), (1, "s1".into())], holds.clone());
+        claims.apply(source, says("a"), at(0));
+        claims.apply(source, says(""), at(0));
+        claims.next_deadline()
+    };
+    assert_eq!((until(&holds, 0), until(&holds, 1)), (Some(at(60)), Some(at(30))));
+    holds.others = Some(seconds(5));
+    assert_eq!(until(&holds, 0), Some(at(5)));
+    holds.services = [(service("petstore"), Duration::ZERO)].into();
+    assert_eq!(until(&holds, 0), Some(at(0)));
 }

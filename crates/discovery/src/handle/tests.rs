@@ -23,7 +23,7 @@ const PETS: &str = r#"direct: { static: { services: { pets: ["http://10.0.0.1:80
 const OTHER_PETS: &str = r#"direct: { static: { services: { pets: ["http://10.0.0.2:80"] } } }"#;
 
 async fn start(yaml: &str) -> Discovery {
-    Discovery::start(sources(yaml), policies(), |_| {}).await.unwrap()
+    Discovery::start(sources(yaml), policies(), None, |_| {}).await.unwrap()
 }
 
 /// Waits until the members of a service are these.

@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use model::{Exposure, Knowledge, ProviderError};
+use model::{Exposure, Knowledge, ProviderError, Update};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::*;
@@ -12,39 +12,59 @@ use crate::{
     testing::{instance, policies, service},
 };
 
+mod remembered;
+mod told;
+
 /// A reconciler with one source, number 7, whose words the test speaks.
 struct Stage {
     cell: Arc<TableCell>,
     status: watch::Receiver<Arc<Status>>,
     interest: watch::Receiver<Arc<Interest>>,
     freshness: Arc<Freshness>,
-    updates: mpsc::Sender<(SourceId, Update)>,
+    updates: Updates,
+    history: Arc<History>,
     commands: mpsc::Sender<Command>,
     retired: Arc<Mutex<Vec<UpstreamKey>>>,
     task: JoinHandle<()>,
 }
 
+/// The way of all sources to the reconciler.
+struct Updates(mpsc::Sender<Message>);
+
+impl Updates {
+    async fn send(&self, (source, update): (SourceId, Update)) -> Result<(), mpsc::error::SendError<Message>> {
+        self.0.send(Message { source, update, seen: Instant::now() }).await
+    }
+}
+
 impl Stage {
     async fn new() -> Self {
-        let policies = Arc::new(policies());
+        Self::with(policies(), None).await
+    }
+
+    async fn with(policies: Policies, memory: Option<Memory>) -> Self {
+        let policies = Arc::new(policies);
         let cell = Arc::new(TableCell::new(Table::empty(policies.clone())));
         let (status_sender, status) = watch::channel(Arc::default());
         let (interest_sender, interest) = watch::channel(Arc::default());
         let (updates, updates_receiver) = mpsc::channel(MAILBOX);
         let (commands, commands_receiver) = mpsc::channel(MAILBOX);
+        let history = Arc::new(History::default());
         let (freshness, retired) = (Arc::new(Freshness::default()), Arc::new(Mutex::new(Vec::new())));
         let keys = retired.clone();
         let retire = move |gone| keys.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
         let reconciler = Reconciler::new(
             cell.clone(),
-            policies.clone(),
             status_sender,
             interest_sender,
             freshness.clone(),
+            history.clone(),
+            memory,
             Box::new(retire),
         );
         let task = tokio::spawn(reconciler.run(Mailbox { updates: updates_receiver, commands: commands_receiver }));
-        let stage = Self { cell, status, interest, freshness, updates, commands, retired, task };
+        let stage =
+            Self { cell, status, interest, freshness, updates: Updates(updates), history, commands, retired, task };
         stage.arrange(&[(7, "test")], (*policies).clone()).await;
         stage
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use admin::{Admin, Readiness, metrics::DiscoveryMetrics};
-use discovery::{Discovery, provider::embedded};
+use discovery::{Discovery, Memory, provider::embedded};
 use model::UpstreamKey;
 use settings::watch::Files;
 use telemetry::{access::AccessLog, metrics::Metrics};
@@ -129,7 +129,8 @@ impl Running {
         let seats: Vec<Seat> = (0..threads).map(|_| Seat::new()).collect();
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let retire = retire(Arc::clone(&desks));
-        let discovery = Discovery::start(compiled.sources, compiled.policies, retire).await?;
+        let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
+        let discovery = Discovery::start(compiled.sources, compiled.policies, memory, retire).await?;
         tokio::spawn(memory::give_back(discovery.table().generations()));
         registry.register_collector(Box::new(DiscoveryMetrics {
             table: discovery.table(),
@@ -236,7 +237,9 @@ impl Running {
         }
         self.files.set_paths(watched(&self.start.origin, &compiled.operations));
         if compiled.operations.fixed != self.operations.fixed {
-            tracing::warn!("threads, access_log and log.format are followed by a start only: restart to change them");
+            tracing::warn!(
+                "threads, access_log, log.format and discovery.directory are followed by a start only: restart to change them"
+            );
         }
         let fixed = self.operations.fixed.clone();
         self.operations = Operations { fixed, ..compiled.operations };
@@ -309,6 +312,7 @@ impl Running {
             table: self.discovery.table(),
             status: self.discovery.status(),
             freshness: self.discovery.freshness(),
+            history: self.discovery.history(),
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.registry),
         }

@@ -88,6 +88,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         environment: settings.environment.clone(),
         place: services::place(settings.zone.as_deref()),
         hold: settings.hold.get(),
+        holds: services::holds(settings)?,
     };
     let mut sources = Vec::new();
     for (name, source) in &settings.registries {
@@ -103,7 +104,12 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         drain_deadline: settings.drain.deadline.get(),
         announce: settings.announce.as_ref().map(|announce| (**announce).clone()),
         files: files.clone(),
-        fixed: Fixed { threads: settings.threads, log: settings.log.format, access_log: settings.access_log.clone() },
+        fixed: Fixed {
+            threads: settings.threads,
+            log: settings.log.format,
+            access_log: settings.access_log.clone(),
+            directory: settings.discovery.directory.clone(),
+        },
     };
     Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })
 }

@@ -1,15 +1,15 @@
 //! `services:` compiled.
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use balancer::{Algorithm, Place};
-use discovery::Policy;
+use discovery::{Policy, Rules, claims::Merge};
 use model::ServiceId;
-use settings::{Located, SettingsError};
+use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
 
 use super::Limits;
-use crate::settings::{Service, ServiceTls, Settings};
+use crate::settings::{self as typed, Service, ServiceTls, Settings};
 
 /// What `services:` says.
 #[derive(Debug)]
@@ -32,8 +32,12 @@ pub(super) fn compile(
         Some(typed) => trust(typed, files)?,
         None => Arc::new(system),
     };
-    let default =
-        Policy { balance: all.balance.clone().unwrap_or(Algorithm::LeastRequests), protocol: all.protocol, tls };
+    let default = Policy {
+        balance: all.balance.clone().unwrap_or(Algorithm::LeastRequests),
+        protocol: all.protocol,
+        tls,
+        rules: rules(settings, all, &Rules::default())?,
+    };
     let limits = limits.with(&all.timeouts, all.max_body);
     let mut services =
         Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new() };
@@ -46,11 +50,47 @@ pub(super) fn compile(
                 Some(typed) => trust(typed, files)?,
                 None => Arc::clone(&default.tls),
             },
+            rules: rules(settings, service, &default.rules)?,
         };
         services.limits.insert(id.clone(), limits.with(&service.timeouts, service.max_body));
         services.policies.insert(id, Arc::new(policy));
     }
     Ok(services)
+}
+
+/// What is made of what registries say of a service; what it leaves out is that of all.
+fn rules(settings: &Settings, service: &Service, all: &Rules) -> Result<Rules, SettingsError> {
+    let merge = match &service.merge {
+        None => all.merge.clone(),
+        Some(typed) => match &**typed {
+            typed::Merge::Union => Merge::Union,
+            typed::Merge::First => Merge::First,
+            typed::Merge::Weighted(shares) => {
+                if shares.iter().all(|(_, share)| *share == 0) {
+                    return Err(SettingsError::at(typed, "weighted: give at least one registry a share above 0"));
+                }
+                let share = |(name, share): &(Located<String>, u16)| Ok((registry(settings, name)?, *share));
+                Merge::Weighted(shares.iter().map(share).collect::<Result<_, _>>()?)
+            }
+        },
+    };
+    let max_stale = service.max_stale.map(|stale| (stale.after.get(), stale.action)).or(all.max_stale);
+    Ok(Rules { merge, hold: service.hold.map(Span::get).or(all.hold), max_stale })
+}
+
+/// `discovery.hold` compiled.
+pub(super) fn holds(settings: &Settings) -> Result<HashMap<Arc<str>, Duration>, SettingsError> {
+    settings.discovery.hold.iter().map(|(name, hold)| Ok((registry(settings, name)?, hold.get()))).collect()
+}
+
+/// The name of a registry of this file.
+fn registry(settings: &Settings, name: &Located<String>) -> Result<Arc<str>, SettingsError> {
+    if settings.registries.get(name).is_some() {
+        return Ok(name.as_str().into());
+    }
+    let known: Vec<&str> = settings.registries.iter().map(|(name, _)| name.as_str()).collect();
+    let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are: {}", known.join(", ")) };
+    Err(SettingsError::at(name, format!("no registry has the name {:?}; {known}", **name)))
 }
 
 fn trust(typed: &Located<ServiceTls>, files: &mut Vec<PathBuf>) -> Result<Arc<ClientTls>, SettingsError> {

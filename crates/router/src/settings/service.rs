@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use balancer::Algorithm;
+use discovery::claims::TooOld;
 use model::Protocol;
 use serde::Deserialize;
-use settings::{Located, Size};
+use settings::{Entries, Located, Size, Span};
 
 use super::Timeouts;
 
@@ -23,6 +24,35 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// Its own limit for request bodies.
     pub max_body: Option<Size>,
+    /// How what several registries say of it is joined.
+    pub merge: Option<Located<Merge>>,
+    /// How long its instances that vanished suspiciously stay as last resort.
+    pub hold: Option<Span>,
+    /// What becomes of it when no registry has confirmed it for long.
+    pub max_stale: Option<MaxStale>,
+}
+
+/// How what several registries say of one service is joined.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// All instances.
+    #[default]
+    Union,
+    /// Those of the first registry that has one to serve.
+    First,
+    /// All, with a share of the traffic for each registry.
+    Weighted(Entries<u16>),
+}
+
+/// What becomes of a word that grows old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxStale {
+    /// From this age on.
+    pub after: Span,
+    /// What is done.
+    pub action: TooOld,
 }
 
 /// TLS to the instances of one service.

@@ -108,7 +108,8 @@ impl Entry<'_> {
 }
 
 /// `2026-11-21T07:00:00.123Z`. Times before 1970 are shown as its beginning.
-pub(super) struct Rfc3339(pub(super) SystemTime);
+#[derive(Debug, Clone, Copy)]
+pub struct Rfc3339(pub SystemTime);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,128 @@
+//! What one source says of one service, and what a new word changes in it. Pure.
+
+use std::{collections::HashMap, sync::Arc};
+
+use model::{Address, Instance, InstanceId, Tick};
+
+use super::{SourceId, rank};
+
+/// What one source says of one service.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) source: SourceId,
+    /// Sorted by id and address, so that equal lists compare equal in whatever order they came.
+    pub(super) instances: Vec<Arc<Instance>>,
+    pub(super) suspects: Vec<Suspect>,
+    /// Whether the source still speaks of the service; if not, the claim goes with its last suspect.
+    pub(super) named: bool,
+    /// The word of the source's predecessor, or what was remembered, until the source speaks itself.
+    pub(super) inherited: bool,
+}
+
+/// Withdrawn, and perhaps by a fault.
+#[derive(Debug)]
+pub(super) struct Suspect {
+    pub(super) instance: Arc<Instance>,
+    pub(super) until: Tick,
+}
+
+/// How a source's word of one service differs from the one before.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Diff {
+    /// Named now and not before.
+    pub added: Vec<Arc<Instance>>,
+    /// Not named any more.
+    pub removed: Vec<Arc<Instance>>,
+    /// Not named any more, which looks like a fault: kept as last resort.
+    pub suspected: Vec<Arc<Instance>>,
+    /// Named as before, with other attributes; as they are now.
+    pub changed: Vec<Arc<Instance>>,
+    /// Were last resort, and are not any more: their time is over, or they did not answer, or left on their own word.
+    pub settled: Vec<Arc<Instance>>,
+    /// The list is the same, and it is the source's own word now.
+    pub confirmed: bool,
+}
+
+impl Diff {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Claim {
+    /// The first word of a source.
+    pub(super) fn new(source: SourceId, mut list: Vec<Arc<Instance>>, named: bool) -> Self {
+        sort(&mut list);
+        Self { source, instances: list, suspects: Vec::new(), named, inherited: false }
+    }
+
+    /// Takes in a new list; instances that left suspiciously stay until the given time.
+    pub(super) fn replace(&mut self, mut list: Vec<Arc<Instance>>, deregistered: &[InstanceId], until: Tick) -> Diff {
+        sort(&mut list);
+        let mut diff = Diff::default();
+        let returned = |s: &Suspect| list.iter().any(|i| rank(i) == rank(&s.instance));
+        self.suspects.retain(|suspect| {
+            let gone = deregistered.contains(&suspect.instance.id);
+            diff.settled.extend(gone.then(|| suspect.instance.clone()));
+            !gone && !returned(suspect)
+        });
+        // Another list because of other settings is no fault of a registry.
+        let inherited = std::mem::take(&mut self.inherited);
+        if self.instances == list {
+            diff.confirmed = inherited;
+            return diff;
+        }
+        let old: HashMap<(&InstanceId, &Address), &Arc<Instance>> =
+            self.instances.iter().map(|i| (rank(i), i)).collect();
+        let mut staying = 0;
+        for instance in &list {
+            match old.get(&rank(instance)) {
+                None => diff.added.push(instance.clone()),
+                Some(same) => {
+                    staying += 1;
+                    diff.changed.extend((**same != *instance).then(|| instance.clone()));
+                }
+            }
+        }
+        let new: HashMap<_, _> = list.iter().map(|i| (rank(i), ())).collect();
+        let (said, unsaid): (Vec<_>, Vec<_>) = self
+            .instances
+            .iter()
+            .filter(|i| !new.contains_key(&rank(i)))
+            .cloned()
+            .partition(|i| deregistered.contains(&i.id));
+        // Those that left on their own word count neither as before nor as gone.
+        let before = staying + unsaid.len();
+        diff.removed = said;
+        if !inherited && !unsaid.is_empty() && is_suspect(before, list.len(), !diff.added.is_empty()) {
+            self.suspects.extend(unsaid.iter().map(|i| Suspect { instance: i.clone(), until }));
+            diff.suspected = unsaid;
+        } else {
+            diff.removed.extend(unsaid);
+        }
+        self.instances = list;
+        diff
+    }
+
+    /// Drops suspects; who went.
+    pub(super) fn settle(&mut self, gone: impl Fn(&Suspect) -> bool) -> Vec<Arc<Instance>> {
+        let mut settled = Vec::new();
+        self.suspects.retain(|suspect| {
+            let gone = gone(suspect);
+            settled.extend(gone.then(|| suspect.instance.clone()));
+            !gone
+        });
+        settled
+    }
+}
+
+/// Whether a withdrawal that leaves `remaining` of `before` instances looks like a fault of the registry.
+fn is_suspect(before: usize, remaining: usize, added: bool) -> bool {
+    remaining == 0 || (remaining * 2 < before && !added)
+}
+
+fn sort(list: &mut [Arc<Instance>]) {
+    list.sort_by(|a, b| rank(a).cmp(&rank(b)));
+}

@@ -1,0 +1,110 @@
+//! What the reconciler says to the memory, and takes from it at the start.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use model::ServiceId;
+
+use crate::{
+    claims::{Claims, SourceId},
+    history::{About, History, What},
+    memory::{self, Kept, Memory, Word},
+    provider::Interest,
+    status::{State, Status, Turn},
+};
+
+/// The memory, if there is one, and what it was told last.
+#[derive(Debug)]
+pub(super) struct Remembering {
+    memory: Option<Memory>,
+    /// The sources that are remembered.
+    kept: Vec<(SourceId, Kept)>,
+}
+
+impl Remembering {
+    pub(super) fn new(memory: Option<Memory>) -> Self {
+        Self { memory, kept: Vec::new() }
+    }
+
+    /// Puts in what is remembered of the sources that begin. Once: later it is older than what is known.
+    pub(super) fn recall(&mut self, status: &mut Status, claims: &mut Claims, interest: &Interest, history: &History) {
+        let Some(memory) = &mut self.memory else { return };
+        let recalled = memory.recall();
+        if recalled.is_empty() {
+            return;
+        }
+        self.follow(status);
+        let (Some(memory), now) = (&mut self.memory, SystemTime::now()) else { return };
+        for source in recalled {
+            let same = |kept: &&(SourceId, Kept)| kept.1.name == source.name && kept.1.kind == source.kind;
+            let Some((id, _)) = self.kept.iter().find(same) else { continue };
+            let mut ages = BTreeMap::new();
+            for (service, word) in source.services {
+                if claims.recall(*id, &service, word.instances.clone(), interest) {
+                    let age = word.confirmed.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+                    memory.note(&source.name, &service, Some(word));
+                    ages.insert(service, age);
+                }
+            }
+            let (services, oldest) = (ages.len(), ages.values().max().map_or(0, Duration::as_secs));
+            tracing::info!(source = %source.name, services, oldest_s = oldest,
+                "remembered; this stands until the source answers");
+            let cause = format!("{services} services, of up to {oldest} s ago, until it answers");
+            history.record(What::Remembered, About { source: Some(&source.name), cause, ..About::default() }, &[]);
+            status.recall(*id, ages);
+        }
+    }
+
+    /// Follows which sources there are and which of them stand by their word.
+    pub(super) fn follow(&mut self, status: &Status) {
+        let Some(memory) = &mut self.memory else { return };
+        let remembered = || status.sources.iter().filter(|s| memory::keeps(s.kind));
+        let same = remembered().count() == self.kept.len()
+            && remembered()
+                .zip(&self.kept)
+                .all(|(s, (id, kept))| s.id == *id && (s.state == State::Live) == kept.down.is_none());
+        if same {
+            return;
+        }
+        let now = SystemTime::now();
+        let before = std::mem::take(&mut self.kept);
+        self.kept = remembered()
+            .map(|source| {
+                let before = before.iter().find(|(id, _)| *id == source.id).and_then(|(_, kept)| kept.down);
+                let down = (source.state != State::Live).then(|| before.unwrap_or(now));
+                (source.id, Kept { name: source.name.clone(), kind: source.kind, down })
+            })
+            .collect();
+        memory.arrange(self.kept.iter().map(|(_, kept)| kept.clone()).collect());
+    }
+
+    /// Follows what is new about a source.
+    pub(super) fn turn(&mut self, turn: &Turn, source: SourceId, status: &Status, claims: &Claims) {
+        match turn {
+            Turn::Live(_) | Turn::Down(_) => self.follow(status),
+            Turn::Certain(service, _) => self.note(service, claims),
+            Turn::Doubt(service, _) => {
+                let kept = self.kept.iter().find(|(id, _)| *id == source);
+                if let (Some(memory), Some((_, kept))) = (&mut self.memory, kept)
+                    && let Some(instances) = claims.memorable(source, service).filter(|list| !list.is_empty())
+                {
+                    memory.note(&kept.name, service, Some(Word { instances, confirmed: Some(SystemTime::now()) }));
+                }
+            }
+            Turn::Skipped(_) => {}
+        }
+    }
+
+    /// Hands on what the sources say of a service now, as far as it is certain.
+    pub(super) fn note(&mut self, service: &ServiceId, claims: &Claims) {
+        let Some(memory) = &mut self.memory else { return };
+        for (id, kept) in &self.kept {
+            if let Some(instances) = claims.memorable(*id, service) {
+                let word = (!instances.is_empty()).then_some(Word { instances, confirmed: None });
+                memory.note(&kept.name, service, word);
+            }
+        }
+    }
+}

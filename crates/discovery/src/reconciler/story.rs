@@ -1,0 +1,108 @@
+//! What the reconciler does, told: to the history as events, to the log as lines.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use model::{Instance, ServiceId};
+use transport::Upstream;
+
+use crate::{
+    claims::{Change, TooOld},
+    history::{About, History, What},
+    status::Turn,
+};
+
+/// How many services of one table get a log line of their own: more is a start or a reload, which nobody reads line by
+/// line.
+const LOGGED: usize = 32;
+
+/// Why a service is looked at again.
+#[derive(Debug, Clone)]
+pub(super) enum Cause {
+    Source(Arc<str>),
+    Reload,
+    HoldOver,
+    ConnectFailed,
+    TooOld,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(name) => write!(f, "source {name}"),
+            Self::Reload => f.write_str("reload"),
+            Self::HoldOver => f.write_str("hold over"),
+            Self::ConnectFailed => f.write_str("connect failed"),
+            Self::TooOld => f.write_str("too old"),
+        }
+    }
+}
+
+/// Tells the history what changed in a source's word.
+pub(super) fn tell_change(history: &History, source: Option<&Arc<str>>, change: &Change, cause: &Cause) {
+    let diff = &change.diff;
+    let settled = match cause {
+        Cause::Source(_) => "it deregistered".to_owned(),
+        other => other.to_string(),
+    };
+    let parts: [(What, &[Arc<Instance>], &str); 5] = [
+        (What::Added, &diff.added, ""),
+        (What::Removed, &diff.removed, ""),
+        (What::Suspected, &diff.suspected, "too many left at once; they are last resort"),
+        (What::Changed, &diff.changed, ""),
+        (What::Settled, &diff.settled, &settled),
+    ];
+    for (what, instances, why) in parts.into_iter().filter(|(_, instances, _)| !instances.is_empty()) {
+        history.record(what, About { service: Some(&change.service), source, cause: why.to_owned() }, instances);
+    }
+}
+
+/// Tells the history what is new about a source.
+pub(super) fn tell_turn(history: &History, source: Option<&Arc<str>>, turn: &Turn) {
+    let (what, service, cause) = match turn {
+        Turn::Live(down) if down.is_zero() => (What::Up, None, "it answers".to_owned()),
+        Turn::Live(down) => (What::Up, None, format!("it was down for {} s", down.as_secs())),
+        Turn::Down(error) => (What::Down, None, error.to_string()),
+        Turn::Doubt(service, error) => (What::Doubt, Some(service), error.to_string()),
+        Turn::Certain(service, after) => (What::Certain, Some(service), format!("after {} s", after.as_secs())),
+        Turn::Skipped(reason) => (What::Skipped, None, reason.clone()),
+    };
+    history.record(what, About { service, source, cause }, &[]);
+}
+
+/// Tells the history that a service is too old.
+pub(super) fn tell_too_old(history: &History, service: &ServiceId, what: TooOld) {
+    let cause = match what {
+        TooOld::Serve => "it is served as before",
+        TooOld::LastResort => "its instances are last resort",
+        TooOld::Refuse => "its instances are not used",
+    };
+    history.record(What::TooOld, About { service: Some(service), cause: cause.to_owned(), ..About::default() }, &[]);
+}
+
+/// One line per service whose members changed, or one for all if they are many.
+pub(super) fn log(
+    generation: u64,
+    causes: &BTreeMap<ServiceId, Cause>,
+    arrived: &[Arc<Upstream>],
+    departed: &[Arc<Upstream>],
+) {
+    let mut changes: BTreeMap<&ServiceId, (Vec<&Upstream>, Vec<&Upstream>)> = BTreeMap::new();
+    for upstream in arrived {
+        changes.entry(&upstream.service).or_default().0.push(upstream);
+    }
+    for upstream in departed {
+        changes.entry(&upstream.service).or_default().1.push(upstream);
+    }
+    if changes.len() > LOGGED {
+        let (services, came, left) = (changes.len(), arrived.len(), departed.len());
+        tracing::info!(services, came, left, generation, "instances of many services changed");
+        return;
+    }
+    let labels = |list: Vec<&Upstream>| list.iter().map(|u| u.address.to_string()).collect::<Vec<_>>();
+    for (service, (came, left)) in changes {
+        if let Some(cause) = causes.get(service) {
+            let (came, left) = (labels(came), labels(left));
+            tracing::info!(%service, ?came, ?left, %cause, generation, "instances changed");
+        }
+    }
+}
