@@ -37,7 +37,7 @@ fn documents() -> Vec<(String, String)> {
     found
 }
 
-fn document(name: &str) -> String {
+pub(crate) fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -63,7 +63,7 @@ fn blocks(name: &str, text: &str) -> Vec<Block> {
 }
 
 /// The rows of all tables whose first column is headed `first`, each with the heading above it. Cells are trimmed.
-fn rows(text: &str, first: &str) -> Vec<(String, Vec<String>)> {
+pub(crate) fn rows(text: &str, first: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let (mut heading, mut wanted, mut fenced) = (String::new(), false, false);
     for line in text.lines() {
@@ -90,10 +90,10 @@ fn rows(text: &str, first: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// What stands in backquotes in a cell.
-fn quoted(cell: &str) -> Vec<String> {
+pub(crate) fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
 }

@@ -18,6 +18,8 @@ mod edge;
 #[cfg(test)]
 mod etcd;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod grpc_client;

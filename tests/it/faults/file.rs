@@ -1,0 +1,51 @@
+//! A directory that can be made to fail.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use discovery::provider::file::Settings;
+use tokio::sync::watch;
+
+use super::{
+    cells::Fault,
+    rig::{Subject, World, table, world},
+};
+
+/// Writes what the world says, each time it changes, as configuration management does.
+async fn write(directory: PathBuf, mut world: watch::Receiver<World>) {
+    while world.changed().await.is_ok() {
+        put(&directory, &world.borrow_and_update());
+    }
+}
+
+fn put(directory: &PathBuf, now: &World) {
+    let mut text = "services:\n  pets:\n".to_owned();
+    for n in 1..=now.instances {
+        writeln!(text, "    - http://10.0.0.{n}:80").unwrap();
+    }
+    match now.fault {
+        Some(Fault::Refuses) => return fs::remove_dir_all(directory).unwrap(),
+        Some(Fault::RestartEmpty) => return fs::remove_file(directory.join("pets.yml")).unwrap(),
+        Some(Fault::Truncated) => text.truncate(text.len() - 20),
+        Some(Fault::Garbage) => text = "\u{0}{ [ what is this".to_owned(),
+        Some(Fault::Empty) => text = "services: {}\n".to_owned(),
+        _ => {}
+    }
+    fs::create_dir_all(directory).unwrap();
+    fs::write(directory.join("pets.new"), text).unwrap();
+    fs::rename(directory.join("pets.new"), directory.join("pets.yml")).unwrap();
+}
+
+async fn subject() -> Subject {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("services.d");
+    let world = world();
+    put(&path, &world.borrow());
+    let tasks = vec![tokio::spawn(write(path.clone(), world.subscribe()))];
+    let settings = discovery::Settings::File(Settings { path });
+    Subject { settings, world, calls: Default::default(), tasks, _keep: vec![Box::new(folder)] }
+}
+
+#[tokio::test]
+async fn faults_of_files() {
+    table("file", subject).await;
+}
