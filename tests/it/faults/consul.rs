@@ -29,7 +29,7 @@ impl Speaks for Agent {
             return wire.whole(200, "x-consul-index: 1\r\n", r#"[{"Node":"n"}]"#).await;
         }
         if asked.path.contains(&format!("index={index}&")) {
-            wire.next(Duration::from_secs(1)).await;
+            wire.next(index, Duration::from_secs(1)).await;
         }
         let now = wire.now();
         let instances = if asked.path.contains("/pets") { now.instances } else { 0 };

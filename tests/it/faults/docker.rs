@@ -37,7 +37,7 @@ impl Speaks for Engine {
             return wire.whole(200, "", &container.to_string()).await;
         }
         wire.begin().await?;
-        while let Some(after) = wire.next(Duration::from_secs(60)).await {
+        while let Some(after) = wire.next(now.index, Duration::from_secs(60)).await {
             if after.era != now.era || after.fault == Some(Fault::AuthLost) {
                 return wire.end().await;
             }

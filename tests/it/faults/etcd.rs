@@ -35,12 +35,13 @@ impl Speaks for Member {
         wire.line(&json!({ "result": { "header": header(&now), "created": true } })).await?;
         let start: u64 = asked.body["create_request"]["start_revision"].as_str().unwrap().parse().unwrap();
         let mut before = now;
-        if start < before.index {
+        // What was before is not kept.
+        if start <= before.index {
             let compacted = before.index.to_string();
             let told = json!({ "header": header(&before), "canceled": true, "compact_revision": compacted });
             return wire.line(&json!({ "result": told })).await;
         }
-        while let Some(after) = wire.next(Duration::from_secs(60)).await {
+        while let Some(after) = wire.next(before.index, Duration::from_secs(60)).await {
             if after.era != before.era || matches!(after.fault, Some(Fault::AuthLost | Fault::LeaderLoss)) {
                 return wire.end().await;
             }

@@ -122,9 +122,8 @@ impl Wire {
         self.world.borrow().clone()
     }
 
-    /// The next state of the world, unless that takes longer.
-    pub(crate) async fn next(&mut self, within: Duration) -> Option<World> {
-        let index = self.now().index;
+    /// The state of the world after this index, unless that takes longer.
+    pub(crate) async fn next(&mut self, index: u64, within: Duration) -> Option<World> {
         let changed = timeout(within, self.world.wait_for(|world| world.index != index)).await;
         Some(changed.ok()?.ok()?.clone())
     }

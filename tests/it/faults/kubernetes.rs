@@ -36,7 +36,7 @@ impl Speaks for Server {
         if !asked.path.contains(&format!("resourceVersion={}&", now.index)) {
             return gone(wire).await;
         }
-        while let Some(after) = wire.next(Duration::from_secs(4)).await {
+        while let Some(after) = wire.next(now.index, Duration::from_secs(4)).await {
             if after.era != now.era {
                 return gone(wire).await;
             }

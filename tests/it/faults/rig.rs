@@ -75,14 +75,17 @@ struct Found {
 /// Tries every cell of a source that is to be tried, all at once, and prints its rows.
 pub(crate) async fn table<F: Future<Output = Subject>>(source: &'static str, subject: impl Fn() -> F) {
     let all = async {
-        let mut trials = JoinSet::new();
+        let (mut trials, mut starts) = (JoinSet::new(), JoinSet::new());
         for cell in super::cells::of(source).iter().filter(|cell| matches!(cell.by, By::Trial)) {
             // Found by its name, and in the catalogue.
             for exposure in [Exposure::Routed, Exposure::Everything] {
-                let subject = subject().await;
-                trials.spawn_local(trial(source, *cell, exposure, subject));
+                if matches!(cell.shown, "down" | "doubt") {
+                    starts.spawn_local(start(source, *cell, exposure.clone(), subject().await));
+                }
+                trials.spawn_local(trial(source, *cell, exposure, subject().await));
             }
         }
+        starts.join_all().await;
         trials.join_all().await
     };
     let mut found = LocalSet::new().run_until(all).await;
@@ -98,10 +101,7 @@ pub(crate) async fn table<F: Future<Output = Subject>>(source: &'static str, sub
 }
 
 async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Subject) -> Found {
-    let what = format!("{source}, {}, {exposure:?}", cell.fault.name());
-    let sources = vec![("test".to_owned(), subject.settings.clone())];
-    let discovery = Discovery::start(sources, policies(exposure.clone()), None, |_| {}).await.unwrap();
-    let stage = Stage { discovery, what };
+    let stage = Stage::new(format!("{source}, {}", cell.fault.name()), &subject, exposure.clone()).await;
     stage.until("two instances at first", |now| *now == Now { serving: 2, resort: 0, shown: "live" }, |_| true).await;
 
     let before = subject.calls.load(Ordering::SeqCst);
@@ -126,11 +126,29 @@ async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Su
     );
 
     let ended = Instant::now();
+    end_fault(&subject, &stage).await;
+    Found { cell, exposure, noticed, back: ended.elapsed(), calls, during }
+}
+
+/// A router that starts when the registry has failed already: it knows nothing, and so is not ready.
+async fn start(source: &'static str, cell: Cell, exposure: Exposure, subject: Subject) {
+    begin(&subject.world, cell.fault);
+    // For the registry to be as its world is.
+    sleep(LOOK * 10).await;
+    let stage = Stage::new(format!("start of {source}, {}", cell.fault.name()), &subject, exposure).await;
+    let nothing = |now: &Now| now.serving + now.resort == 0 && !stage.discovery.status().borrow().is_ready();
+    stage.until(cell.shown, |now| now.shown == cell.shown, nothing).await;
+    let end = Instant::now() + AFTER;
+    stage.until("the end", |_| Instant::now() >= end, nothing).await;
+    end_fault(&subject, &stage).await;
+}
+
+/// The registry is well again, and a third instance comes.
+async fn end_fault(subject: &Subject, stage: &Stage) {
     subject.world.send_modify(|world| (world.fault, world.instances, world.index) = (None, 3, world.index + 1));
     // What was skipped stays counted.
     let again = |now: &Now| now.serving == 3 && now.resort == 0 && matches!(now.shown, "live" | "skipped");
     stage.until("three instances again", again, |_| true).await;
-    Found { cell, exposure, noticed, back: ended.elapsed(), calls, during }
 }
 
 /// What the fault does to the registry itself; what it does to its answers is the registry's.
@@ -170,6 +188,12 @@ struct Stage {
 }
 
 impl Stage {
+    async fn new(what: String, subject: &Subject, exposure: Exposure) -> Self {
+        let (what, sources) = (format!("{what}, {exposure:?}"), vec![("test".to_owned(), subject.settings.clone())]);
+        let discovery = Discovery::start(sources, policies(exposure), None, |_| {}).await.unwrap();
+        Self { discovery, what }
+    }
+
     fn now(&self) -> Now {
         let table = self.discovery.table().load();
         let members = table.service("pets").map_or(&[][..], |service| &service.members);
