@@ -54,7 +54,7 @@ enum Verb {
     },
     /// Register a service that cannot do it itself, and start it if a command is given.
     Register(Box<register::Arguments>),
-    /// Look at the embedded registry of a router, take out what it has, put it back.
+    /// Look into the embedded registry of a router; put instances in maintenance, export and import them.
     Registry(registry::Arguments),
     /// Ask a running router what happened to services and registries, and why.
     History {

@@ -217,7 +217,9 @@ async fn leave(registrar: &mut impl Registrar, record: &Record) {
             Err(error) if Instant::now() + AGAIN < end && matches!(error, Failure::Away(_)) => {
                 tokio::time::sleep(AGAIN).await
             }
-            Err(error) => return tracing::warn!(%error, "cannot deregister; the lease will end by itself"),
+            Err(error) => {
+                return tracing::warn!(%error, "cannot deregister; what the registry has of it ends with its lease");
+            }
         }
     }
 }
