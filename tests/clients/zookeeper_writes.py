@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes to ZooKeeper as services do, by kazoo: a client that is not ours.
+"""Writes to ZooKeeper as services do, and reads, by kazoo: a client that is not ours.
 
     zookeeper_writes.py SERVERS [USER:PASSWORD]
 
@@ -9,6 +9,8 @@ ephemeral nodes, lives until the end of input (an orderly close) or until the pr
     {"op": "create", "path": "/a/b", "data": "text or hex", "hex": false, "ephemeral": true, "private": false}
     {"op": "set", "path": ..., "data": ...}   {"op": "delete", "path": ...}   {"op": "open", "path": ...}
 
+    {"op": "look", "path": ...}   answers with the node in JSON, or null
+
 `private` lets nobody but us read the node; `open` takes that back. Parents are made as needed.
 """
 import json
@@ -16,6 +18,7 @@ import logging
 import sys
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 from kazoo.retry import KazooRetry
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
@@ -50,9 +53,23 @@ def act(request):
         raise ValueError(op)
 
 
+def look(path):
+    try:
+        data, stat = client.retry(client.get, path)
+        acls, _ = client.retry(client.get_acls, path)
+    except NoNodeError:
+        return None
+    rights = {f"{acl.id.scheme}:{acl.id.id.split(':')[0]}": acl.perms for acl in acls}
+    return {"data": data.hex(), "owner": stat.ephemeralOwner, "rights": rights}
+
+
 for line in sys.stdin:
     try:
-        act(json.loads(line))
+        request = json.loads(line)
+        if request["op"] == "look":
+            print(json.dumps(look(request["path"])), flush=True)
+            continue
+        act(request)
         print("ok", flush=True)
     except Exception as error:  # the test decides what it means
         print(f"{type(error).__name__}: {error}", flush=True)

@@ -7,5 +7,6 @@ mod drain;
 mod every_key;
 mod history;
 pub(crate) mod process;
+mod registry;
 mod reload;
 mod run;

@@ -3,6 +3,7 @@
 mod announce;
 mod consul;
 mod etcd;
+mod zookeeper;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -223,7 +224,8 @@ async fn checks_of_the_registry_itself_decide_who_serves() {
 #[test]
 fn mistakes_in_arguments_are_told_and_nothing_is_started() {
     for (to, more, part) in [
-        ("zookeeper", "--ttl=1s", "not supported yet"),
+        ("zookeeper", "--ttl=10m", "5m at most"),
+        ("zookeeper", "--url=http://zk:2181", "without a scheme"),
         ("embedded", "--ttl=500ms", "1s to 24h"),
         ("embedded", "--protocol=gopher", "http, h2c"),
         ("consul", "--url=consul:8500", "http://host:port"),

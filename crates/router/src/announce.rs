@@ -8,7 +8,7 @@
 //! | `keep` | the life of a registration: register, beat, register anew, leave |
 //! | `pulse` | what to do next, and when; pure |
 //! | `access` | a client with the token as it is now |
-//! | `embedded`, `consul`, `etcd` | the registries |
+//! | `embedded`, `consul`, `etcd`, `zookeeper` | the registries |
 
 mod access;
 mod consul;
@@ -18,13 +18,16 @@ mod keep;
 mod place;
 mod pulse;
 mod settings;
+mod zookeeper;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use model::{InstanceId, Protocol, ServiceId, Tag};
 
+pub(crate) use access::escaped;
 pub use keep::{Announcing, Standing};
 pub use settings::{Access, Etcd, Settings, To};
+pub use zookeeper::ZooKeeper;
 
 /// What a registry is told of an instance. Checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +70,11 @@ pub(crate) trait Registrar: Send + 'static {
 
     /// Takes it out. That it is not there is no failure.
     fn deregister(&mut self, record: &Record) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// How long it keeps what it was told, if it grants less than was asked for.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Why a registry did not do as asked.

@@ -1,7 +1,6 @@
 //! `pointsman history`: asks a running router what happened to services and registries, and why.
 
 use std::{
-    fmt::Write as _,
     io::{self, Write},
     net::SocketAddr,
     time::{Duration, UNIX_EPOCH},
@@ -12,6 +11,8 @@ use discovery::history::{Event, Filter};
 use telemetry::access::Rfc3339;
 use tokio::time::{Instant, sleep};
 use transport::client::{Client, ClientSettings};
+
+use crate::announce::escaped;
 
 /// How long the router may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,19 +88,6 @@ fn path(filter: &Filter) -> String {
     add("since", filter.since.map(|number| number.to_string()));
     add("limit", filter.limit.map(|number| number.to_string()));
     path
-}
-
-/// For a query parameter (RFC 3986).
-fn escaped(value: &str) -> String {
-    value.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(byte.into());
-        } else {
-            // Writing to a String cannot fail.
-            write!(text, "%{byte:02X}").ok();
-        }
-        text
-    })
 }
 
 fn json(event: &Event) -> Result<String, String> {

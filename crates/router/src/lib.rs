@@ -7,7 +7,8 @@
 //!
 //! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
 //! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration, [`history`] asks a running router what
-//! happened. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it.
+//! happened. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it;
+//! [`registry`] is for operators of the embedded one.
 
 pub mod accept;
 pub mod affinity;
@@ -29,6 +30,7 @@ pub mod proxy;
 pub mod query;
 pub mod refuse;
 pub mod register;
+pub mod registry;
 pub mod rewrite;
 pub mod route;
 pub mod server;

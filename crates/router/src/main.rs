@@ -11,7 +11,7 @@ use router::{
     control::{Origin, Overrides, StartError},
     demo,
     history::Query,
-    register,
+    register, registry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,6 +54,8 @@ enum Verb {
     },
     /// Register a service that cannot do it itself, and start it if a command is given.
     Register(Box<register::Arguments>),
+    /// Look into the embedded registry of a router; put instances in maintenance, export and import them.
+    Registry(registry::Arguments),
     /// Ask a running router what happened to services and registries, and why.
     History {
         /// The router's admin listener.
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Verb::Run { config, listen, admin, registry } => run(config.map(file), Overrides { listen, admin, registry }),
         Verb::Check { config } => check(file(config)),
         Verb::Register(arguments) => return attend_service(*arguments),
+        Verb::Registry(arguments) => operate(arguments),
         Verb::History { admin, service, source, since, limit, json, follow } => {
             tell(&Query { admin, filter: Filter { service, source, since, limit }, json, follow })
         }
@@ -135,6 +138,11 @@ fn check(path: PathBuf) -> Result<(), String> {
     }
     println!("{shown}: valid");
     Ok(())
+}
+
+fn operate(arguments: registry::Arguments) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(registry::run(arguments, &mut std::io::stdout()))
 }
 
 fn tell(query: &Query) -> Result<(), String> {

@@ -13,14 +13,18 @@ use super::{
     tour::{curl_is_there, paste, replaced, text},
 };
 
-/// Runs the page's first commands: the router with the file they name, on other ports and with this instance where the
+/// Runs the commands of the page's first two terminals: the router with the file they name, on other ports and with this instance where the
 /// file has port 9001; then what is pasted.
 async fn follow(page: &str) {
     if !curl_is_there() {
         return;
     }
-    let commands = blocks(page, &document(page)).into_iter().find(|block| block.kind == "console").expect("commands");
-    let mut commands = commands.text.lines().map(|line| line.strip_prefix("$ ").expect("a prompt"));
+    let blocks = blocks(page, &document(page));
+    let terminals = blocks.iter().filter(|block| block.kind == "console").take(2);
+    let commands =
+        terminals.flat_map(|block| block.text.lines()).map(|line| line.strip_prefix("$ ").expect("a prompt"));
+    // Our instance stands for it.
+    let mut commands = commands.filter(|command| *command != "python3 -m http.server 9001");
     let file = commands.next().and_then(|run| run.strip_prefix("pointsman run --config ")).expect("a start");
 
     let instance = Instance::http().start().await;

@@ -85,11 +85,27 @@ impl Writer {
         Self { child, input, output }
     }
 
-    fn ask(&mut self, request: &Value) {
+    fn answer(&mut self, request: &Value) -> String {
         writeln!(self.input.as_mut().unwrap(), "{request}").unwrap();
         let mut answer = String::new();
         self.output.read_line(&mut answer).unwrap();
-        assert_eq!(answer.trim_end(), "ok", "{request}");
+        answer.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, request: &Value) {
+        assert_eq!(self.answer(request), "ok", "{request}");
+    }
+
+    /// What stands there: `data` as text, `owner` (a session, 0 if it stays), `rights`; null if there is nothing.
+    pub(crate) fn look(&mut self, path: &str) -> Value {
+        let answer = self.answer(&json!({ "op": "look", "path": path }));
+        let mut node: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{path}: {answer}"));
+        if let Some(hex) = node["data"].as_str() {
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            let data: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            node["data"] = String::from_utf8_lossy(&data).into_owned().into();
+        }
+        node
     }
 
     /// An ephemeral node.

@@ -5,7 +5,7 @@
 //! then on reads what events name. A watch does not replay what happened while there was no connection, so a new
 //! connection lists again, within the same session or in a new one. What was said stands and ages in between.
 //!
-//! We speak the protocol ourselves, because we need little of it (six requests, one event) and exactly: the client
+//! We speak the protocol ourselves, because we need little of it (four requests to read, three to write, one event) and exactly: the client
 //! crates bring a reactor and clocks of their own, and tell neither why TLS failed nor that a server refused.
 //!
 //! | module | idea |
@@ -13,16 +13,20 @@
 //! | `settings`, `servers` | what an operator writes |
 //! | `wire` | bytes: questions, answers, events |
 //! | `session` | one connection: hand-shake, pings, and silence that is noticed |
+//! | `connect` | servers one after the other, until one takes us |
 //! | `resume` | what survives a connection: the session, and how far we have seen |
 //! | `failure` | what an error code means |
 //! | `layout` | paths to services and back |
-//! | `records` | data of a node to an instance; bad ones are skipped one by one |
+//! | `records` | data of a node to an instance, and back; bad ones are skipped one by one |
 //! | `tree` | what is known, what to ask next, what to say; pure |
 //! | `life` | one connection from its first to its last word |
+//! | `presence` | the other direction: an instance's own node, for `pointsman register` |
 
+mod connect;
 mod failure;
 mod layout;
 mod life;
+mod presence;
 mod records;
 mod resume;
 mod servers;
@@ -40,6 +44,7 @@ use super::held::Held;
 use super::pace::Backoff;
 use super::{Feed, Provider};
 
+pub use presence::Presence;
 pub use settings::{LayoutKind, Settings};
 
 use resume::Resume;

@@ -73,8 +73,8 @@ pub(super) fn judge(answer: &Response, path: &str) -> Result<(), Failure> {
     Err(if later { Failure::Away(text) } else { Failure::Refused(text) })
 }
 
-/// A word of a path.
-pub(super) fn escaped(word: &str) -> String {
+/// A word of a path, or of a query (RFC 3986).
+pub(crate) fn escaped(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     let escape = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
     word.bytes().map(escape).collect()

@@ -62,19 +62,8 @@ impl Announcing {
         let (wants, want) = (wanted.subscribe(), wanted.clone());
         let keeping = async move {
             let announced = Announced { settings, port, health, wants, tells };
-            let (to, client) = (announced.settings.to.clone(), announced.settings.to.client());
-            let client = match client {
-                Ok(client) => client,
-                Err(error) => return tracing::error!(error, "cannot announce"),
-            };
-            match to {
-                To::Embedded(access) => {
-                    Box::pin(announced.keep(Embedded(Way::new(client, embedded::TOKEN, access.token)))).await
-                }
-                To::Consul(access) => {
-                    Box::pin(announced.keep(Consul(Way::new(client, consul::TOKEN, access.token)))).await
-                }
-                To::Etcd(etcd) => Box::pin(announced.keep(Etcd::new(client, etcd))).await,
+            if let Err(error) = announced.begin().await {
+                tracing::error!(error, "cannot announce");
             }
         };
         let ready = async move {
@@ -134,6 +123,25 @@ struct Announced {
 }
 
 impl Announced {
+    async fn begin(self) -> Result<(), String> {
+        match self.settings.to.clone() {
+            To::Embedded(access) => {
+                let way = Way::new(access.client()?, embedded::TOKEN, access.token);
+                Box::pin(self.keep(Embedded(way))).await;
+            }
+            To::Consul(access) => {
+                let way = Way::new(access.client()?, consul::TOKEN, access.token);
+                Box::pin(self.keep(Consul(way))).await;
+            }
+            To::Etcd(etcd) => Box::pin(self.keep(Etcd::new(etcd.client()?, etcd))).await,
+            To::Zookeeper(ensemble) => {
+                let registrar = ensemble.registrar(self.settings.ttl.get());
+                Box::pin(self.keep(registrar)).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn keep(mut self, mut registrar: impl Registrar) {
         loop {
             let wanted = *self.wants.borrow_and_update();
@@ -168,6 +176,9 @@ impl Announced {
                 _ = &mut else_wanted => return record,
             };
             let was = pulse.is_registered();
+            if let Some(lease) = registrar.lease() {
+                pulse.shorten(lease);
+            }
             let next = Instant::now() + pulse.after(&result, fastrand::f64());
             self.tells.send_replace(pulse.is_registered());
             tell(&self.settings, was, &result, &mut said);
@@ -187,7 +198,7 @@ impl Announced {
         match (pulse.step(), &record) {
             (Step::Beat, Some(record)) => registrar.beat(record).await,
             _ => {
-                let address = place::address(self.settings.address.as_deref(), self.settings.to.url()).await;
+                let address = place::address(self.settings.address.as_deref(), self.settings.to.server()).await;
                 let address = address.map_err(Failure::Away)?;
                 let new =
                     self.settings.record(&address, self.port, self.health.as_deref()).map_err(Failure::Refused)?;
@@ -206,7 +217,9 @@ async fn leave(registrar: &mut impl Registrar, record: &Record) {
             Err(error) if Instant::now() + AGAIN < end && matches!(error, Failure::Away(_)) => {
                 tokio::time::sleep(AGAIN).await
             }
-            Err(error) => return tracing::warn!(%error, "cannot deregister; the lease will end by itself"),
+            Err(error) => {
+                return tracing::warn!(%error, "cannot deregister; what the registry has of it ends with its lease");
+            }
         }
     }
 }

@@ -32,6 +32,11 @@ impl Pulse {
         Self { next: Step::Register, every: ttl / 3, backoff: Backoff::new(FIRST, LONGEST) }
     }
 
+    /// Beats oftener, if the registry keeps it for this time only.
+    pub(super) fn shorten(&mut self, lease: Duration) {
+        self.every = self.every.min(lease / 3);
+    }
+
     pub(super) fn step(&self) -> Step {
         self.next
     }
@@ -87,6 +92,15 @@ mod tests {
         pulse.after(&Ok(()), 0.0);
         pulse.after(&Err(Failure::Refused(String::new())), 0.0);
         assert!(!pulse.is_registered(), "another token may help, and that is read when it registers");
+    }
+
+    #[test]
+    fn a_lease_shorter_than_asked_for_is_beaten_for_and_a_longer_one_is_not_trusted() {
+        let mut pulse = Pulse::new(Duration::from_secs(60));
+        for (lease, wait) in [(90, 20), (30, 10), (60, 10)] {
+            pulse.shorten(Duration::from_secs(lease));
+            assert_eq!(pulse.after(&Ok(()), 1.0).as_secs(), wait, "{lease}");
+        }
     }
 
     proptest! {

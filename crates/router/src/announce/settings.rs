@@ -8,7 +8,7 @@ use serde::Deserialize;
 use settings::{Entries, OneOrMany, SecretSource, Span};
 use transport::client::{Client, ClientSettings, TlsSettings};
 
-use super::Record;
+use super::{Record, ZooKeeper};
 
 /// What is announced, and where.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -64,6 +64,8 @@ pub enum To {
     Consul(Access),
     /// An etcd server.
     Etcd(Etcd),
+    /// A ZooKeeper ensemble.
+    Zookeeper(ZooKeeper),
 }
 
 /// How to reach it.
@@ -159,11 +161,16 @@ impl Settings {
     /// # Errors
     /// What is wrong, and what to write instead.
     pub fn check(&self) -> Result<(), String> {
-        self.record("127.0.0.1", self.port.unwrap_or(1), None).map(drop)?;
+        let record = self.record("127.0.0.1", self.port.unwrap_or(1), None)?;
         if let Some(address) = &self.address {
             self.record(address, 1, None).map(drop)?;
         }
-        self.to.client().and_then(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
+        let client = match &self.to {
+            To::Embedded(access) | To::Consul(access) => access.client(),
+            To::Etcd(etcd) => etcd.client(),
+            To::Zookeeper(ensemble) => return ensemble.check(&record, self.id.is_some()),
+        };
+        client.and_then(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
     }
 
     /// The record of an instance at this place.
@@ -206,34 +213,46 @@ impl Settings {
 }
 
 impl To {
-    /// The registry's address.
+    /// The registry's address, as it was written.
     #[must_use]
     pub fn url(&self) -> &str {
         match self {
             Self::Embedded(access) | Self::Consul(access) => &access.url,
             Self::Etcd(etcd) => &etcd.url,
+            Self::Zookeeper(ensemble) => &ensemble.servers,
         }
     }
 
+    /// One server of it, as a URL or an authority.
+    pub(super) fn server(&self) -> &str {
+        match self {
+            Self::Zookeeper(ensemble) => ensemble.first(),
+            other => other.url(),
+        }
+    }
+}
+
+impl Access {
     /// The client's settings, without credentials.
     pub(super) fn client(&self) -> Result<ClientSettings, String> {
-        let tls = match self {
-            Self::Embedded(a) | Self::Consul(a) => {
-                (a.ca.clone(), a.client_certificate.clone(), a.client_key.clone(), a.server_name.clone())
-            }
-            Self::Etcd(e) => {
-                if e.user.is_some() != e.password.is_some() {
-                    return Err("user and password belong together; give both".to_owned());
-                }
-                if !e.prefix.starts_with('/') || e.prefix.ends_with('/') {
-                    return Err(format!("prefix {:?} must begin with / and not end with it", e.prefix));
-                }
-                (e.ca.clone(), e.client_certificate.clone(), e.client_key.clone(), e.server_name.clone())
-            }
-        };
-        let (ca, client_certificate, client_key, server_name) = tls;
+        let Self { url, ca, client_certificate, client_key, server_name, .. } = self.clone();
         let tls = TlsSettings { ca, client_certificate, client_key, server_name };
-        Ok(ClientSettings { tls, ..ClientSettings::new(self.url()) })
+        Ok(ClientSettings { tls, ..ClientSettings::new(url) })
+    }
+}
+
+impl Etcd {
+    /// The client's settings, without credentials.
+    pub(super) fn client(&self) -> Result<ClientSettings, String> {
+        let Self { url, user, password, ca, client_certificate, client_key, server_name, prefix } = self.clone();
+        if user.is_some() != password.is_some() {
+            return Err("user and password belong together; give both".to_owned());
+        }
+        if !prefix.starts_with('/') || prefix.ends_with('/') {
+            return Err(format!("prefix {prefix:?} must begin with / and not end with it"));
+        }
+        let tls = TlsSettings { ca, client_certificate, client_key, server_name };
+        Ok(ClientSettings { tls, ..ClientSettings::new(url) })
     }
 }
 
@@ -270,6 +289,10 @@ mod tests {
             ("{ service: edge, to: { embedded: { url: 'a:1' } } }", "http://host:port"),
             ("{ service: edge, to: { etcd: { url: 'http://a:1', user: x } } }", "belong together"),
             ("{ service: edge, to: { etcd: { url: 'http://a:1', prefix: x } } }", "begin with /"),
+            ("{ service: edge, to: { zookeeper: { servers: 'http://a' } } }", "without a scheme"),
+            ("{ service: edge, ttl: 10m, to: { zookeeper: { servers: a } } }", "5m at most"),
+            ("{ service: edge, id: x, to: { zookeeper: { servers: a, layout: light_4j } } }", "leave it out"),
+            ("{ service: edge, id: a/b, to: { zookeeper: { servers: a } } }", "name of a node"),
         ] {
             let error = read(yaml).check().unwrap_err();
             assert!(error.contains(part), "{yaml}: {error}");

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use discovery::provider::zookeeper::LayoutKind;
 use model::Tag;
 use settings::{Entries, OneOrMany, Secret, SecretSource, Span};
 
 use super::look::Looking;
-use crate::announce::{Access, Etcd, Settings, To};
+use crate::announce::{Access, Etcd, Settings, To, ZooKeeper};
 
 /// The arguments of `pointsman register`.
 #[derive(Debug, Args)]
@@ -21,10 +22,11 @@ pub struct Arguments {
     /// The registry's kind.
     #[arg(long, value_enum)]
     pub to: Kind,
-    /// The registry's address; by default this machine, at the kind's usual port.
+    /// The registry's address; by default this machine, at the kind's usual port. ZooKeeper: host:port of each server,
+    /// separated by commas.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// A file with the token for the registry.
+    /// A file with the token for the registry; ZooKeeper: with user:password.
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
     /// The token itself, best by the variable: arguments are seen by everybody on the machine.
@@ -48,9 +50,18 @@ pub struct Arguments {
     /// etcd: a file with the password.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// etcd: records stand under PREFIX/SERVICE/ID.
-    #[arg(long, default_value = "/services")]
-    pub prefix: String,
+    /// etcd, ZooKeeper: records stand under PREFIX/SERVICE/ID; /services without.
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// ZooKeeper: whose records to write; those of light_4j stand under PREFIX/GROUP/SERVICE/server, PREFIX is /light.
+    #[arg(long, value_enum, default_value = "curator")]
+    pub layout: Layout,
+    /// ZooKeeper: the group of light_4j's services; default without.
+    #[arg(long)]
+    pub group: Option<String>,
+    /// ZooKeeper: connect by TLS.
+    #[arg(long)]
+    pub tls: bool,
     /// The address others reach the service by; else STATUS_HOST_IP, else the one the registry is reached from.
     #[arg(long)]
     pub address: Option<String>,
@@ -114,6 +125,16 @@ pub enum Kind {
     Zookeeper,
 }
 
+/// Whose records ZooKeeper has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// Curator's and Spring Cloud's.
+    Curator,
+    /// light-4j's.
+    #[value(name = "light_4j")]
+    Light4j,
+}
+
 impl Arguments {
     /// What to announce, and where.
     pub(super) fn settings(&self) -> Result<Settings, String> {
@@ -140,28 +161,65 @@ impl Arguments {
     }
 
     fn to(&self) -> Result<To, String> {
+        self.belong_together()?;
         let usual = match self.to {
             Kind::Embedded => "http://127.0.0.1:8400",
             Kind::Consul => "http://127.0.0.1:8500",
             Kind::Etcd => "http://127.0.0.1:2379",
-            Kind::Zookeeper => {
-                return Err("--to zookeeper is not supported yet; it takes embedded, consul and etcd".to_owned());
-            }
+            Kind::Zookeeper => "127.0.0.1:2181",
         };
         let url = self.url.clone().unwrap_or_else(|| usual.to_owned());
         let file = |path: &PathBuf| SecretSource::File(path.clone());
+        let inline = self.token.clone().map(|token| SecretSource::Inline(Secret::from(token)));
+        let token = self.token_file.as_ref().map(file).or(inline);
         let (ca, client_certificate, client_key) =
             (self.ca.clone(), self.client_certificate.clone(), self.client_key.clone());
         let server_name = self.server_name.clone();
-        if self.to == Kind::Etcd {
-            let (user, password) = (self.user.clone(), self.password_file.as_ref().map(file));
-            let prefix = self.prefix.clone();
-            return Ok(To::Etcd(Etcd { url, user, password, ca, client_certificate, client_key, server_name, prefix }));
+        Ok(match self.to {
+            Kind::Embedded => To::Embedded(Access { url, token, ca, client_certificate, client_key, server_name }),
+            Kind::Consul => To::Consul(Access { url, token, ca, client_certificate, client_key, server_name }),
+            Kind::Etcd => {
+                let (user, password) = (self.user.clone(), self.password_file.as_ref().map(file));
+                let prefix = self.prefix.clone().unwrap_or_else(|| "/services".to_owned());
+                To::Etcd(Etcd { url, user, password, ca, client_certificate, client_key, server_name, prefix })
+            }
+            Kind::Zookeeper => To::Zookeeper(ZooKeeper {
+                servers: url,
+                layout: match self.layout {
+                    Layout::Curator => LayoutKind::Curator,
+                    Layout::Light4j => LayoutKind::Light4j,
+                },
+                path: self.prefix.clone(),
+                group: self.group.clone(),
+                auth: token,
+                tls: self.tls,
+                ca,
+                client_certificate,
+                client_key,
+                server_name,
+            }),
+        })
+    }
+
+    /// An argument that would count for nothing is a mistake.
+    fn belong_together(&self) -> Result<(), String> {
+        let (etcd, zookeeper) = (self.to == Kind::Etcd, self.to == Kind::Zookeeper);
+        for (given, counts, what) in [
+            (self.user.is_some() || self.password_file.is_some(), etcd, "--user and --password-file are for etcd"),
+            (self.token_file.is_some(), !etcd, "etcd takes --user and --password-file instead of --token-file"),
+            (self.prefix.is_some(), etcd || zookeeper, "--prefix is for etcd and zookeeper"),
+            (
+                self.layout == Layout::Light4j || self.group.is_some(),
+                zookeeper,
+                "--layout and --group are for zookeeper",
+            ),
+            (self.tls, zookeeper, "--tls is for zookeeper; for others write https:// in --url"),
+        ] {
+            if given && !counts {
+                return Err(what.to_owned());
+            }
         }
-        let inline = self.token.clone().map(|token| SecretSource::Inline(Secret::from(token)));
-        let token = self.token_file.as_ref().map(file).or(inline);
-        let access = Access { url, token, ca, client_certificate, client_key, server_name };
-        Ok(if self.to == Kind::Consul { To::Consul(access) } else { To::Embedded(access) })
+        Ok(())
     }
 
     /// How to find out whether it is ready.
@@ -200,12 +258,20 @@ mod tests {
         let full = full.unwrap();
         assert_eq!((full.tags.0.len(), full.weight, full.metadata.get("a").unwrap().as_str()), (2, 3, "b=c"));
         assert!(matches!(full.to, To::Etcd(Etcd { prefix, .. }) if prefix == "/p"));
+        let ensemble = read("--service pets --port 80 --to zookeeper --layout light_4j --group g --tls --url a,b");
+        let To::Zookeeper(ensemble) = ensemble.unwrap().to else { panic!("another kind") };
+        assert_eq!((ensemble.layout, ensemble.group.as_deref(), ensemble.tls), (LayoutKind::Light4j, Some("g"), true));
+        assert_eq!(read("--service pets --port 80 --to zookeeper").unwrap().to.url(), "127.0.0.1:2181");
     }
 
     #[test]
     fn mistakes_are_told() {
         for (line, part) in [
-            ("--service pets --port 80 --to zookeeper", "not supported yet"),
+            ("--service pets --port 80 --to zookeeper --user a", "for etcd"),
+            ("--service pets --port 80 --to etcd --token-file a", "--password-file"),
+            ("--service pets --port 80 --to consul --prefix /a", "for etcd and zookeeper"),
+            ("--service pets --port 80 --to consul --layout light_4j", "for zookeeper"),
+            ("--service pets --port 80 --to consul --tls", "https://"),
             ("--service pets --port 80 --to eureka", "possible values"),
             ("--service pets --port 80 --to consul --meta a", "NAME=VALUE"),
             ("--service pets --port 80 --to consul --tag a|b", "tag"),

@@ -9,10 +9,13 @@ pub(super) struct Code(pub(super) i32);
 impl Code {
     /// The node is not there.
     pub(super) const NO_NODE: Self = Self(-101);
+    /// The node is there already.
+    pub(super) const NODE_EXISTS: Self = Self(-110);
     /// The server does not know the request: it is older than 3.6.
     pub(super) const UNIMPLEMENTED: Self = Self(-6);
     const AUTH_FAILED: Self = Self(-115);
-    const NO_AUTH: Self = Self(-102);
+    /// We may not.
+    pub(super) const NO_AUTH: Self = Self(-102);
     const SESSION_EXPIRED: Self = Self(-112);
     const SESSION_MOVED: Self = Self(-118);
     const THROTTLED: Self = Self(-127);

@@ -1,8 +1,9 @@
 //! Where services and instances stand: paths from names, and back. Pure.
 
+use bytes::Bytes;
 use model::{Instance, InstanceId, ServiceId, Standing};
 
-use super::records;
+use super::{records, servers};
 
 /// One of the two layouts, with the node under which its services stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,29 @@ impl Layout {
         }
     }
 
+    /// The node of an instance, and its data as of this time since 1970 in milliseconds; the error says what cannot be
+    /// written.
+    pub(super) fn write(
+        &self,
+        service: &ServiceId,
+        instance: &Instance,
+        now_ms: u64,
+    ) -> Result<(String, Bytes), String> {
+        let directory = self.directories(service).swap_remove(0);
+        let (name, data) = match self.kind {
+            Kind::Curator => (instance.id.to_string(), records::write_curator(service, instance, now_ms)),
+            Kind::Light4j => (instance.endpoint.address.to_string(), records::write_light_4j(service, instance)?),
+        };
+        let path = format!("{directory}/{name}");
+        if name.contains('/') || self.place(&path) != Place::Instance(service.clone()) || servers::path(&path).is_err()
+        {
+            return Err(format!(
+                "{name:?} of service {service:?} cannot be the name of a node: write no / and nothing that is reserved"
+            ));
+        }
+        Ok((path, data))
+    }
+
     /// Reads the data of an instance's node; the error says what is wrong with it and what to write.
     pub(super) fn read(&self, path: &str, data: &[u8]) -> Result<Instance, String> {
         let mut parts = path.rsplit('/');
@@ -151,6 +175,24 @@ mod tests {
         assert_eq!(layout.place("/pets/1"), Place::Instance(service("pets")));
         assert_eq!(layout.place("/zookeeper/quota"), Place::Elsewhere);
         assert_eq!(layout.place("/"), Place::Elsewhere);
+    }
+
+    #[test]
+    fn an_instance_has_a_node_of_its_own_and_names_that_are_none_are_refused() {
+        let instance = |id: &str| {
+            let address = model::Address { host: model::Host::parse("::1"), port: 80 };
+            Instance::new(InstanceId::new(id).unwrap(), model::Endpoint { address, protocol: None })
+        };
+        let path =
+            |layout: Layout, name: &str, id: &str| layout.write(&service(name), &instance(id), 0).map(|(path, _)| path);
+        let curator = || Layout::curator("/services".into());
+        let light_4j = || Layout::light_4j("/light/default".into());
+        assert_eq!(path(curator(), "pets", "one").unwrap(), "/services/pets/one");
+        assert_eq!(path(light_4j(), "pets", "one").unwrap(), "/light/default/pets/server/[::1]:80");
+        for (layout, name, id) in [(curator(), "pets", "a/b"), (curator(), "pets", ".."), (light_4j(), "command", "a")]
+        {
+            assert!(path(layout, name, id).unwrap_err().contains("name of a node"), "{name} {id}");
+        }
     }
 
     #[test]

@@ -4,22 +4,17 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 
 use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
 use tokio::time::{Instant, sleep_until};
-use transport::{
-    client::{ClientError, Duplex, Wire},
-    clock::tick,
-};
+use transport::clock::tick;
 
 use super::{
+    connect::{self, Open},
     resume::Resume,
-    session::Session,
     settings::Settings,
     tree::{Ask, Tree},
     wire::Message,
 };
 use crate::provider::{Feed, Interest, held::Held, pace::Backoff};
 
-/// For one server to be found, connected to and to answer our greeting.
-const CONNECT: Duration = Duration::from_secs(3);
 /// Questions under way at once: enough to fill the time of one answer, few enough to leave the server to others.
 const WINDOW: usize = 64;
 /// Between two listings of everything. Nothing needs it as long as servers keep their word.
@@ -42,7 +37,7 @@ pub(super) async fn run(settings: &Settings, resume: &mut Resume, held: &Held, f
         Err(why) => return End::Failed(ProviderError::Failed(why)),
     };
     resume.expire(tick());
-    let session = match open(&wires, settings, resume).await {
+    let session = match connect::open(&wires, settings, resume).await {
         Ok(session) => session,
         Err(error) => return End::Failed(error),
     };
@@ -53,40 +48,6 @@ pub(super) async fn run(settings: &Settings, resume: &mut Resume, held: &Held, f
         ProviderError::Closed => End::Closed,
         error => End::Failed(error),
     }
-}
-
-/// Tries each server once, beginning with any. The error is that of the last one.
-async fn open(wires: &[Wire], settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
-    let credentials = match &settings.auth {
-        Some(source) => source.read().map_err(|e| ProviderError::Denied(e.to_string()))?,
-        None => ::settings::Secret::default(),
-    };
-    let first = fastrand::usize(..wires.len().max(1));
-    let mut last = ProviderError::Unreachable("any server: none is named".to_owned());
-    for wire in wires.iter().cycle().skip(first).take(wires.len()) {
-        match greet(wire, settings, resume).await {
-            Ok(mut session) => {
-                tracing::info!(server = wire.address(), "zookeeper answers");
-                if !credentials.is_empty() {
-                    session.authenticate(credentials.expose().as_bytes());
-                }
-                return Ok(session);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-type Open = Session<Box<dyn Duplex>>;
-
-async fn greet(wire: &Wire, settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
-    let deadline = Instant::now() + CONNECT;
-    let stream = wire.connect(deadline).await.map_err(|error| match error {
-        ClientError::Settings(why) => ProviderError::Failed(why),
-        error => ProviderError::Unreachable(error.to_string()),
-    })?;
-    Session::open(stream, wire.address(), resume, settings.session_timeout.get(), deadline).await
 }
 
 struct Life<'a> {

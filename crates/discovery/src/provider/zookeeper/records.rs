@@ -1,4 +1,4 @@
-//! Data of nodes to instances. Each layout reads its own form; what both say by attributes is read here.
+//! Data of nodes to instances, and back. Each layout has its own form; what both say by attributes stands here.
 
 mod curator;
 mod light_4j;
@@ -9,8 +9,8 @@ use model::{Address, Endpoint, Instance, InstanceId, Protocol, Tag};
 
 use crate::provider::host;
 
-pub(super) use curator::read as curator;
-pub(super) use light_4j::read as light_4j;
+pub(super) use curator::{read as curator, write as write_curator};
+pub(super) use light_4j::{read as light_4j, write as write_light_4j};
 
 /// What a record says of its instance by name: Curator's metadata, or the query of light-4j's URL.
 type Attributes = BTreeMap<String, String>;
@@ -48,4 +48,69 @@ fn instance(id: InstanceId, endpoint: Endpoint, attributes: Attributes) -> Resul
     instance.tags = tags.into();
     instance.labels = attributes.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     Ok(instance.normalised())
+}
+
+/// What [`instance`] and [`protocol`] read.
+fn attributes(instance: &Instance) -> Attributes {
+    let words = |tags: &[Tag]| tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",");
+    let mut attributes: Attributes =
+        instance.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let known = [
+        ("weight", Some(instance.weight.to_string())),
+        ("zone", instance.zone.as_ref().map(ToString::to_string)),
+        ("protocol", instance.endpoint.protocol.map(|protocol| protocol.as_str().to_owned())),
+        ("tags", Some(words(&instance.tags)).filter(|words| !words.is_empty())),
+        ("environment", Some(words(&instance.environments)).filter(|words| !words.is_empty())),
+    ];
+    attributes.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn some_instance() -> impl Strategy<Value = Instance> {
+        let tags = || prop::collection::vec("[a-z0-9.=:-]{1,8}", 0..3);
+        let labels = prop::collection::btree_map("x[a-z.]{0,6}", "[a-zA-Z0-9=/.:?-]{0,8}", 0..4);
+        let host = prop::sample::select(vec!["10.0.0.1", "::1", "pets.internal"]);
+        let protocol = prop::option::of(prop::sample::select(vec![Protocol::Http, Protocol::H2c, Protocol::Https]));
+        (host, 1_u16.., protocol, any::<u16>(), prop::option::of("[a-z]{1,4}"), tags(), tags(), labels).prop_map(
+            |(host, port, protocol, weight, zone, tags, environments, labels)| {
+                let address = Address { host: model::Host::parse(host), port };
+                let id = InstanceId::new(&address.to_string()).unwrap();
+                let all = |words: Vec<String>| words.iter().map(|word| Tag::new(word).unwrap()).collect();
+                Instance {
+                    weight,
+                    zone: zone.map(Into::into),
+                    tags: all(tags),
+                    environments: all(environments),
+                    labels: labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+                    ..Instance::new(id, Endpoint { address, protocol })
+                }
+                .normalised()
+            },
+        )
+    }
+
+    proptest! {
+        /// What we write we read again, in both layouts. Tags are environments too, and attributes are labels.
+        #[test]
+        fn an_instance_survives_its_record(instance in some_instance()) {
+            let service = model::ServiceId::new("pets").unwrap();
+            let words = [&*instance.tags, &*instance.environments].concat();
+            let expected = Instance { tags: words.clone().into(), environments: words.into(), ..instance.clone() }.normalised();
+            for read in [
+                curator(instance.id.clone(), &write_curator(&service, &instance, 7)).unwrap(),
+                light_4j(instance.id.clone(), &write_light_4j(&service, &instance).unwrap()).unwrap(),
+            ] {
+                for (name, value) in &instance.labels {
+                    prop_assert_eq!(read.label(name), Some(&**value));
+                }
+                prop_assert_eq!(Instance { labels: expected.labels.clone(), ..read }, expected.clone());
+            }
+        }
+    }
 }

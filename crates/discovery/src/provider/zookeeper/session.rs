@@ -12,7 +12,7 @@ use transport::clock::tick;
 
 use super::{
     resume::Resume,
-    wire::{self, Message, Question},
+    wire::{self, Message, Question, Rights},
 };
 
 /// A session on a connection.
@@ -22,6 +22,8 @@ pub(super) struct Session<S> {
     /// For messages.
     address: String,
     resume: Resume,
+    /// Whether credentials were shown.
+    known: bool,
     inbox: BytesMut,
     outbox: BytesMut,
     /// Something was written that may stand in a buffer below us.
@@ -52,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             writer,
             address: address.to_owned(),
             resume: resume.clone(),
+            known: false,
             inbox,
             outbox,
             unflushed: false,
@@ -97,6 +100,17 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// Shows our credentials; a refusal is told by [`next`](Self::next).
     pub(super) fn authenticate(&mut self, credentials: &[u8]) {
         wire::auth(credentials, &mut self.outbox);
+        self.known = true;
+    }
+
+    /// Who may change what we make.
+    pub(super) fn rights(&self) -> Rights {
+        if self.known { Rights::Ours } else { Rights::Open }
+    }
+
+    /// How long the session outlives our last word, as the server granted it.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Asks; the answer, from [`next`](Self::next), has the number returned.
@@ -169,7 +183,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         Ok(())
     }
 
-    fn unreachable(&self, why: &str) -> ProviderError {
+    /// What went wrong with this server.
+    pub(super) fn unreachable(&self, why: &str) -> ProviderError {
         ProviderError::Unreachable(format!("{}: {why}", self.address))
     }
 }

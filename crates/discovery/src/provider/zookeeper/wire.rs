@@ -24,6 +24,21 @@ pub(super) enum Question {
     Children(String),
     /// Its data.
     Data(String),
+    /// Make the node, with its data.
+    Create { path: String, data: Bytes, ephemeral: bool, rights: Rights },
+    /// Take it away, whatever its version.
+    Delete(String),
+    /// End the session, and with it its ephemeral nodes.
+    Close,
+}
+
+/// Who may do what with a new node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Rights {
+    /// Everybody everything.
+    Open,
+    /// Who shows our credentials everything, others reading.
+    Ours,
 }
 
 /// What a server says after the hand-shake.
@@ -59,22 +74,60 @@ pub(super) struct Grant {
 
 impl Question {
     pub(super) fn write(&self, xid: i32, out: &mut BytesMut) {
-        let (kind, path) = match self {
-            Self::Exists(path) => (3, path),
-            Self::Data(path) => (4, path),
-            Self::Children(path) => (8, path),
-            Self::Watch(path) => (106, path),
-        };
         frame(out, |out| {
             out.put_i32(xid);
-            out.put_i32(kind);
-            // The root is the only path that ends with a slash.
-            put(out, if path.is_empty() { b"/" } else { path.as_bytes() });
+            out.put_i32(self.kind());
             match self {
-                Self::Watch(_) => out.put_i32(1),
-                Self::Exists(_) | Self::Children(_) | Self::Data(_) => out.put_u8(0),
+                Self::Close => {}
+                Self::Watch(path) => {
+                    put_path(out, path);
+                    out.put_i32(1);
+                }
+                Self::Exists(path) | Self::Children(path) | Self::Data(path) => {
+                    put_path(out, path);
+                    out.put_u8(0);
+                }
+                Self::Delete(path) => {
+                    put_path(out, path);
+                    out.put_i32(-1);
+                }
+                Self::Create { path, data, ephemeral, rights } => {
+                    put_path(out, path);
+                    put(out, data);
+                    rights.write(out);
+                    out.put_i32(i32::from(*ephemeral));
+                }
             }
         });
+    }
+
+    fn kind(&self) -> i32 {
+        match self {
+            Self::Create { .. } => 1,
+            Self::Delete(_) => 2,
+            Self::Exists(_) => 3,
+            Self::Data(_) => 4,
+            Self::Children(_) => 8,
+            Self::Watch(_) => 106,
+            Self::Close => -11,
+        }
+    }
+}
+
+impl Rights {
+    fn write(self, out: &mut BytesMut) {
+        const READ: i32 = 1;
+        const ALL: i32 = 31;
+        let entries: &[(i32, &str, &str)] = match self {
+            Self::Open => &[(ALL, "world", "anyone")],
+            Self::Ours => &[(ALL, "auth", ""), (READ, "world", "anyone")],
+        };
+        out.put_u32(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        for (rights, scheme, who) in entries {
+            out.put_i32(*rights);
+            put(out, scheme.as_bytes());
+            put(out, who.as_bytes());
+        }
     }
 }
 
@@ -116,6 +169,11 @@ fn frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) {
     body(out);
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// The root is the only path that ends with a slash.
+fn put_path(out: &mut BytesMut, path: &str) {
+    put(out, if path.is_empty() { b"/" } else { path.as_bytes() });
 }
 
 fn put(out: &mut BytesMut, bytes: &[u8]) {
@@ -191,6 +249,17 @@ pub(super) fn data(mut body: Bytes) -> Option<Bytes> {
     buffer(&mut body)
 }
 
+/// The session that an ephemeral node belongs to, 0 for a node that stays; in an answer to [`Question::Exists`].
+pub(super) fn owner(mut body: Bytes) -> Option<i64> {
+    // Before it: two changes, two times, three versions.
+    const BEFORE: usize = 4 * 8 + 3 * 4;
+    if body.len() < BEFORE {
+        return None;
+    }
+    body.advance(BEFORE);
+    body.try_get_i64().ok()
+}
+
 /// Bytes with their length before them; a null is empty.
 fn buffer(from: &mut Bytes) -> Option<Bytes> {
     let length = from.try_get_i32().ok()?.max(0);
@@ -224,6 +293,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_to_a_tree_is_the_bytes_of_the_protocol() {
+        let mut out = BytesMut::new();
+        let (path, data) = ("/a".to_owned(), Bytes::from_static(b"x"));
+        Question::Create { path, data, ephemeral: true, rights: Rights::Ours }.write(1, &mut out);
+        let body = b"\0\0\0\x01\0\0\0\x01\0\0\0\x02/a\0\0\0\x01x\0\0\0\x02\0\0\0\x1f\0\0\0\x04auth\0\0\0\0\0\0\0\x01\0\0\0\x05world\0\0\0\x06anyone\0\0\0\x01";
+        assert_eq!(
+            (out[..4].to_vec(), &out[4..]),
+            (u32::try_from(body.len()).unwrap().to_be_bytes().to_vec(), &body[..])
+        );
+        out.clear();
+        Question::Delete("/a".into()).write(2, &mut out);
+        Question::Close.write(3, &mut out);
+        assert_eq!(
+            &out[..],
+            b"\0\0\0\x12\0\0\0\x02\0\0\0\x02\0\0\0\x02/a\xff\xff\xff\xff\0\0\0\x08\0\0\0\x03\xff\xff\xff\xf5"
+        );
+    }
+
+    #[test]
     fn names_and_data_are_read_and_lies_about_lengths_are_not() {
         assert_eq!(
             children(Bytes::from_static(b"\0\0\0\x02\0\0\0\x01a\0\0\0\0")),
@@ -251,7 +339,7 @@ mod tests {
         #[test]
         fn noise_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let bytes = Bytes::from(bytes);
-            let _unused = (grant(bytes.clone()), message(bytes.clone()), children(bytes.clone()), data(bytes));
+            let _unused = (grant(bytes.clone()), message(bytes.clone()), children(bytes.clone()), owner(bytes.clone()), data(bytes));
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Curator's JSON, with the payload that Spring Cloud puts into it.
+//! Curator's JSON, with the payload that Spring Cloud puts into it, read and written.
 
-use model::{Endpoint, Instance, InstanceId, Protocol, Standing};
+use bytes::Bytes;
+use model::{Endpoint, Host, Instance, InstanceId, Protocol, ServiceId, Standing};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Attributes, address, instance, protocol};
+use super::{Attributes, address, attributes as said, instance, protocol};
 
 /// `uriSpec` is not read: it can only say again what address, port and `sslPort` say. `id` and `name` are those of the
 /// node.
@@ -68,10 +69,32 @@ fn attributes(payload: Value) -> Attributes {
     fields.into_iter().filter(|(name, _)| name != "@class").filter_map(text).collect()
 }
 
+/// Writes one record as Spring Cloud would, at this time since 1970 in milliseconds: its own consumers read no other
+/// payload, and make the instance's URL from `uriSpec`.
+pub(in super::super) fn write(service: &ServiceId, instance: &Instance, now_ms: u64) -> Bytes {
+    let Endpoint { address, protocol } = &instance.endpoint;
+    let host = match &address.host {
+        Host::Ip(ip) => ip.to_string(),
+        Host::Name(name) => name.to_string(),
+    };
+    let ssl_port = (*protocol == Some(Protocol::Https)).then_some(address.port);
+    let part = |value: &str, variable: bool| json!({ "value": value, "variable": variable });
+    let record = json!({
+        "name": service, "id": instance.id, "address": host, "port": address.port, "sslPort": ssl_port,
+        "payload": {
+            "@class": "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance",
+            "id": instance.id, "name": service, "metadata": said(instance),
+        },
+        "registrationTimeUTC": now_ms, "serviceType": "DYNAMIC",
+        "uriSpec": { "parts": [
+            part("scheme", true), part("://", false), part("address", true), part(":", false), part("port", true),
+        ] },
+    });
+    record.to_string().into()
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn try_read(record: &Value) -> Result<Instance, String> {

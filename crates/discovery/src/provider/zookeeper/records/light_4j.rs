@@ -1,8 +1,9 @@
 //! light-4j's URLs, plain or as Java serializes a string.
 
-use model::{Endpoint, Instance, InstanceId, Protocol};
+use bytes::Bytes;
+use model::{Endpoint, Instance, InstanceId, Protocol, ServiceId};
 
-use super::{Attributes, address, instance, protocol};
+use super::{Attributes, address, attributes as said, instance, protocol};
 
 /// How Java begins a serialized string: magic, version, and the mark of a string of up to 65535 bytes.
 const SERIALIZED: [u8; 5] = [0xac, 0xed, 0x00, 0x05, 0x74];
@@ -28,6 +29,24 @@ pub(in super::super) fn read(id: InstanceId, data: &[u8]) -> Result<Instance, St
         None => protocol(&attributes)?,
     };
     instance(id, Endpoint { address, protocol }, attributes)
+}
+
+/// Writes one record as light-4j does: `light://HOST:PORT/SERVICE?key=value&...` as Java serializes a string.
+///
+/// It escapes nothing, so there are words that it cannot carry.
+pub(in super::super) fn write(service: &ServiceId, instance: &Instance) -> Result<Bytes, String> {
+    let mut pairs = Vec::new();
+    for (name, value) in said(instance) {
+        let separates = |c: char| c == '&' || c.is_whitespace() || c.is_control();
+        if name.contains('=') || name.contains(separates) || value.contains(separates) {
+            return Err(format!("{name:?} = {value:?} cannot stand in a URL of light-4j: leave out spaces, & and ="));
+        }
+        pairs.push(format!("{name}={value}"));
+    }
+    let url = format!("light://{}/{service}?{}", instance.endpoint.address, pairs.join("&"));
+    let length =
+        u16::try_from(url.len()).map_err(|_| "is too long for a record of light-4j: 65535 bytes".to_owned())?;
+    Ok([&SERIALIZED[..], &length.to_be_bytes(), url.as_bytes()].concat().into())
 }
 
 fn text(data: &[u8]) -> Result<&str, String> {

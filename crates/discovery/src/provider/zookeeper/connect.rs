@@ -1,0 +1,47 @@
+//! From the settings to a session: servers one after the other, until one takes us.
+
+use std::time::Duration;
+
+use model::ProviderError;
+use tokio::time::Instant;
+use transport::client::{ClientError, Duplex, Wire};
+
+use super::{resume::Resume, session::Session, settings::Settings};
+
+/// For one server to be found, connected to and to answer our greeting.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// A session over whatever the wire is.
+pub(super) type Open = Session<Box<dyn Duplex>>;
+
+/// Tries each server once, beginning with any. The error is that of the last one.
+pub(super) async fn open(wires: &[Wire], settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
+    let credentials = match &settings.auth {
+        Some(source) => source.read().map_err(|e| ProviderError::Denied(e.to_string()))?,
+        None => ::settings::Secret::default(),
+    };
+    let first = fastrand::usize(..wires.len().max(1));
+    let mut last = ProviderError::Unreachable("any server: none is named".to_owned());
+    for wire in wires.iter().cycle().skip(first).take(wires.len()) {
+        match greet(wire, settings, resume).await {
+            Ok(mut session) => {
+                tracing::info!(server = wire.address(), "zookeeper answers");
+                if !credentials.is_empty() {
+                    session.authenticate(credentials.expose().as_bytes());
+                }
+                return Ok(session);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn greet(wire: &Wire, settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
+    let deadline = Instant::now() + CONNECT;
+    let stream = wire.connect(deadline).await.map_err(|error| match error {
+        ClientError::Settings(why) => ProviderError::Failed(why),
+        error => ProviderError::Unreachable(error.to_string()),
+    })?;
+    Session::open(stream, wire.address(), resume, settings.session_timeout.get(), deadline).await
+}
