@@ -72,7 +72,7 @@ impl Interest {
 pub(crate) struct Message {
     pub(crate) source: usize,
     pub(crate) update: Update,
-    /// When the provider saw the change first.
+    /// When the provider saw the change first, see [`Feed::publish_seen`].
     pub(crate) seen: Instant,
 }
 
@@ -121,8 +121,11 @@ impl Feed {
         self.publish_seen(update, Instant::now()).await
     }
 
-    /// The same, of a change that was first seen at this time: when the registry's answer began to arrive. The freshness
-    /// of the source is measured from there, so that reading, comparing and waiting count.
+    /// The same, of a change that was `seen` at this time: when the registry's first word of it was at hand, whole (an
+    /// answer, or an event of a stream), before anything in it was looked at. Where that word only says that something
+    /// changed and an answer says what, it is the word that counts; what is read in pages counts from the first. The
+    /// freshness of the source is measured from there, so that reading, asking, comparing and waiting count, and the
+    /// registry's own time and the network's do not.
     ///
     /// # Errors
     /// [`ProviderError::Closed`] if the reconciler is gone.

@@ -74,16 +74,17 @@ impl Docker {
         let end = Instant::now() + self.settings.resync.get();
         let mut events = engine.events().await?;
         let (ids, odd) = engine.list().await?;
+        let seen = Instant::now();
         self.contents.retain(&ids);
-        skip(feed, odd).await?;
-        self.read_all(&engine, ids, feed).await?;
+        skip(feed, odd, seen).await?;
+        self.read_all(&engine, ids, feed, seen).await?;
         if !self.live {
-            feed.publish(self.contents.everything(tick())).await?;
+            feed.publish_seen(self.contents.everything(tick()), seen).await?;
             self.live = true;
         }
-        self.tell(feed).await?;
+        self.tell(feed, seen).await?;
         let (mut lines, mut pace) = (Lines::default(), Pace::new(tick()));
-        while let Some(heard) = next(&mut events, &mut lines, end).await? {
+        while let Some((heard, seen)) = next(&mut events, &mut lines, end).await? {
             let heard: Vec<Event> =
                 heard.into_iter().filter(|event| event.labelled || self.contents.has(&event.container)).collect();
             if heard.is_empty() {
@@ -91,23 +92,30 @@ impl Docker {
             }
             heard.iter().for_each(|event| self.contents.hear(event, tick()));
             // What an operator said counts before the container is asked: an engine answers when it has stopped it.
-            self.tell(feed).await?;
-            skip(feed, self.read(&engine, heard.into_iter().map(|event| event.container).collect()).await?).await?;
-            self.tell(feed).await?;
+            self.tell(feed, seen).await?;
+            let ids = heard.into_iter().map(|event| event.container).collect();
+            skip(feed, self.read(&engine, ids).await?, seen).await?;
+            self.tell(feed, seen).await?;
             tokio::time::sleep(pace.wait(tick())).await;
         }
         Ok(())
     }
 
     /// Asks for all containers. If none of them can be read, nothing is known.
-    async fn read_all(&mut self, engine: &Engine, ids: BTreeSet<String>, feed: &Feed) -> Result<(), ProviderError> {
+    async fn read_all(
+        &mut self,
+        engine: &Engine,
+        ids: BTreeSet<String>,
+        feed: &Feed,
+        seen: Instant,
+    ) -> Result<(), ProviderError> {
         let count = ids.len();
         let odd = self.read(engine, ids).await?;
         match odd.first() {
             Some(reason) if odd.len() >= count => {
                 Err(ProviderError::Malformed(format!("no container can be read: {reason}")))
             }
-            _ => skip(feed, odd).await,
+            _ => skip(feed, odd, seen).await,
         }
     }
 
@@ -139,9 +147,9 @@ impl Docker {
         Ok(odd)
     }
 
-    async fn tell(&mut self, feed: &Feed) -> Result<(), ProviderError> {
+    async fn tell(&mut self, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         for update in self.contents.news(tick()) {
-            feed.publish(update).await?;
+            feed.publish_seen(update, seen).await?;
         }
         Ok(())
     }
@@ -153,17 +161,21 @@ impl Docker {
     }
 }
 
-/// The next events, with all others that are there already, so that each container is asked for once; `None` at the end.
+/// The next events, with all others that are there already, so that each container is asked for once, and when the
+/// first was at hand; `None` at the end.
 async fn next(
     stream: &mut Streaming<'_>,
     lines: &mut Lines,
     end: Instant,
-) -> Result<Option<Vec<Event>>, ProviderError> {
-    let mut heard: Option<Vec<Event>> = None;
+) -> Result<Option<(Vec<Event>, Instant)>, ProviderError> {
+    let mut heard: Option<(Vec<Event>, Instant)> = None;
     loop {
         let until = if heard.is_some() { Instant::now() } else { end };
         match stream.next(until).await {
-            Ok(Some(piece)) => heard.get_or_insert_default().append(&mut lines.take(&piece)?),
+            Ok(Some(piece)) => {
+                let (events, _) = heard.get_or_insert_with(|| (Vec::new(), Instant::now()));
+                events.append(&mut lines.take(&piece)?);
+            }
             Err(ClientError::TimedOut { .. }) => return Ok(heard),
             Ok(None) => return Err(ProviderError::Unreachable("the engine: it ended its stream of events".into())),
             Err(error) => return Err(engine::failed(error)),
@@ -171,9 +183,9 @@ async fn next(
     }
 }
 
-async fn skip(feed: &Feed, reasons: Vec<String>) -> Result<(), ProviderError> {
+async fn skip(feed: &Feed, reasons: Vec<String>, seen: Instant) -> Result<(), ProviderError> {
     for reason in reasons {
-        feed.publish(Update::Skipped { service: None, reason }).await?;
+        feed.publish_seen(Update::Skipped { service: None, reason }, seen).await?;
     }
     Ok(())
 }

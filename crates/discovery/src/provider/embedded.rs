@@ -44,7 +44,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::state::Look;
+use self::state::{Look, News};
 use super::{Feed, Provider};
 
 pub use audit::{Action, By, Entry};
@@ -105,9 +105,9 @@ impl Provider for Embedded {
                 Some(Ok((look, of, found))) = looking.join_next() => self.registry.observe(&look, &of, &found),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.registry.expire(),
             }
-            for (service, list, deregistered) in self.registry.take_news() {
+            for News { service, list, deregistered, seen } in self.registry.take_news() {
                 let knowledge = Knowledge::of(list);
-                feed.publish(Update::Service { service, knowledge, deregistered }).await?;
+                feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await?;
             }
             for service in self.registry.take_forgotten() {
                 feed.publish(Update::Forgotten(service)).await?;

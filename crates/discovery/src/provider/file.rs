@@ -13,6 +13,7 @@ use std::{convert::Infallible, path::PathBuf};
 
 use model::{Knowledge, ProviderError, Update};
 use settings::watch::{Files, POLL};
+use tokio::time::Instant;
 
 use self::shelf::{Change, Shelf};
 use super::{Feed, Interest, Provider};
@@ -63,16 +64,16 @@ impl Source {
     }
 
     /// Everything the files say. Once each of them could be read, no other services are there.
-    async fn say_all(&self, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+    async fn say_all(&self, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         let Some(doubt) = self.shelf.doubt() else {
-            return feed.publish(Update::Everything(self.shelf.all().collect())).await;
+            return feed.publish_seen(Update::Everything(self.shelf.all().collect()), seen).await;
         };
         let unnamed = interest.services.iter().filter(|service| !self.shelf.names(service));
         let unknown = || Knowledge::Unknown(ProviderError::Malformed(doubt.to_owned()));
         let unnamed = unnamed.map(|service| (service.clone(), unknown()));
         let named = self.shelf.all().map(|(service, list)| (service, Knowledge::of(list)));
         for (service, knowledge) in named.chain(unnamed) {
-            feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+            feed.publish_seen(Update::Service { service, knowledge, deregistered: Vec::new() }, seen).await?;
         }
         Ok(())
     }
@@ -84,24 +85,27 @@ impl Provider for Source {
         let mut files = Files::new([self.path.clone()], POLL);
         // After an outage all files may have changed.
         let known = self.shelf.files();
+        let mut seen = Instant::now();
         let change = self.look(&mut files, &known).await?;
-        tell(&change, feed).await?;
+        tell(&change, feed, seen).await?;
         loop {
             let interest = interests.borrow_and_update().clone();
-            self.say_all(&interest, feed).await?;
+            self.say_all(&interest, feed, seen).await?;
             let doubted = self.shelf.doubt().is_some();
             while doubted == self.shelf.doubt().is_some() {
                 tokio::select! {
                     changed = interests.changed() => {
                         changed.map_err(|_| ProviderError::Closed)?;
+                        seen = Instant::now();
                         break;
                     }
                     changed = files.changed() => {
+                        seen = Instant::now();
                         let change = self.look(&mut files, &changed).await?;
-                        tell(&change, feed).await?;
+                        tell(&change, feed, seen).await?;
                         for (service, deregistered) in change.services {
                             let knowledge = Knowledge::of(self.shelf.joined(&service));
-                            feed.publish(Update::Service { service, knowledge, deregistered }).await?;
+                            feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await?;
                         }
                     }
                 }
@@ -111,9 +115,9 @@ impl Provider for Source {
 }
 
 /// What is wrong with files, each time it is another fault.
-async fn tell(change: &Change, feed: &Feed) -> Result<(), ProviderError> {
+async fn tell(change: &Change, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
     for reason in &change.troubles {
-        feed.publish(Update::Skipped { service: None, reason: reason.clone() }).await?;
+        feed.publish_seen(Update::Skipped { service: None, reason: reason.clone() }, seen).await?;
     }
     Ok(())
 }

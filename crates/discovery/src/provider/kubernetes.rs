@@ -36,7 +36,7 @@ mod wire;
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 use model::ProviderError;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use self::{
     mirror::Mirror,
@@ -85,10 +85,15 @@ impl Provider for Kubernetes {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
-                _ = news.recv_many(&mut batch, BATCH) => hear(&mut mirror, &mut voice, batch.drain(..)).await?,
+                _ = news.recv_many(&mut batch, BATCH) => {
+                    // All that comes at once counts from the oldest of it.
+                    voice.seen = batch.iter().map(|news| news.seen).min().unwrap_or_else(Instant::now);
+                    hear(&mut mirror, &mut voice, batch.drain(..)).await?;
+                }
                 changed = interests.changed() => match changed {
                     Ok(()) => {
                         let interest = Arc::clone(&interests.borrow_and_update());
+                        voice.seen = Instant::now();
                         voice.attend(interest, &mirror).await?;
                     }
                     Err(_) => return Err(ProviderError::Closed),
@@ -105,7 +110,7 @@ impl Provider for Kubernetes {
 /// Takes the news in, then says what came of them.
 async fn hear(mirror: &mut Mirror, voice: &mut Voice, batch: impl Iterator<Item = News>) -> Result<(), ProviderError> {
     let (mut touched, mut heard, mut failed) = (BTreeSet::new(), false, None);
-    for News { scope, what } in batch {
+    for News { scope, what, .. } in batch {
         match what {
             What::Listed(records, nameless) => {
                 touched.append(&mut mirror.list(scope, records, !nameless.is_empty()));

@@ -41,6 +41,8 @@ pub(super) struct Agent {
 pub(super) struct Answer {
     pub(super) body: Bytes,
     pub(super) index: Option<u64>,
+    /// When it was at hand.
+    pub(super) seen: Instant,
     /// The registry says that it left out what our token may not see (Consul 1.11 and later).
     pub(super) filtered: bool,
 }
@@ -71,6 +73,7 @@ impl Agent {
         let patience = if cursor.index().is_some() { wait + wait / 16 + ANSWER } else { ANSWER };
         let permit = if cursor.index().is_none() { self.permits.acquire().await.ok() } else { None };
         let response = self.get(&self.query(path, cursor, wait), patience).await?;
+        let seen = Instant::now();
         drop(permit);
         if response.status != http::StatusCode::OK {
             return Err(failure::refused(response.status, &response.body));
@@ -80,6 +83,7 @@ impl Agent {
             index: text("x-consul-index").and_then(|index| index.parse().ok()),
             filtered: text("x-consul-results-filtered-by-acls") == Some("true"),
             body: response.body,
+            seen,
         })
     }
 

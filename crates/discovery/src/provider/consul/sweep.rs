@@ -10,7 +10,11 @@ use std::{
 };
 
 use model::{ProviderError, ServiceId};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use transport::clock::tick;
 
 use super::{
@@ -33,7 +37,7 @@ pub(super) async fn run(
 ) -> ProviderError {
     let mut watchers = JoinSet::new();
     let (checks, mut checks_seen) = watch::channel(None);
-    let (catalogue, mut catalogue_seen) = watch::channel(None);
+    let (catalogue, mut catalogue_seen) = watch::channel(None::<Arc<Answer>>);
     watchers.spawn(follow(Arc::clone(&agent), "/v1/health/state/any", Pace::new(tick()), checks));
     watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(FULL, tick()), catalogue));
     let mut sweep = Sweep { agent, held, feed, voices: BTreeMap::new(), checks: Checks::default() };
@@ -51,7 +55,10 @@ pub(super) async fn run(
                 let answer = checks_seen.borrow_and_update().clone();
                 sweep.on_checks(answer.as_deref()).await
             }
-            Ok(()) = catalogue_seen.changed() => sweep.read(names).await,
+            Ok(()) = catalogue_seen.changed() => {
+                let seen = catalogue_seen.borrow_and_update().as_ref().map(|answer| answer.seen);
+                sweep.read(names, seen).await
+            }
             Some(ended) = watchers.join_next() => Err(ended.unwrap_or_else(|e| ProviderError::Failed(e.to_string()))),
         };
         if let Err(error) = read {
@@ -96,7 +103,7 @@ impl Sweep {
     async fn keep(&mut self, wanted: &BTreeSet<ServiceId>) -> Result<(), ProviderError> {
         self.voices.retain(|name, _| wanted.contains(name));
         let new = wanted.iter().filter(|name| !self.voices.contains_key(*name)).cloned().collect();
-        self.read(new).await
+        self.read(new, None).await
     }
 
     async fn on_checks(&mut self, answer: Option<&Answer>) -> Result<(), ProviderError> {
@@ -108,17 +115,17 @@ impl Sweep {
             changed.services.contains(name.as_str()) || voice.nodes().iter().any(|node| changed.nodes.contains(&**node))
         };
         let names = self.voices.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
-        self.read(names).await
+        self.read(names, Some(answer.seen)).await
     }
 
-    /// Reads these services; the agent's permits bound how many at once.
-    async fn read(&mut self, names: BTreeSet<ServiceId>) -> Result<(), ProviderError> {
+    /// Reads these services, because of an answer that was `seen` then; the agent's permits bound how many at once.
+    async fn read(&mut self, names: BTreeSet<ServiceId>, seen: Option<Instant>) -> Result<(), ProviderError> {
         let mut reads = JoinSet::new();
         for name in names {
             let voice =
                 self.voices.remove(&name).unwrap_or_else(|| Voice::new(name, self.held.clone(), self.feed.clone()));
             let agent = Arc::clone(&self.agent);
-            reads.spawn(async move { read(&agent, voice).await });
+            reads.spawn(async move { read(&agent, voice, seen).await });
         }
         while let Some(done) = reads.join_next().await {
             let voice = done.map_err(|e| ProviderError::Failed(e.to_string()))??;
@@ -128,9 +135,10 @@ impl Sweep {
     }
 }
 
-async fn read(agent: &Agent, mut voice: Voice) -> Result<Voice, ProviderError> {
+async fn read(agent: &Agent, mut voice: Voice, seen: Option<Instant>) -> Result<Voice, ProviderError> {
     let result = match agent.ask(&path(voice.service()), Cursor::default()).await {
-        Ok(answer) => voice.hear(agent, &answer).await,
+        // The registry's word of the change was the first answer, not the one that says what it is.
+        Ok(answer) => voice.hear(agent, &Answer { seen: seen.unwrap_or(answer.seen), ..answer }).await,
         Err(failure) => Err(failure),
     };
     if let Err(failure) = result {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::provider::Interest;
+use crate::provider::{Interest, Message};
 
 /// What the fake says to one request.
 enum Reply {
@@ -38,7 +38,7 @@ enum Reply {
 
 /// A source that watches these services at a fake agent.
 struct Fake {
-    updates: mpsc::Receiver<(usize, Update)>,
+    updates: mpsc::Receiver<Message>,
     asked: Arc<Mutex<Vec<String>>>,
     tasks: [JoinHandle<()>; 2],
     _interest: watch::Sender<Arc<Interest>>,
@@ -68,7 +68,7 @@ async fn fake(services: usize, say: impl Fn(&str, usize) -> Reply + Send + Sync 
     let (sender, updates) = mpsc::channel(64);
     let names = (0..services).map(|n| ServiceId::new(&format!("pets{n}")).unwrap()).collect();
     let (interest, interested) = watch::channel(Arc::new(Interest { services: names, exposure: Exposure::Routed }));
-    let feed = Feed::new(0, sender, interested);
+    let feed = Feed::to_reconciler(0, sender, interested);
     let mut consul = Consul::new(Settings { wait: Span::from_secs(1), ..Settings::new(url) }).unwrap();
     let source = tokio::spawn(async move { drop(consul.watch(&feed).await) });
     Fake { updates, asked, tasks: [server, source], _interest: interest }
@@ -112,7 +112,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, say: Arc<imp
 
 impl Fake {
     async fn next(&mut self) -> Update {
-        timeout(Duration::from_secs(20), self.updates.recv()).await.expect("an update in time").unwrap().1
+        timeout(Duration::from_secs(20), self.updates.recv()).await.expect("an update in time").unwrap().update
     }
 
     /// The next update in short: ids of the instances, or the reason for not knowing.
@@ -297,6 +297,25 @@ async fn an_empty_list_without_the_right_to_read_is_not_believed() {
     assert_eq!(nodes.said().await, "unknown: denied");
 }
 
+/// When the fake was asked for something, set once.
+type When = Arc<Mutex<Option<tokio::time::Instant>>>;
+
+#[tokio::test]
+async fn a_change_counts_from_its_answer_and_not_from_what_is_asked_because_of_it() {
+    let asked = When::default();
+    let when = Arc::clone(&asked);
+    let mut fake = fake(1, move |path, _| {
+        if path.starts_with("/v1/agent/health") {
+            when.lock().unwrap().get_or_insert_with(tokio::time::Instant::now);
+        }
+        otherwise(path, || Reply::Answer(3, "[]"))
+    })
+    .await;
+    let message = fake.updates.recv().await.unwrap();
+    assert!(matches!(message.update, Update::Service { knowledge: Knowledge::KnownEmpty, .. }));
+    assert!(message.seen <= asked.lock().unwrap().unwrap());
+}
+
 #[tokio::test]
 async fn an_empty_list_is_not_believed_while_the_right_to_read_cannot_be_told() {
     let mut fake = fake(1, |path, _| match path {
@@ -310,7 +329,8 @@ async fn an_empty_list_is_not_believed_while_the_right_to_read_cannot_be_told() 
 #[tokio::test]
 async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     let failing = Arc::new(AtomicBool::new(false));
-    let now = Arc::clone(&failing);
+    let (now, read) = (Arc::clone(&failing), When::default());
+    let when = Arc::clone(&read);
     let mut fake = fake(life::CONNECTIONS, move |path, _| match path {
         path if path.contains("/v1/health/state/any") && !path.contains("index=") => Reply::Answer(2, "[]"),
         path if path.contains("/v1/health/state/any?stale&index=2") && now.load(Ordering::SeqCst) => {
@@ -319,7 +339,12 @@ async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
         path if path.contains("/v1/health/state/any?stale&index=2") => Reply::Answer(2, "[]"),
         path if path.starts_with("/v1/catalog/services") && !path.contains("index=") => Reply::Answer(2, "{}"),
         path if path.contains("index=") => Reply::Hang,
-        path => otherwise(path, || Reply::Answer(2, if now.load(Ordering::SeqCst) { B } else { A })),
+        path => otherwise(path, || {
+            if now.load(Ordering::SeqCst) {
+                when.lock().unwrap().get_or_insert_with(tokio::time::Instant::now);
+            }
+            Reply::Answer(2, if now.load(Ordering::SeqCst) { B } else { A })
+        }),
     })
     .await;
     for _ in 0..life::CONNECTIONS {
@@ -329,7 +354,11 @@ async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     fake.asked.lock().unwrap().clear();
     failing.store(true, Ordering::SeqCst);
-    assert_eq!(fake.said().await, "b@n");
+    let message = fake.updates.recv().await.unwrap();
+    assert!(
+        matches!(&message.update, Update::Service { knowledge: Knowledge::Known(list), .. } if list[0].id.as_str() == "b@n")
+    );
+    assert!(message.seen <= read.lock().unwrap().unwrap(), "the word was that of the check");
     let asked = fake.asked.lock().unwrap().clone();
     let about: Vec<_> = asked.iter().filter(|path| path.contains("/pets")).collect();
     assert_eq!(about, ["/v1/health/service/pets7?stale"]);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{Knowledge, ProviderError, ServiceId, Update};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use transport::clock::tick;
 
 use super::{
@@ -59,14 +59,14 @@ impl Voice {
         }
         for reason in hidden.iter().chain(&reading.skipped) {
             let service = Some(self.service.clone());
-            self.publish(Update::Skipped { service, reason: reason.clone() }).await?;
+            self.publish(Update::Skipped { service, reason: reason.clone() }, answer.seen).await?;
         }
         if let (true, Some(reason)) = (reading.instances.is_empty(), reading.skipped.first()) {
             // A record that cannot be read is not one that is not there.
             return Err(Failure::Question(ProviderError::Malformed(reason.clone())));
         }
         self.held.note(&self.service, reading.instances.is_empty());
-        self.say(Knowledge::of(reading.instances.clone())).await?;
+        self.say(Knowledge::of(reading.instances.clone()), answer.seen).await?;
         self.said = Some(Ok(reading));
         Ok(())
     }
@@ -74,19 +74,19 @@ impl Voice {
     /// Says that we do not know, once per reason.
     pub(super) async fn despair(&mut self, error: ProviderError) -> Result<(), Failure> {
         if !matches!(&self.said, Some(Err(said)) if *said == error) {
-            self.say(Knowledge::Unknown(error.clone())).await?;
+            self.say(Knowledge::Unknown(error.clone()), Instant::now()).await?;
             self.said = Some(Err(error));
         }
         Ok(())
     }
 
-    async fn say(&self, knowledge: Knowledge) -> Result<(), Failure> {
+    async fn say(&self, knowledge: Knowledge, seen: Instant) -> Result<(), Failure> {
         let service = self.service.clone();
-        self.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await
+        self.publish(Update::Service { service, knowledge, deregistered: Vec::new() }, seen).await
     }
 
-    async fn publish(&self, update: Update) -> Result<(), Failure> {
-        self.feed.publish(update).await.map_err(Failure::Agent)
+    async fn publish(&self, update: Update, seen: Instant) -> Result<(), Failure> {
+        self.feed.publish_seen(update, seen).await.map_err(Failure::Agent)
     }
 }
 

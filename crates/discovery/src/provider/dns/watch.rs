@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{Knowledge, ProviderError, ServiceId, Update};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     lookup::{Memory, Reading, Target},
@@ -30,12 +30,14 @@ pub(super) async fn service(
     let mut backoff = Backoff::new(FIRST, LONGEST);
     loop {
         let heard = servers.heard();
-        let (told, wait) = match target.look_up(&servers, &mut memory).await {
+        let found = target.look_up(&servers, &mut memory).await;
+        let seen = Instant::now();
+        let (told, wait) = match found {
             Ok(reading) => {
                 backoff = Backoff::new(FIRST, LONGEST);
                 let (min, max) = (settings.min_ttl.get(), settings.max_ttl.get());
                 let wait = ttl::wait(reading.ttl, min, max, fastrand::f64());
-                (voice.hear(reading).await, wait)
+                (voice.hear(reading, seen).await, wait)
             }
             Err(error) => (voice.despair(error, servers.fell_silent(heard)).await, backoff.next(fastrand::f64())),
         };
@@ -54,15 +56,15 @@ struct Voice {
 }
 
 impl Voice {
-    async fn hear(&mut self, reading: Reading) -> Result<(), ProviderError> {
+    async fn hear(&mut self, reading: Reading, seen: Instant) -> Result<(), ProviderError> {
         let last = self.said.as_ref().and_then(|said| said.as_ref().ok());
         let news = last.is_none_or(|last| last.instances != reading.instances);
         for reason in reading.skipped.iter().filter(|reason| !last.is_some_and(|last| last.skipped.contains(reason))) {
             let service = Some(self.service.clone());
-            self.feed.publish(Update::Skipped { service, reason: reason.clone() }).await?;
+            self.feed.publish_seen(Update::Skipped { service, reason: reason.clone() }, seen).await?;
         }
         if news {
-            self.say(Knowledge::of(reading.instances.clone())).await?;
+            self.say(Knowledge::of(reading.instances.clone()), seen).await?;
         }
         self.said = Some(Ok(reading));
         Ok(())
@@ -74,14 +76,14 @@ impl Voice {
             self.feed.publish(Update::Unreachable(error.clone())).await?;
         }
         if !matches!(&self.said, Some(Err(said)) if *said == error) {
-            self.say(Knowledge::Unknown(error.clone())).await?;
+            self.say(Knowledge::Unknown(error.clone()), Instant::now()).await?;
             self.said = Some(Err(error));
         }
         Ok(())
     }
 
-    async fn say(&self, knowledge: Knowledge) -> Result<(), ProviderError> {
+    async fn say(&self, knowledge: Knowledge, seen: Instant) -> Result<(), ProviderError> {
         let service = self.service.clone();
-        self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await
+        self.feed.publish_seen(Update::Service { service, knowledge, deregistered: Vec::new() }, seen).await
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::provider::Interest;
+use crate::provider::{Interest, Message};
 
 /// What the fake says; changed by tests as they go.
 #[derive(Default)]
@@ -32,6 +32,8 @@ struct Fake {
     events: Mutex<String>,
     /// Whether a container is gone once it was inspected.
     once: bool,
+    /// When a container was inspected last.
+    inspected: Mutex<Option<Instant>>,
     /// Streams of events so far.
     streams: AtomicUsize,
 }
@@ -91,6 +93,7 @@ impl Fake {
             let list = json!(containers.keys().map(listed).collect::<Vec<_>>()).to_string();
             return (200, self.list.lock().unwrap().clone().unwrap_or(list));
         }
+        *self.inspected.lock().unwrap() = Some(Instant::now());
         let id = path.split('/').nth(2).unwrap();
         let body = if self.once { containers.remove(id) } else { containers.get(id).cloned() };
         body.map_or((404, String::new()), |body| (200, body))
@@ -115,12 +118,12 @@ fn event(action: &str, id: &str) -> String {
         + "\n"
 }
 
-fn source(url: &str, resync: Duration) -> mpsc::Receiver<(usize, Update)> {
+fn source(url: &str, resync: Duration) -> mpsc::Receiver<Message> {
     let millis = u64::try_from(resync.as_millis()).unwrap();
     let settings = Settings { resync: Span::from_millis(millis), ..Settings::new(url) };
     let (sender, updates) = mpsc::channel(64);
     let (interest, interested) = watch::channel(Arc::new(Interest::default()));
-    let feed = Feed::new(0, sender, interested);
+    let feed = Feed::to_reconciler(0, sender, interested);
     // Past the check, which refuses a resync as short as a test needs.
     let mut docker = Docker { settings, contents: Contents::default(), live: false };
     tokio::spawn(async move {
@@ -130,11 +133,11 @@ fn source(url: &str, resync: Duration) -> mpsc::Receiver<(usize, Update)> {
     updates
 }
 
-async fn next(updates: &mut mpsc::Receiver<(usize, Update)>) -> Update {
-    timeout(Duration::from_secs(20), updates.recv()).await.expect("an update").expect("a source").1
+async fn next(updates: &mut mpsc::Receiver<Message>) -> Update {
+    timeout(Duration::from_secs(20), updates.recv()).await.expect("an update").expect("a source").update
 }
 
-async fn everything(updates: &mut mpsc::Receiver<(usize, Update)>) -> usize {
+async fn everything(updates: &mut mpsc::Receiver<Message>) -> usize {
     match next(updates).await {
         Update::Everything(all) => all.get(&ServiceId::new("pets").unwrap()).map_or(0, Vec::len),
         other => panic!("{other:?}"),
@@ -194,8 +197,9 @@ async fn a_change_while_everything_is_read_is_seen() {
     fake.put("a", &running("a"));
     let mut updates = source(&url, NEVER);
     assert_eq!(everything(&mut updates).await, 1);
-    let gone = next(&mut updates).await;
+    let Message { update: gone, seen, .. } = timeout(Duration::from_secs(20), updates.recv()).await.unwrap().unwrap();
     assert!(matches!(&gone, Update::Service { knowledge: Knowledge::KnownEmpty, .. }), "{gone:?}");
+    assert!(seen <= fake.inspected.lock().unwrap().unwrap(), "it counts from the event");
 }
 
 #[tokio::test]

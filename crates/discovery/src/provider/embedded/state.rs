@@ -42,7 +42,7 @@ pub(super) struct State {
     /// What vanished up to this index is not in `gone` any more.
     forgotten: u64,
     /// Services that changed since the provider looked, and who left them on its own word.
-    news: BTreeMap<ServiceId, Vec<InstanceId>>,
+    news: BTreeMap<ServiceId, Pending>,
     pub(super) audit: Audit,
 }
 
@@ -104,8 +104,30 @@ pub struct Changes {
     pub services: Vec<(ServiceId, Listing)>,
 }
 
-/// One changed service: its instances now, and who left on its own word.
-pub(super) type News = (ServiceId, Vec<Arc<Instance>>, Vec<InstanceId>);
+/// One changed service.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) service: ServiceId,
+    /// Its instances now.
+    pub(super) list: Vec<Arc<Instance>>,
+    /// Who left on its own word.
+    pub(super) deregistered: Vec<InstanceId>,
+    /// When it changed first since it was asked for.
+    pub(super) seen: Instant,
+}
+
+/// What changed of one service, to be asked for.
+#[derive(Debug)]
+struct Pending {
+    left: Vec<InstanceId>,
+    since: Instant,
+}
+
+impl Pending {
+    fn new(since: Instant) -> Self {
+        Self { left: Vec::new(), since }
+    }
+}
 
 impl State {
     /// What a disk gave back, at this index. Every lease begins anew, and all checks are trusted until they fail.
@@ -156,7 +178,7 @@ impl State {
         );
         self.audit.note(by, action, &key, self.index, detail.trim_end());
         // Whoever is back did not leave.
-        self.news.entry(key.0).or_default().retain(|gone| *gone != key.1);
+        self.news.entry(key.0).or_insert_with(|| Pending::new(now)).left.retain(|gone| *gone != key.1);
         let registration = Arc::new(registration);
         self.put(registration.clone(), health, now, Some(SOON));
         Some(registration)
@@ -213,9 +235,9 @@ impl State {
         for number in 0..held.registration.checks.len() {
             self.looks.remove(&(key.clone(), number));
         }
-        let news = self.news.entry(key.0.clone()).or_default();
+        let news = self.news.entry(key.0.clone()).or_insert_with(|| Pending::new(now));
         if meant {
-            news.push(key.1.clone());
+            news.left.push(key.1.clone());
         }
         if let Some(entry) = self.services.get_mut(&key.0) {
             entry.index = self.index;
@@ -270,7 +292,7 @@ impl State {
             if let Some(entry) = self.services.get_mut(&key.0) {
                 entry.index = self.index;
             }
-            self.news.entry(key.0.clone()).or_default();
+            self.news.entry(key.0.clone()).or_insert_with(|| Pending::new(now));
             let (Ok(output) | Err(output)) = found;
             let action = if serves { Action::Ready } else { Action::Unready };
             self.audit.note(&By::registry(), action, key, self.index, output);
@@ -288,7 +310,11 @@ impl State {
     /// What changed since this was asked last.
     pub(super) fn take_news(&mut self) -> Vec<News> {
         let news = std::mem::take(&mut self.news);
-        news.into_iter().map(|(name, gone)| (name.clone(), self.instances(name.as_str()), gone)).collect()
+        let told = |(service, Pending { left, since }): (ServiceId, _)| {
+            let list = self.instances(service.as_str());
+            News { service, list, deregistered: left, seen: since }
+        };
+        news.into_iter().map(told).collect()
     }
 
     /// All there is; changes up to now are no news any more.

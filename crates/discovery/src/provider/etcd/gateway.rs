@@ -35,10 +35,12 @@ pub(super) struct Gateway<'a> {
 }
 
 /// Everything below the prefix at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct List {
     pub(super) header: Header,
     pub(super) records: Vec<Record>,
+    /// When its first page was at hand, whose revision is that of them all.
+    pub(super) seen: Instant,
 }
 
 impl<'a> Gateway<'a> {
@@ -76,7 +78,7 @@ impl<'a> Gateway<'a> {
     /// Reads everything below the prefix, as it is at one revision. The first page needs a quorum, so that a member
     /// which was cut off does not answer with the past.
     pub(super) async fn list(&self) -> Result<List, Failure> {
-        let mut list = List::default();
+        let mut list = List { header: Header::default(), records: Vec::new(), seen: Instant::now() };
         let mut from = self.range.0.clone();
         loop {
             let mut question =
@@ -86,7 +88,7 @@ impl<'a> Gateway<'a> {
             }
             let page: Range = self.ask("/v3/kv/range", &question, ANSWER).await?;
             if list.records.is_empty() {
-                list.header = page.header;
+                (list.header, list.seen) = (page.header, Instant::now());
             }
             let next = page.kvs.last().map(|last| [&*last.key, b"\0"].concat());
             list.records.extend(page.kvs);
@@ -107,7 +109,8 @@ impl<'a> Gateway<'a> {
         let opened = self.client.stream(Method::POST, "/v3/watch", body, now + ANSWER).await;
         let stream = opened.map_err(failure::no_answer)?;
         let (status, until) = (stream.status(), now + ANSWER);
-        let mut watch = Watch { stream, text: Vec::new(), searched: 0, early: None, header: Header::default(), until };
+        let (text, header) = (Vec::new(), Header::default());
+        let mut watch = Watch { stream, text, searched: 0, heard: now, early: None, header, until };
         if status != StatusCode::OK {
             return Err(failure::refused(status, &watch.rest().await?));
         }
@@ -158,6 +161,8 @@ pub(super) struct Watch<'a> {
     text: Vec<u8>,
     /// Bytes of it that hold no end of a line.
     searched: usize,
+    /// When the last piece of it came.
+    heard: Instant,
     /// Changes that came with the first word.
     early: Option<Message>,
     /// Who watches, and the revision it was at when the watch began.
@@ -175,11 +180,14 @@ impl Watch<'_> {
         loop {
             while let Some(line) = self.line() {
                 if let Some(message) = read(&line)? {
-                    return Ok(Some(message));
+                    return Ok(Some(Message { seen: self.heard, ..message }));
                 }
             }
             match self.stream.next(self.until).await {
-                Ok(Some(piece)) if self.text.len() + piece.len() <= LINE => self.text.extend_from_slice(&piece),
+                Ok(Some(piece)) if self.text.len() + piece.len() <= LINE => {
+                    self.heard = Instant::now();
+                    self.text.extend_from_slice(&piece);
+                }
                 Ok(Some(_)) => return Err(ProviderError::Malformed("a line of the watch has no end".to_owned()).into()),
                 // Also how a member says that it lost its leader.
                 Ok(None) => return Err(ProviderError::Failed("the member ended the watch".to_owned()).into()),

@@ -8,7 +8,10 @@ use std::{
 };
 
 use model::{InstanceId, Knowledge, ProviderError, ServiceId, Update};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use transport::clock::tick;
 
 use super::{
@@ -57,11 +60,12 @@ async fn list_and_follow(gateway: &mut Gateway<'_>, memory: &mut Memory, feed: &
     if memory.contents.is_other(list.header) {
         tracing::warn!(was, is, records, "etcd has another history: it was restored, emptied or replaced");
     }
+    let seen = list.seen;
     let change = memory.contents.replace(list);
     let mut interests = feed.interest();
     let interest = interests.borrow_and_update().clone();
-    memory.tell(&change, &interest, feed).await?;
-    memory.say_all(&interest, feed).await?;
+    memory.tell(&change, &interest, feed, seen).await?;
+    memory.say_all(&interest, feed, seen).await?;
     let mut renewed = false;
     loop {
         match follow(gateway, memory, feed, &mut interests).await {
@@ -94,16 +98,17 @@ async fn follow(
             changed = interests.changed() => {
                 changed.map_err(|_| ProviderError::Closed)?;
                 let interest = interests.borrow_and_update().clone();
-                memory.say_all(&interest, feed).await?;
+                memory.say_all(&interest, feed, Instant::now()).await?;
             }
             said = watch.next() => {
                 let Some(message) = said? else { return Ok(()) };
+                let seen = message.seen;
                 let change = memory.contents.apply(message.events);
                 let interest = interests.borrow().clone();
-                memory.tell(&change, &interest, feed).await?;
-                memory.say(&change, &interest, feed).await?;
+                memory.tell(&change, &interest, feed, seen).await?;
+                memory.say(&change, &interest, feed, seen).await?;
                 let left = deregistered(gateway, change.left).await;
-                memory.say_left(left, &interest, feed).await?;
+                memory.say_left(left, &interest, feed, seen).await?;
             }
         }
     }
@@ -129,40 +134,46 @@ async fn deregistered(gateway: &Gateway<'_>, mut left: Vec<Departure>) -> Vec<De
 
 impl Memory {
     /// Everything of interest, service by service, for a new list or another interest.
-    async fn say_all(&self, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+    async fn say_all(&self, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         for service in self.held.let_go(interest) {
             // What the file can no longer mean is empty for us.
             let knowledge = Knowledge::KnownEmpty;
-            feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+            feed.publish_seen(Update::Service { service, knowledge, deregistered: Vec::new() }, seen).await?;
         }
         let meant = self.contents.services().filter(|service| interest.may_mean(service));
         let mut services: BTreeSet<ServiceId> = meant.chain(&interest.services).cloned().collect();
         services.append(&mut self.held.all());
-        feed.publish(Update::Catalogue(services.clone())).await?;
+        feed.publish_seen(Update::Catalogue(services.clone()), seen).await?;
         for service in services {
-            self.say_one(service, Vec::new(), feed).await?;
+            self.say_one(service, Vec::new(), feed, seen).await?;
         }
         Ok(())
     }
 
     /// What changed. A record without lease leaves by somebody's hand only.
-    async fn say(&self, change: &Change, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+    async fn say(&self, change: &Change, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         for service in change.services.iter().filter(|service| interest.may_mean(service)) {
             let left = change.left.iter().filter(|left| left.service == *service && left.lease == Some(0));
-            self.say_one(service.clone(), left.map(|left| left.instance.clone()).collect(), feed).await?;
+            self.say_one(service.clone(), left.map(|left| left.instance.clone()).collect(), feed, seen).await?;
         }
         Ok(())
     }
 
     /// Who left on purpose, as is known only now.
-    async fn say_left(&self, left: Vec<Departure>, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+    async fn say_left(
+        &self,
+        left: Vec<Departure>,
+        interest: &Interest,
+        feed: &Feed,
+        seen: Instant,
+    ) -> Result<(), ProviderError> {
         let mut services = BTreeMap::<ServiceId, Vec<InstanceId>>::new();
         for Departure { service, instance, .. } in left {
             services.entry(service).or_default().push(instance);
         }
         services.retain(|service, _| interest.may_mean(service));
         for (service, deregistered) in services {
-            self.say_one(service, deregistered, feed).await?;
+            self.say_one(service, deregistered, feed, seen).await?;
         }
         Ok(())
     }
@@ -172,24 +183,31 @@ impl Memory {
         service: ServiceId,
         deregistered: Vec<InstanceId>,
         feed: &Feed,
+        seen: Instant,
     ) -> Result<(), ProviderError> {
         let knowledge = self.contents.knowledge(&service);
         if !matches!(knowledge, Knowledge::Unknown(_)) {
             self.held.note(&service, knowledge == Knowledge::KnownEmpty);
         }
-        feed.publish(Update::Service { service, knowledge, deregistered }).await
+        feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await
     }
 
     /// Records that could not be used.
-    async fn tell(&self, change: &Change, interest: &Interest, feed: &Feed) -> Result<(), ProviderError> {
+    async fn tell(
+        &self,
+        change: &Change,
+        interest: &Interest,
+        feed: &Feed,
+        seen: Instant,
+    ) -> Result<(), ProviderError> {
         let of_interest = |service: &Option<ServiceId>| service.as_ref().is_none_or(|s| interest.may_mean(s));
         let all: Vec<_> = change.skipped.iter().filter(|(service, _)| of_interest(service)).collect();
         for (service, reason) in all.iter().copied().take(TOLD).cloned() {
-            feed.publish(Update::Skipped { service, reason }).await?;
+            feed.publish_seen(Update::Skipped { service, reason }, seen).await?;
         }
         if all.len() > TOLD {
             let reason = format!("and {} more records: is the prefix the right one?", all.len() - TOLD);
-            feed.publish(Update::Skipped { service: None, reason }).await?;
+            feed.publish_seen(Update::Skipped { service: None, reason }, seen).await?;
         }
         Ok(())
     }

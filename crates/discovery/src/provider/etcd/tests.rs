@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::provider::Interest;
+use crate::provider::{Interest, Message};
 
 /// What the fake says to one request.
 enum Reply {
@@ -36,7 +36,7 @@ type Asked = (String, Value);
 
 /// A source that watches `pets` at a fake member.
 struct Fake {
-    updates: mpsc::Receiver<(usize, Update)>,
+    updates: mpsc::Receiver<Message>,
     asked: Arc<Mutex<Vec<Asked>>>,
     tasks: [JoinHandle<()>; 2],
     _interest: watch::Sender<Arc<Interest>>,
@@ -63,7 +63,7 @@ async fn fake(say: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Fak
     let (sender, updates) = mpsc::channel(64);
     let services = [ServiceId::new("pets").unwrap()].into();
     let (interest, interested) = watch::channel(Arc::new(Interest { services, exposure: Exposure::Routed }));
-    let feed = Feed::new(0, sender, interested);
+    let feed = Feed::to_reconciler(0, sender, interested);
     let settings = Settings { wait: Span::from_secs(1), prefix: "/s".into(), ..Settings::new([url]) };
     let mut etcd = Etcd::new(settings).unwrap();
     let source = tokio::spawn(async move { drop(Provider::watch(&mut etcd, &feed).await) });
@@ -120,7 +120,7 @@ impl Fake {
     async fn said(&mut self) -> String {
         loop {
             let update = timeout(Duration::from_secs(20), self.updates.recv()).await.expect("an update in time");
-            return match update.unwrap().1 {
+            return match update.unwrap().update {
                 Update::Catalogue(_) => continue,
                 Update::Service { knowledge: Knowledge::Known(list), .. } => {
                     list.iter().map(|i| i.endpoint.address.to_string()).collect::<Vec<_>>().join(" ")
@@ -181,6 +181,20 @@ async fn events_are_read_however_the_network_cuts_them() {
     for address in ["h:1", "h:2", "h:3", "h:4"] {
         assert_eq!(fake.said().await, address);
     }
+}
+
+#[tokio::test]
+async fn a_change_counts_from_when_it_was_at_hand() {
+    // Two changes in one piece: the second waits while the first is said.
+    let mut fake = fake(|path, _| match path {
+        "/v3/kv/range" => list(5, "h:1"),
+        "/v3/watch" => Reply::Pieces(vec![made(5), moved(6, "h:2") + &moved(7, "h:3")]),
+        _ => Reply::Hang,
+    })
+    .await;
+    assert_eq!(fake.said().await, "h:1");
+    let (first, second) = (fake.updates.recv().await.unwrap(), fake.updates.recv().await.unwrap());
+    assert_eq!(first.seen, second.seen);
 }
 
 #[tokio::test]

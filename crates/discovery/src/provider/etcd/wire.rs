@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, de::Error};
+use tokio::time::Instant;
 
 /// Bytes as the gateway wants them.
 pub(super) fn encode(bytes: &[u8]) -> String {
@@ -91,6 +92,9 @@ pub(super) struct Message {
     pub(super) compact_revision: u64,
     #[serde(default)]
     pub(super) events: Vec<Event>,
+    /// When the end of its line was at hand.
+    #[serde(skip, default = "Instant::now")]
+    pub(super) seen: Instant,
 }
 
 /// A refusal: the code is gRPC's.

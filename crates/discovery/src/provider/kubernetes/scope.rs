@@ -27,6 +27,8 @@ use crate::provider::pace::{Backoff, Pace};
 pub(super) struct News {
     pub(super) scope: Scope,
     pub(super) what: What,
+    /// When it was at hand.
+    pub(super) seen: Instant,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub(super) struct Watcher {
     records: Vec<Record>,
     nameless: Vec<String>,
     pages: usize,
+    /// When the first page was at hand: all others are of the same moment.
+    listed: Instant,
     backoff: Backoff,
     /// Nothing came of what was asked since the last failure.
     futile: bool,
@@ -82,6 +86,7 @@ impl Watcher {
             records: Vec::new(),
             nameless: Vec::new(),
             pages: 0,
+            listed: Instant::now(),
             backoff: calm(),
             futile: false,
             troubled: false,
@@ -125,7 +130,7 @@ impl Watcher {
                 Ok(Err(panic)) => return Ok(Err(ProviderError::Failed(format!("reading credentials: {panic}")))),
                 Err(_) => {
                     let text = "the kubeconfig's credential plugin does not end".to_owned();
-                    self.say(What::Failed(ProviderError::Failed(text))).await?;
+                    self.say(What::Failed(ProviderError::Failed(text)), Instant::now()).await?;
                 }
             }
         }
@@ -148,12 +153,15 @@ impl Watcher {
             Ok(page) => page,
             Err(failure) => return Ok(Err(failure)),
         };
+        if self.pages == 0 {
+            self.listed = Instant::now();
+        }
         self.records.extend(page.records);
         self.nameless.extend(page.nameless);
         self.pages += 1;
         if self.cursor.page(page.version, page.next) {
             let (records, nameless) = self.take();
-            self.say(What::Listed(records, nameless)).await?;
+            self.say(What::Listed(records, nameless), self.listed).await?;
             self.troubled = false;
         } else if self.pages >= PAGES {
             return Ok(Err(Failure::malformed(format!("a list of more than {PAGES} pages"))));
@@ -175,13 +183,15 @@ impl Watcher {
             Err(failure) => return Ok(Err(failure)),
         };
         if std::mem::take(&mut self.troubled) {
-            self.say(What::Recovered).await?;
+            self.say(What::Recovered, Instant::now()).await?;
         }
         // The server ends it by itself at `wait`: whatever comes, and however slowly, it is over then.
         let deadline = opened + self.settings.wait.get() + GRACE;
         let (mut lines, mut alive) = (Lines::default(), false);
         loop {
-            match answer.chunk(deadline).await {
+            let next = answer.chunk(deadline).await;
+            let seen = Instant::now();
+            match next {
                 Ok(Some(chunk)) => {
                     if lines.push(&chunk) == Err(TooLong) {
                         return Ok(Err(Failure::malformed("a line of the watch has no end".into())));
@@ -204,7 +214,7 @@ impl Watcher {
                     Ok((event, version)) => {
                         alive = true;
                         self.thrive();
-                        self.say(What::Changed(event)).await?;
+                        self.say(What::Changed(event), seen).await?;
                         if let Some(version) = version {
                             self.cursor.seen(version);
                         }
@@ -232,7 +242,7 @@ impl Watcher {
             Failure::Gone => None,
             Failure::Other { error, pause } => {
                 self.troubled = true;
-                self.say(What::Failed(error)).await?;
+                self.say(What::Failed(error), Instant::now()).await?;
                 pause
             }
         };
@@ -247,8 +257,8 @@ impl Watcher {
         sleep(asked.map_or(own, |asked| own.max(asked + own / 4))).await;
     }
 
-    async fn say(&self, what: What) -> Result<(), Closed> {
-        self.news.send(News { scope: self.scope, what }).await.map_err(|_| Closed)
+    async fn say(&self, what: What, seen: Instant) -> Result<(), Closed> {
+        self.news.send(News { scope: self.scope, what, seen }).await.map_err(|_| Closed)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::provider::Interest;
+use crate::provider::{Interest, Message};
 
 /// What the fake says to one request.
 enum Reply {
@@ -41,7 +41,7 @@ enum Reply {
 
 /// A source that watches `pets` at a fake API server.
 struct Fake {
-    updates: mpsc::Receiver<(usize, Update)>,
+    updates: mpsc::Receiver<Message>,
     asked: Arc<Mutex<Vec<String>>>,
     tasks: [JoinHandle<()>; 2],
     interest: watch::Sender<Arc<Interest>>,
@@ -90,7 +90,7 @@ async fn fake(namespaces: &[&str], say: impl Fn(&str, usize) -> Reply + Send + S
     let (sender, updates) = mpsc::channel(64);
     let services = [ServiceId::new("pets").unwrap()].into();
     let (interest, interested) = watch::channel(Arc::new(Interest { services, exposure: Exposure::Routed }));
-    let feed = Feed::new(0, sender, interested);
+    let feed = Feed::to_reconciler(0, sender, interested);
     let settings = Settings {
         kubeconfig: Some(kubeconfig.path().into()),
         namespaces: namespaces.iter().map(|&name| name.into()).collect(),
@@ -153,7 +153,8 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, say: Arc<imp
 impl Fake {
     /// The next update in short: addresses of the instances, or the reason for not knowing.
     async fn said(&mut self) -> String {
-        let next = timeout(Duration::from_secs(20), self.updates.recv()).await.expect("an update in time").unwrap().1;
+        let next =
+            timeout(Duration::from_secs(20), self.updates.recv()).await.expect("an update in time").unwrap().update;
         match next {
             Update::Service { knowledge: Knowledge::Known(list), .. } => {
                 list.iter().map(|i| i.endpoint.address.to_string()).collect::<Vec<_>>().join(" ")
@@ -181,6 +182,21 @@ impl Fake {
 
 const A: &str = "10.0.0.1:80";
 const B: &str = "10.0.0.2:80";
+
+#[tokio::test]
+async fn all_that_one_answer_says_counts_from_when_it_was_at_hand() {
+    let mut bad = slice("10.0.0.1");
+    bad["endpoints"].as_array_mut().unwrap().push(json!({ "addresses": ["nowhere"] }));
+    let mut fake = fake(&[], move |path, _| match path.contains("watch=1") {
+        false => listed("7", &[bad.clone()]),
+        true => Reply::Open(vec![]),
+    })
+    .await;
+    let (first, second) = (fake.updates.recv().await.unwrap(), fake.updates.recv().await.unwrap());
+    assert!(matches!(first.update, Update::Skipped { .. }), "{first:?}");
+    assert!(matches!(second.update, Update::Service { .. }), "{second:?}");
+    assert_eq!(first.seen, second.seen);
+}
 
 /// The list fails so in the beginning; the source says so, and then reads it.
 async fn no_list(reply: fn() -> Reply, expected: &str) {

@@ -7,6 +7,8 @@ use std::{
 
 use model::{InstanceId, Knowledge, ProviderError, ServiceId, Update};
 
+use tokio::time::Instant;
+
 use super::{join::Reading, mirror::Mirror, ports::PortChoice};
 use crate::provider::{Feed, Interest};
 
@@ -18,6 +20,8 @@ pub(super) struct Voice {
     interest: Arc<Interest>,
     said: HashMap<ServiceId, Said>,
     catalogue: bool,
+    /// When that was at hand which is said now.
+    pub(super) seen: Instant,
 }
 
 /// What was said last about one service.
@@ -40,7 +44,7 @@ impl Said {
 
 impl Voice {
     pub(super) fn new(feed: Feed, port: Option<PortChoice>, interest: Arc<Interest>) -> Self {
-        Self { feed, port, interest, said: HashMap::new(), catalogue: false }
+        Self { feed, port, interest, said: HashMap::new(), catalogue: false, seen: Instant::now() }
     }
 
     /// Other services are in use now. What the file no longer means is empty for us.
@@ -62,7 +66,7 @@ impl Voice {
         let mut all = self.wanted(mirror);
         all.extend(self.said.keys().cloned());
         if self.interest.exposure.needs_catalog() && mirror.is_whole() && !self.catalogue {
-            self.feed.publish(Update::Catalogue(all.clone())).await?;
+            self.feed.publish_seen(Update::Catalogue(all.clone()), self.seen).await?;
             self.catalogue = true;
         }
         self.tell(all, mirror).await
@@ -93,7 +97,9 @@ impl Voice {
         }
         let said = self.said.remove(service).unwrap_or_default();
         for reason in reading.skipped.iter().filter(|reason| !said.skipped.contains(reason)) {
-            self.feed.publish(Update::Skipped { service: Some(service.clone()), reason: reason.clone() }).await?;
+            self.feed
+                .publish_seen(Update::Skipped { service: Some(service.clone()), reason: reason.clone() }, self.seen)
+                .await?;
         }
         let told = said.reading.as_ref().is_some_and(|told| told.instances == reading.instances);
         let again = said.stale || said.trouble.is_some();
@@ -125,7 +131,7 @@ impl Voice {
 
     /// Records that belong to no service we could name.
     pub(super) async fn skip(&self, reason: String) -> Result<(), ProviderError> {
-        self.feed.publish(Update::Skipped { service: None, reason }).await
+        self.feed.publish_seen(Update::Skipped { service: None, reason }, self.seen).await
     }
 
     async fn service(
@@ -134,7 +140,7 @@ impl Voice {
         knowledge: Knowledge,
         deregistered: Vec<InstanceId>,
     ) -> Result<(), ProviderError> {
-        self.feed.publish(Update::Service { service, knowledge, deregistered }).await
+        self.feed.publish_seen(Update::Service { service, knowledge, deregistered }, self.seen).await
     }
 
     fn is_wanted(&self, service: &ServiceId, tags: &[&str]) -> bool {

@@ -135,12 +135,12 @@ impl Life<'_> {
 
     /// Takes in a message and all that came with it, so that a burst is said once.
     fn hear(&mut self, first: Message) -> Result<(), ProviderError> {
-        let mut next = Some(first);
+        let (mut next, now) = (Some(first), Instant::now());
         while let Some(message) = next {
             match message {
-                Message::Event(event) => self.tree.event(&event),
+                Message::Event(event) => self.tree.event(&event, now),
                 Message::Answer { xid, body, .. } => match self.under_way.pop_front() {
-                    Some((asked, ask)) if asked == xid => self.tree.answer(ask, body)?,
+                    Some((asked, ask)) if asked == xid => self.tree.answer(ask, body, now)?,
                     _ => return Err(ProviderError::Malformed("an answer to another question".to_owned())),
                 },
                 Message::Sign => {}
@@ -151,7 +151,7 @@ impl Life<'_> {
     }
 
     async fn say(&mut self) -> Result<(), ProviderError> {
-        for update in self.tree.updates() {
+        for (update, seen) in self.tree.updates(Instant::now()) {
             if let Update::Service { service, knowledge, .. } = &update {
                 match knowledge {
                     Knowledge::Known(_) => self.held.note(service, false),
@@ -159,7 +159,7 @@ impl Life<'_> {
                     Knowledge::Unknown(_) => {}
                 }
             }
-            self.feed.publish(update).await?;
+            self.feed.publish_seen(update, seen).await?;
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use model::{ProviderError, ServiceId, Update};
+use tokio::time::Instant;
 
 use self::service::Service;
 use super::{
@@ -27,8 +28,10 @@ pub(super) struct Tree {
     /// To be asked, each once.
     queue: VecDeque<Ask>,
     queued: HashSet<Ask>,
-    /// Services that may have something new to say.
-    dirty: BTreeSet<ServiceId>,
+    /// Services that may have something new to say, and when the first word of it came.
+    dirty: BTreeMap<ServiceId, Instant>,
+    /// When an event named a node that is not read since.
+    heard: HashMap<String, Instant>,
     skipped: Vec<Update>,
 }
 
@@ -68,7 +71,8 @@ impl Tree {
             catalogue: None,
             queue: VecDeque::new(),
             queued: HashSet::new(),
-            dirty: BTreeSet::new(),
+            dirty: BTreeMap::new(),
+            heard: HashMap::new(),
             skipped: Vec::new(),
         }
     }
@@ -130,8 +134,8 @@ impl Tree {
         }
     }
 
-    /// Takes in an event: it costs one question at the most.
-    pub(super) fn event(&mut self, event: &Event) {
+    /// Takes in an event that came at this time: it costs one question at the most.
+    pub(super) fn event(&mut self, event: &Event, now: Instant) {
         let (Event::Created(path) | Event::Changed(path) | Event::Deleted(path)) = event;
         match self.layout.place(path) {
             Place::Service(name) => {
@@ -152,21 +156,22 @@ impl Tree {
                     Event::Changed(_) => {}
                     Event::Deleted(path) => {
                         service.gone(path);
-                        self.dirty.insert(name);
+                        self.soil(name, now);
                         return;
                     }
                 }
+                self.heard.entry(path.clone()).or_insert(now);
                 self.push(Ask::Read { service: name, path: path.clone() });
             }
             Place::Elsewhere => {}
         }
     }
 
-    /// Takes in an answer.
+    /// Takes in an answer that came at this time.
     ///
     /// # Errors
     /// What ends the connection.
-    pub(super) fn answer(&mut self, ask: Ask, answer: Result<Bytes, Code>) -> Result<(), ProviderError> {
+    pub(super) fn answer(&mut self, ask: Ask, answer: Result<Bytes, Code>, now: Instant) -> Result<(), ProviderError> {
         if let Err(code) = answer
             && code.ends_the_connection()
         {
@@ -188,10 +193,10 @@ impl Tree {
             }
             Ask::List { service, directory } => {
                 let names = children(answer, &directory)?;
-                self.listed(service, &directory, names);
+                self.listed(service, &directory, names, now);
                 Ok(())
             }
-            Ask::Read { service, path } => self.read(service, &path, answer),
+            Ask::Read { service, path } => self.read(service, &path, answer, now),
         }
     }
 
@@ -224,7 +229,7 @@ impl Tree {
         }
     }
 
-    fn listed(&mut self, name: ServiceId, directory: &str, names: Result<Vec<String>, ProviderError>) {
+    fn listed(&mut self, name: ServiceId, directory: &str, names: Result<Vec<String>, ProviderError>, now: Instant) {
         let Some(service) = self.services.get_mut(&name) else { return };
         match names {
             Ok(names) => {
@@ -234,10 +239,18 @@ impl Tree {
             }
             Err(error) => service.unlisted(directory, error),
         }
-        self.dirty.insert(name);
+        self.soil(name, now);
     }
 
-    fn read(&mut self, name: ServiceId, path: &str, answer: Result<Bytes, Code>) -> Result<(), ProviderError> {
+    fn read(
+        &mut self,
+        name: ServiceId,
+        path: &str,
+        answer: Result<Bytes, Code>,
+        now: Instant,
+    ) -> Result<(), ProviderError> {
+        // The word of a change is the event, not the answer that says what it is.
+        let seen = self.heard.remove(path).unwrap_or(now);
         let Some(service) = self.services.get_mut(&name) else { return Ok(()) };
         match answer {
             Ok(body) => {
@@ -247,7 +260,7 @@ impl Tree {
             Err(Code::NO_NODE) => service.gone(path),
             Err(code) => service.read(path, Err(code.error(path))),
         }
-        self.dirty.insert(name);
+        self.soil(name, seen);
         Ok(())
     }
 
@@ -282,15 +295,20 @@ impl Tree {
         }
     }
 
-    /// What is to be said since the last call.
-    pub(super) fn updates(&mut self) -> Vec<Update> {
-        let mut updates = std::mem::take(&mut self.skipped);
-        for name in std::mem::take(&mut self.dirty) {
+    /// What is to be said since the last call, and since when.
+    pub(super) fn updates(&mut self, now: Instant) -> Vec<(Update, Instant)> {
+        let mut updates: Vec<_> = std::mem::take(&mut self.skipped).into_iter().map(|update| (update, now)).collect();
+        for (name, seen) in std::mem::take(&mut self.dirty) {
             if let Some(service) = self.services.get_mut(&name) {
-                updates.append(&mut service.speak(&name));
+                updates.extend(service.speak(&name).into_iter().map(|update| (update, seen)));
             }
         }
         updates
+    }
+
+    fn soil(&mut self, service: ServiceId, seen: Instant) {
+        let since = self.dirty.entry(service).or_insert(seen);
+        *since = seen.min(*since);
     }
 
     fn push(&mut self, ask: Ask) {

@@ -111,7 +111,21 @@ async fn who_is_back_before_anybody_looked_did_not_leave() {
     registry.deregister(&By::registry(), name, id).await.unwrap();
     registry.register(&By::registry(), registration("a", "30s")).await;
     let news = registry.take_news();
-    assert_eq!((news.len(), news[0].1.len(), news[0].2.len()), (1, 1, 0));
+    assert_eq!((news.len(), news[0].list.len(), news[0].deregistered.len()), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_are_as_old_as_the_first_change_in_them() {
+    let registry = Registry::in_memory();
+    let first = Instant::now();
+    registry.register(&By::registry(), registration("a", "30s")).await;
+    tokio::time::advance(SECOND).await;
+    registry.register(&By::registry(), registration("b", "30s")).await;
+    assert_eq!(registry.take_news()[0].seen, first);
+    let second = Instant::now();
+    let (name, id) = key("a");
+    registry.deregister(&By::registry(), name, id).await.unwrap();
+    assert_eq!(registry.take_news()[0].seen, second);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -7,7 +8,7 @@ fn record(key: &str, revision: u64, value: &str) -> Record {
 }
 
 fn list(revision: u64, records: &[Record]) -> List {
-    List { header: Header { cluster_id: 1, revision }, records: records.to_vec() }
+    List { header: Header { cluster_id: 1, revision }, records: records.to_vec(), seen: Instant::now() }
 }
 
 fn pets() -> ServiceId {

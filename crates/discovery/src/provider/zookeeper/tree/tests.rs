@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::{BufMut as _, BytesMut};
 use model::{Instance, Knowledge, Standing};
 use proptest::prelude::*;
@@ -79,12 +81,16 @@ impl Server {
     fn settle(&mut self, tree: &mut Tree) -> Vec<Update> {
         let mut said = Vec::new();
         loop {
-            said.append(&mut tree.updates());
+            said.extend(updates(tree));
             let Some(ask) = tree.ask() else { return said };
             let answer = self.answer(&ask, &tree.question(&ask));
-            tree.answer(ask, answer).unwrap();
+            tree.answer(ask, answer, Instant::now()).unwrap();
         }
     }
+}
+
+fn updates(tree: &mut Tree) -> Vec<Update> {
+    tree.updates(Instant::now()).into_iter().map(|(update, _)| update).collect()
 }
 
 /// What is said of instances, in short: their ids, `-` for none, `?` for unknown.
@@ -115,18 +121,18 @@ fn a_list_is_said_once_it_is_complete_and_a_change_costs_one_read() {
 
     for (path, expected) in [("/services/pets/3", &["pets: 1,2,3"][..]), ("/services/other/2", &[])] {
         server.nodes.insert(path.into(), record(3, "UP"));
-        tree.event(&Event::Created(path.into()));
+        tree.event(&Event::Created(path.into()), Instant::now());
         assert_eq!(words(&server.settle(&mut tree)), expected);
     }
     assert_eq!(server.reads, 3);
 
     server.nodes.remove("/services/pets/1");
-    tree.event(&Event::Deleted("/services/pets/1".into()));
+    tree.event(&Event::Deleted("/services/pets/1".into()), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), ["pets: 2,3"]);
     // A directory that comes and goes says nothing.
-    tree.event(&Event::Created("/services/pets".into()));
+    tree.event(&Event::Created("/services/pets".into()), Instant::now());
     // What was written anew says the same.
-    tree.event(&Event::Changed("/services/pets/2".into()));
+    tree.event(&Event::Changed("/services/pets/2".into()), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), [""; 0]);
     assert_eq!(server.reads, 4);
     // Everything is listed again, and nothing read.
@@ -153,13 +159,13 @@ fn who_takes_no_requests_before_it_leaves_has_left_on_its_own_word() {
     tree.want(&wanted(&["pets"]), false);
     server.settle(&mut tree);
     server.nodes.insert("/services/pets/1".into(), record(1, "OUT_OF_SERVICE"));
-    tree.event(&Event::Changed("/services/pets/1".into()));
+    tree.event(&Event::Changed("/services/pets/1".into()), Instant::now());
     let said = server.settle(&mut tree);
     let drains = |i: &std::sync::Arc<Instance>| i.standing == Standing::Draining;
     assert!(matches!(&said[..], [Update::Service { knowledge: Knowledge::Known(list), .. }] if drains(&list[0])));
     server.nodes.clear();
     for path in ["/services/pets/1", "/services/pets/2"] {
-        tree.event(&Event::Deleted(path.into()));
+        tree.event(&Event::Deleted(path.into()), Instant::now());
     }
     assert_eq!(words(&server.settle(&mut tree)), ["pets: - left 1"]);
 }
@@ -172,13 +178,13 @@ fn garbage_is_skipped_one_by_one_and_never_read_as_nothing() {
     tree.want(&wanted(&["pets"]), false);
     assert_eq!(words(&server.settle(&mut tree)), ["pets skipped", "pets: 2"]);
     // Written again as it was: said once.
-    tree.event(&Event::Changed("/services/pets/1".into()));
+    tree.event(&Event::Changed("/services/pets/1".into()), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), [""; 0]);
     server.nodes.remove("/services/pets/2");
-    tree.event(&Event::Deleted("/services/pets/2".into()));
+    tree.event(&Event::Deleted("/services/pets/2".into()), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), ["pets: ? malformed"]);
     server.nodes.insert("/services/pets/1".into(), record(1, "UP"));
-    tree.event(&Event::Changed("/services/pets/1".into()));
+    tree.event(&Event::Changed("/services/pets/1".into()), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), ["pets: 1"]);
 }
 
@@ -220,10 +226,10 @@ fn the_catalogue_needs_one_watch_and_follows_names() {
     }
     assert_eq!(asked, [Question::Children("/services/pets".into())]);
 
-    tree.event(&Event::Created("/services/orders".into()));
+    tree.event(&Event::Created("/services/orders".into()), Instant::now());
     assert!(tree.news());
     assert_eq!(tree.names(), Some(&wanted(&["orders", "pets"])));
-    tree.event(&Event::Deleted("/services/pets".into()));
+    tree.event(&Event::Deleted("/services/pets".into()), Instant::now());
     assert_eq!(tree.names(), Some(&wanted(&["orders"])));
     tree.want(&wanted(&[]), false);
     assert_eq!(tree.names(), None);
@@ -250,12 +256,12 @@ fn what_concerns_the_connection_ends_it() {
     for (ask, code) in
         [(Ask::Watch("/services/a".into()), Code::UNIMPLEMENTED), (Ask::Watch("/services/a".into()), Code(-1))]
     {
-        assert!(tree.answer(ask, Err(code)).is_err(), "{code:?}");
+        assert!(tree.answer(ask, Err(code), Instant::now()).is_err(), "{code:?}");
     }
     let list = || Ask::List { service: name("a"), directory: "/services/a".into() };
-    assert!(tree.answer(list(), Err(Code(-112))).is_err());
-    assert!(tree.answer(list(), Ok(Bytes::from_static(b"\xff"))).is_err());
-    assert!(tree.answer(list(), Err(Code(-7))).is_ok());
+    assert!(tree.answer(list(), Err(Code(-112)), Instant::now()).is_err());
+    assert!(tree.answer(list(), Ok(Bytes::from_static(b"\xff")), Instant::now()).is_err());
+    assert!(tree.answer(list(), Err(Code(-7)), Instant::now()).is_ok());
 }
 
 #[test]
@@ -267,14 +273,36 @@ fn in_light_4j_an_instance_that_moves_between_directories_stays_one() {
     tree.want(&wanted(&["pets"]), false);
     assert_eq!(words(&server.settle(&mut tree)), ["pets: 10.0.0.1:80"]);
     server.nodes.insert(path("unavailableServer"), String::new());
-    tree.event(&Event::Created(path("unavailableServer")));
+    tree.event(&Event::Created(path("unavailableServer")), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), [""; 0], "it serves still");
     server.nodes.remove(&path("server"));
-    tree.event(&Event::Deleted(path("server")));
+    tree.event(&Event::Deleted(path("server")), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), ["pets: 10.0.0.1:80"], "it drains");
     server.nodes.clear();
-    tree.event(&Event::Deleted(path("unavailableServer")));
+    tree.event(&Event::Deleted(path("unavailableServer")), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), ["pets: - left 10.0.0.1:80"]);
+}
+
+#[test]
+fn a_change_counts_from_its_event_and_not_from_the_answer_that_says_what_it_is() {
+    let mut server = Server::with(&[("/services/pets/1", 1)]);
+    let mut tree = tree();
+    tree.want(&wanted(&["pets"]), false);
+    server.settle(&mut tree);
+    let event = Instant::now();
+    let later = |seconds| event + Duration::from_secs(seconds);
+    server.nodes.insert("/services/pets/2".into(), record(2, "UP"));
+    tree.event(&Event::Created("/services/pets/2".into()), event);
+    let ask = tree.ask().unwrap();
+    let answer = server.answer(&ask, &tree.question(&ask));
+    tree.answer(ask, answer, later(1)).unwrap();
+    // Another one goes before anything is said: both are as old as the older.
+    tree.event(&Event::Deleted("/services/pets/1".into()), later(2));
+    let [(_, seen)] = tree.updates(later(3))[..] else { panic!("one update") };
+    assert_eq!(seen, event);
+    tree.event(&Event::Deleted("/services/pets/2".into()), later(4));
+    let [(_, seen)] = tree.updates(later(5))[..] else { panic!("one update") };
+    assert_eq!(seen, later(4));
 }
 
 proptest! {
@@ -315,17 +343,17 @@ proptest! {
                 },
                 // We read a message.
                 _ => match answered.pop_front() {
-                    Some(Ok((ask, answer))) => tree.answer(ask, answer).unwrap(),
-                    Some(Err(event)) => tree.event(&event),
+                    Some(Ok((ask, answer))) => tree.answer(ask, answer, Instant::now()).unwrap(),
+                    Some(Err(event)) => tree.event(&event, Instant::now()),
                     None => {}
                 },
             }
-            hear(tree.updates(), &mut last);
+            hear(updates(&mut tree), &mut last);
         }
         for message in answered {
             match message {
-                Ok((ask, answer)) => tree.answer(ask, answer).unwrap(),
-                Err(event) => tree.event(&event),
+                Ok((ask, answer)) => tree.answer(ask, answer, Instant::now()).unwrap(),
+                Err(event) => tree.event(&event, Instant::now()),
             }
         }
         hear(server.settle(&mut tree), &mut last);

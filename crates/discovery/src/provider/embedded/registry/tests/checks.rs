@@ -112,8 +112,8 @@ async fn maintenance_drains_and_outlives_registrations_and_restarts() {
     let (_, instances) = registry.take_everything().remove(0);
     assert_eq!(instances[0].standing, Standing::Draining);
     assert!(registry.maintain(&by, name.clone(), id.clone(), None).await.unwrap().changed);
-    let (_, instances, gone) = registry.take_news().remove(0);
-    assert_eq!((instances[0].standing, gone.len()), (Standing::Serving, 0));
+    let news = registry.take_news().remove(0);
+    assert_eq!((news.list[0].standing, news.deregistered.len()), (Standing::Serving, 0));
     assert!(registry.maintain(&by, name, key("z").1, None).await.is_err());
     assert_eq!(actions(&registry), [Action::Resume]);
 }
