@@ -202,7 +202,7 @@ impl Reconciler {
             Command::Arrange { sources, policies, done } => {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 let interest = policies.interest();
-                self.claims.arrange(ids, policies.holds(), &interest);
+                self.claims.arrange(ids, policies.holds(), &interest, clock::tick());
                 self.status.send_modify(|status| {
                     let status = Arc::make_mut(status);
                     status.arrange(&sources, &interest, &self.claims, clock::tick());
@@ -229,7 +229,7 @@ impl Reconciler {
                 let _gone = done.send(());
             }
             Command::ConnectFailed(upstream) => {
-                let changes = self.claims.connect_failed(&upstream.service, &upstream.address);
+                let changes = self.claims.connect_failed(&upstream.service, &upstream.address, clock::tick());
                 self.changed(changes, &Cause::ConnectFailed);
             }
         }
@@ -246,6 +246,8 @@ impl Reconciler {
         let now = clock::tick();
         let over = self.claims.expire(now);
         self.changed(over, &Cause::HoldOver);
+        let vacant = self.claims.forget_vacant(now);
+        self.touched.extend(vacant.into_iter().map(|service| (service, Cause::Vacant)));
         for service in self.overdue.due(now) {
             if let Some(what) = self.too_old(&service, now) {
                 story::tell_too_old(&self.history, &service, what);

@@ -199,6 +199,25 @@ async fn a_reload_moves_interest_and_forgets_removed_sources() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_without_instances_leaves_the_table_in_the_end_and_a_routed_one_stays() {
+    let stage = Stage::with(Policies { routed: [service("r")].into(), ..policies() }, None).await;
+    for name in ["a", "r"] {
+        stage.says(name, &[1]).await;
+        stage.says(name, &[]).await;
+    }
+    // The hold of its suspects, and then its time.
+    sleep(Duration::from_secs(629)).await;
+    stage.check("a", "");
+    stage.check("r", "");
+    sleep(Duration::from_secs(2)).await;
+    stage.check("a", "-");
+    stage.check("r", "");
+    stage.says("a", &[2]).await;
+    sleep(Duration::from_secs(1)).await;
+    stage.check("a", "2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_waits_for_every_routed_service() {
     let mut stage = Stage::new().await;
     let routed = [service("a"), service("b")].into();
