@@ -146,7 +146,7 @@ impl Reconciler {
         Some(Instant::now() + next.since(now))
     }
 
-    fn hear(&mut self, Message { source, update, seen }: Message) {
+    fn hear(&mut self, Message { source, update, seen, pulse }: Message) {
         let now = clock::tick();
         let word = Word::of(&update);
         let changes = self.claims.apply(source, update, now);
@@ -154,6 +154,7 @@ impl Reconciler {
         let (mut about, mut turns) = (None, Vec::new());
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
+            status.feel(source, &pulse);
             turns = status.note(source, word, suspected, &self.claims, now);
             about = status.sources.iter().find(|s| s.id == source).map(|s| (s.name.clone(), s.freshness.clone()));
         });

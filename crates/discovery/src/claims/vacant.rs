@@ -11,7 +11,7 @@ use model::{ServiceId, Tick};
 /// How long a service may have no instance before it is forgotten: longer than a deployment takes to begin anew.
 const KEPT: Duration = Duration::from_secs(600);
 /// How many such services are kept; of more, those go first that are empty for longest.
-pub(super) const MOST: usize = 1_000;
+pub(super) const MOST: usize = 10_000;
 
 /// Since when services are empty.
 #[derive(Debug, Default)]

@@ -33,7 +33,7 @@ struct Updates(mpsc::Sender<Message>);
 
 impl Updates {
     async fn send(&self, (source, update): (SourceId, Update)) -> Result<(), mpsc::error::SendError<Message>> {
-        self.0.send(Message { source, update, seen: Instant::now() }).await
+        self.0.send(Message { source, update, seen: Instant::now(), pulse: Arc::default() }).await
     }
 }
 

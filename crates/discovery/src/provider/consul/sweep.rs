@@ -10,7 +10,11 @@ use std::{
 };
 
 use model::{ProviderError, ServiceId};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
 use transport::clock::tick;
 
 use super::{
@@ -19,7 +23,11 @@ use super::{
     index::{Cursor, Verdict},
     watch::{Voice, concern, path},
 };
-use crate::provider::{Feed, held::Held, pace::Pace};
+use crate::provider::{
+    Feed,
+    held::Held,
+    pace::{self, Pace},
+};
 
 /// Between two readings of everything.
 const FULL: Duration = Duration::from_secs(1);
@@ -37,6 +45,7 @@ pub(super) async fn run(
     watchers.spawn(follow(Arc::clone(&agent), "/v1/health/state/any", Pace::new(tick()), checks));
     watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(FULL, tick()), catalogue));
     let mut sweep = Sweep { agent, held, feed, voices: BTreeMap::new(), checks: Checks::default() };
+    let mut resync = Instant::now() + pace::resync(fastrand::f64());
     loop {
         let names = wanted.borrow_and_update().clone();
         if let Err(error) = sweep.keep(&names).await {
@@ -51,7 +60,11 @@ pub(super) async fn run(
                 let answer = checks_seen.borrow_and_update().clone();
                 sweep.on_checks(answer.as_deref()).await
             }
-            Ok(()) = catalogue_seen.changed() => sweep.read(names).await,
+            Ok(()) = catalogue_seen.changed() => sweep.read_all(names).await,
+            () = sleep_until(resync) => {
+                resync = Instant::now() + pace::resync(fastrand::f64());
+                sweep.read_all(names).await
+            }
             Some(ended) = watchers.join_next() => Err(ended.unwrap_or_else(|e| ProviderError::Failed(e.to_string()))),
         };
         if let Err(error) = read {
@@ -109,6 +122,12 @@ impl Sweep {
         };
         let names = self.voices.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
         self.read(names).await
+    }
+
+    async fn read_all(&mut self, names: BTreeSet<ServiceId>) -> Result<(), ProviderError> {
+        self.read(names).await?;
+        self.feed.read();
+        Ok(())
     }
 
     /// Reads these services; the agent's permits bound how many at once.
