@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use discovery::status::State as Source;
+use discovery::status::{Doubt, State as Source};
 use serde::Serialize;
 use transport::clock;
 
@@ -99,6 +99,14 @@ pub fn stale(admin: &Admin) -> Vec<String> {
                 let since = now.since(source.since).as_secs();
                 Some(format!("source {name} does not answer for {since} s; what it said stands: {error}"))
             }
+            (_, true) => {
+                let (service, Doubt { error, since }) = source.doubts.first_key_value()?;
+                let (others, since) = (source.doubts.len() - 1, now.since(*since).as_secs());
+                Some(format!(
+                    "source {name} cannot tell about {service} (for {since} s) and {others} other services; what it said \
+                     stands: {error}"
+                ))
+            }
             (state, false) if source.is_usable(now) => {
                 let oldest = source.inherited.keys().filter_map(|s| source.age(s, now)).max().unwrap_or_default();
                 let cause = if let Source::Down(error) = state { format!(": {error}") } else { String::new() };
@@ -119,12 +127,24 @@ pub fn reasons(admin: &Admin) -> Vec<String> {
     let status = Arc::clone(&admin.status.borrow());
     let now = clock::tick();
     let waiting = status.sources.iter().filter(|s| !s.is_usable(now));
-    let waiting = waiting.map(|s| match (&s.state, s.awaited.first()) {
-        (Source::Down(error), _) => format!("source {} has not answered yet: {error}", s.name),
-        (Source::Live, Some(first)) => {
-            format!("source {} has not answered yet for {first} and {} other services", s.name, s.awaited.len() - 1)
+    let waiting = waiting.map(|s| {
+        let (name, others) = (&s.name, s.awaited.len().saturating_sub(1));
+        let doubt = s.awaited.iter().find_map(|service| Some((service, s.doubts.get(service)?)));
+        match (&s.state, doubt, s.awaited.first()) {
+            (Source::Down(error), ..) => {
+                format!("source {name} has not answered yet: {error} (for {} s)", now.since(s.since).as_secs())
+            }
+            (_, Some((service, Doubt { error, since })), _) => {
+                let since = now.since(*since).as_secs();
+                format!(
+                    "source {name} cannot tell yet about {service} and {others} other services: {error} (for {since} s)"
+                )
+            }
+            (Source::Live, None, Some(first)) => {
+                format!("source {name} has not answered yet for {first} and {others} other services")
+            }
+            _ => format!("source {name} has not answered yet (for {} s)", now.since(s.started).as_secs()),
         }
-        _ => format!("source {} has not answered yet", s.name),
     });
     let ended = admin.status.has_changed().is_err().then(|| "discovery has ended; restart the router".to_owned());
     let draining = admin.readiness.is_draining().then(|| "the router is draining".to_owned());

@@ -68,8 +68,8 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     family(encoder, status, "source_up", help, MetricType::Gauge, live)?;
     let help = "For how many seconds the source has been in its state";
     family(encoder, status, "source_state_seconds", help, MetricType::Gauge, |s| now.since(s.since).as_secs())?;
-    let help = "How many seconds ago the source told of instances last; 0 before the first time";
-    let heard = |s: &Source| s.heard.map_or(0, |at| now.since(at).as_secs());
+    let help = "How many seconds ago the source answered last, also if nothing was new; 0 before the first time";
+    let heard = |s: &Source| s.pulse.heard().map_or(0, |at| now.since(at).as_secs());
     family(encoder, status, "source_heard_seconds", help, MetricType::Gauge, heard)?;
     let help = "Services the source has not spoken of since the start, so that what is remembered stands";
     family(encoder, status, "source_remembered_services", help, MetricType::Gauge, |s| s.inherited.len() as u64)?;

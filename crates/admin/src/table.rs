@@ -10,7 +10,7 @@ use axum::{
 use balancer::Admission;
 use discovery::{
     Member, Service,
-    status::{Source, State as SourceState, Status},
+    status::{Doubt, Source, State as SourceState, Status},
 };
 use model::{ServiceId, Standing, Tag, Tick};
 use serde::Serialize;
@@ -46,9 +46,12 @@ struct SourceView {
     /// Seconds in this state.
     for_s: u64,
     answered: bool,
-    /// Seconds since it last told of instances.
+    /// Seconds since it last answered, also if nothing was new.
     #[serde(skip_serializing_if = "Option::is_none")]
     heard_s_ago: Option<u64>,
+    /// Seconds since all it holds was last read; absent if it never was, or if each of its answers is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_s_ago: Option<u64>,
     updates: u64,
     /// Services it has not spoken of since it started: what is remembered of it stands.
     #[serde(skip_serializing_if = "is_zero")]
@@ -61,11 +64,19 @@ struct SourceView {
     members: usize,
     /// Services it could not tell about when last asked; their lists stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    doubts: Vec<(ServiceId, String)>,
+    doubts: Vec<DoubtView>,
     /// Records it could not use, and why for the last of them.
     skipped: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct DoubtView {
+    service: ServiceId,
+    error: String,
+    /// Seconds since it was certain.
+    for_s: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,16 +166,21 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
         error,
         for_s: now.since(source.since).as_secs(),
         answered: source.answered,
-        heard_s_ago: source.heard.map(|at| now.since(at).as_secs()),
+        heard_s_ago: source.pulse.heard().map(|at| now.since(at).as_secs()),
+        read_s_ago: source.pulse.read().map(|at| now.since(at).as_secs()),
         updates: source.updates,
         remembered: source.inherited.len(),
         suspected: source.suspected,
         published_in_ms: millis(source.freshness.last()),
         members,
-        doubts: source.doubts.iter().map(|(service, doubt)| (service.clone(), doubt.error.to_string())).collect(),
+        doubts: source.doubts.iter().map(|(service, doubt)| doubted(service, doubt, now)).collect(),
         skipped: source.skipped,
         reasons: source.reasons.iter().cloned().collect(),
     }
+}
+
+fn doubted(service: &ServiceId, doubt: &Doubt, now: Tick) -> DoubtView {
+    DoubtView { service: service.clone(), error: doubt.error.to_string(), for_s: now.since(doubt.since).as_secs() }
 }
 
 fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {

@@ -101,6 +101,40 @@ async fn a_source_that_never_answered_keeps_the_router_unready_and_is_named() {
 }
 
 #[tokio::test]
+async fn a_source_that_cannot_tell_about_a_service_says_which_why_and_since_when() {
+    let (discovery, admin, stage) = start("dc1: { consul: { url: \"http://127.0.0.1:1\" } }").await;
+    drop((discovery, stage));
+    let mut source = (*admin.status.borrow().sources[0]).clone();
+    let (pets, now) = (ServiceId::new("pets").unwrap(), transport::clock::tick());
+    let error = model::ProviderError::Denied("no service:read".into());
+    source.state = discovery::status::State::Live;
+    source.answered = false;
+    source.awaited = [ServiceId::new("orders").unwrap(), pets.clone()].into();
+    source.doubts = [(pets, discovery::status::Doubt { error, since: now })].into();
+    let ready = async |source: discovery::status::Source| {
+        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+        let stage = Stage::new(app(Admin { status, ..admin.clone() }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+        let doubts = stage.get("/sources").await.json()[0]["doubts"].clone();
+        assert_eq!(
+            (&doubts[0]["service"], &doubts[0]["error"]),
+            (&json!("pets"), &json!("access denied: no service:read"))
+        );
+        assert!(doubts[0]["for_s"].is_u64(), "{doubts}");
+        let answer = stage.get("/health/ready").await;
+        (answer.status, answer.body)
+    };
+    let (status, body) = ready(source.clone()).await;
+    assert_eq!(status, 503);
+    let says = "source dc1 cannot tell yet about pets and 1 other services: access denied: no service:read (for ";
+    assert!(body.starts_with(says), "{body}");
+    source.answered = true;
+    let (status, body) = ready(source).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with("OK, stale:\nsource dc1 cannot tell about pets (for "), "{body}");
+    assert!(body.contains("access denied: no service:read"), "{body}");
+}
+
+#[tokio::test]
 async fn what_is_remembered_makes_it_ready_and_stale() {
     // Nobody listens on port 1 of loopback.
     let yaml = "dc1: { consul: { url: \"http://127.0.0.1:1\" } }";
@@ -165,4 +199,5 @@ async fn the_history_is_told_and_filtered() {
     }
     let sources = stage.get("/sources").await.json();
     assert_eq!((&sources[0]["name"], &sources[0]["state"]), (&json!("direct"), &json!("live")));
+    assert!(sources[0]["heard_s_ago"].is_u64() && sources[0]["read_s_ago"].is_u64(), "{sources}");
 }

@@ -5,6 +5,7 @@
 //! | `claims.rs` | who said what of which service |
 //! | `claims/claim.rs` | one source's word of one service, and what a new one changes in it |
 //! | `claims/join.rs` | how the words of several sources become one list |
+//! | `claims/vacant.rs` | when a service nobody serves is forgotten |
 //!
 //! Additions act at once. A withdrawal looks like a fault of the registry when nothing remains, or when fewer than half
 //! remain and nothing was added; such *suspects* leave the first choice at once and stay as last resort for a while.
@@ -13,6 +14,7 @@ mod claim;
 pub mod join;
 #[cfg(test)]
 mod tests;
+mod vacant;
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -22,7 +24,8 @@ use std::{
 
 use claim::Claim;
 use join::Said;
-use model::{Address, Instance, InstanceId, Knowledge, ServiceId, Tick, Update};
+use model::{Address, Exposure, Instance, InstanceId, Knowledge, ServiceId, Tick, Update};
+use vacant::Vacant;
 
 use crate::provider::Interest;
 
@@ -82,13 +85,18 @@ pub struct Claims {
     holds: Holds,
     /// When suspects run out. May name services that have none any more, never misses one that has.
     deadlines: BTreeSet<(Tick, ServiceId)>,
+    /// What the file means.
+    interest: Interest,
+    vacant: Vacant,
 }
 
 impl Claims {
-    /// No claims, from these sources in order of precedence.
+    /// No claims, from these sources in order of precedence; everything is of interest.
     #[must_use]
     pub fn new(sources: Vec<(SourceId, Arc<str>)>, holds: Holds) -> Self {
-        Self { sources, services: HashMap::new(), holds, deadlines: BTreeSet::new() }
+        let interest = Interest { exposure: Exposure::Everything, ..Interest::default() };
+        let (services, deadlines) = (HashMap::new(), BTreeSet::new());
+        Self { sources, services, holds, deadlines, interest, vacant: Vacant::default() }
     }
 
     /// Takes in what a source says; returns what that changes in its word. Also a change that leaves the joined list as it
@@ -139,7 +147,7 @@ impl Claims {
     /// Sets which sources count, and in which order. A source takes over from the one of its name what that said of
     /// services of interest, until it speaks itself; what removed ones said is forgotten at once: the operator wants it
     /// so.
-    pub fn arrange(&mut self, sources: Vec<(SourceId, Arc<str>)>, holds: Holds, interest: &Interest) {
+    pub fn arrange(&mut self, sources: Vec<(SourceId, Arc<str>)>, holds: Holds, interest: &Interest, now: Tick) {
         let heir = |(old, name): &(SourceId, Arc<str>)| Some((*old, sources.iter().find(|(_, n)| n == name)?.0));
         let heirs: HashMap<SourceId, SourceId> = self.sources.iter().filter_map(heir).collect();
         self.services.retain(|service, claims| {
@@ -154,6 +162,11 @@ impl Claims {
         });
         self.sources = sources;
         self.holds = holds;
+        self.interest = interest.clone();
+        // What the file named before may be forgotten now, and the other way round.
+        for service in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.weigh(&service, now);
+        }
     }
 
     /// Takes in what a source is remembered to have said, until it speaks itself; only of services of interest. Returns
@@ -171,6 +184,7 @@ impl Claims {
         }
         let claim = Claim { inherited: true, ..Claim::new(source, list, true) };
         self.services.entry(service.clone()).or_default().push(claim);
+        self.vacant.note(service, false, Tick::default());
         true
     }
 
@@ -194,20 +208,31 @@ impl Claims {
             && *due <= now
             && let Some((_, service)) = self.deadlines.pop_first()
         {
-            changes.extend(self.settle(&service, |suspect| suspect.until <= now));
+            changes.extend(self.settle(&service, now, |suspect| suspect.until <= now));
         }
         changes
     }
 
     /// A suspect could not be connected to, so its withdrawal was true.
-    pub fn connect_failed(&mut self, service: &ServiceId, address: &Address) -> Vec<Change> {
-        self.settle(service, |suspect| suspect.instance.endpoint.address == *address)
+    pub fn connect_failed(&mut self, service: &ServiceId, address: &Address, now: Tick) -> Vec<Change> {
+        self.settle(service, now, |suspect| suspect.instance.endpoint.address == *address)
     }
 
-    /// When [`expire`](Self::expire) has work next.
+    /// Forgets services that have had no instance for long and are not named by the file: whoever names services, in
+    /// whatever registry, fills no memory with names of the past. Returns them.
+    pub fn forget_vacant(&mut self, now: Tick) -> Vec<ServiceId> {
+        let forgotten: Vec<_> = std::iter::from_fn(|| self.vacant.pop(now)).collect();
+        for service in &forgotten {
+            self.services.remove(service);
+        }
+        forgotten
+    }
+
+    /// When [`expire`](Self::expire) or [`forget_vacant`](Self::forget_vacant) has work next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.deadlines.first().map(|(due, _)| *due)
+        let suspect = self.deadlines.first().map(|(due, _)| *due);
+        suspect.into_iter().chain(self.vacant.next()).min()
     }
 
     /// The joined list, sorted by id and address; `None` if no source speaks of the service. `too_old` says of each source
@@ -284,11 +309,11 @@ impl Claims {
         if !diff.suspected.is_empty() {
             self.deadlines.insert((until, service.clone()));
         }
-        self.forget_unnamed(service);
+        self.forget_unnamed(service, now);
         (other || !diff.is_empty()).then(|| Change { service: service.clone(), source, diff })
     }
 
-    fn settle(&mut self, service: &ServiceId, gone: impl Fn(&claim::Suspect) -> bool) -> Vec<Change> {
+    fn settle(&mut self, service: &ServiceId, now: Tick, gone: impl Fn(&claim::Suspect) -> bool) -> Vec<Change> {
         let Some(claims) = self.services.get_mut(service) else { return Vec::new() };
         let mut changes = Vec::new();
         for claim in claims {
@@ -298,17 +323,25 @@ impl Claims {
                 changes.push(Change { service: service.clone(), source: claim.source, diff });
             }
         }
-        self.forget_unnamed(service);
+        self.forget_unnamed(service, now);
         changes
     }
 
-    fn forget_unnamed(&mut self, service: &ServiceId) {
+    fn forget_unnamed(&mut self, service: &ServiceId, now: Tick) {
         if let Entry::Occupied(mut claims) = self.services.entry(service.clone()) {
             claims.get_mut().retain(|c| c.named || !c.suspects.is_empty());
             if claims.get().is_empty() {
                 claims.remove();
             }
         }
+        self.weigh(service, now);
+    }
+
+    /// Notes whether a service is one to be forgotten.
+    fn weigh(&mut self, service: &ServiceId, now: Tick) {
+        let claims = self.services.get(service).filter(|_| !self.interest.services.contains(service));
+        let vacant = claims.is_some_and(|claims| claims.iter().all(Claim::is_empty));
+        self.vacant.note(service, vacant, now);
     }
 }
 

@@ -12,6 +12,7 @@ mod host;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 mod pace;
+mod pulse;
 pub mod settings;
 mod supervise;
 pub mod zookeeper;
@@ -30,8 +31,10 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use transport::clock;
 
 pub use pace::Backoff;
+pub use pulse::Pulse;
 pub use settings::Settings;
 
 /// A source of instances. Speaks of instances only, never of policy.
@@ -41,6 +44,9 @@ pub trait Provider: Send + 'static {
     /// It should answer for every service of interest, or say `Update::Everything`, be it empty; if its catalogue is of
     /// interest and it does not push everything, it says `Update::Catalogue` too. Until then the router does not call
     /// itself ready.
+    ///
+    /// A source that follows changes reads everything again from time to time (`pace::resync`) and notes it by
+    /// [`Feed::read`]; answers without news it notes by [`Feed::heard`].
     fn watch(&mut self, feed: &Feed) -> impl Future<Output = Result<Infallible, ProviderError>> + Send;
 }
 
@@ -74,6 +80,7 @@ pub(crate) struct Message {
     pub(crate) update: Update,
     /// When the provider saw the change first, see [`Feed::publish_seen`].
     pub(crate) seen: Instant,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Where a feed leads.
@@ -92,6 +99,7 @@ pub struct Feed {
     interest: watch::Receiver<Arc<Interest>>,
     /// Answers given, for the supervisor to tell a source that works from one that does not.
     answers: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
 }
 
 impl Feed {
@@ -102,7 +110,7 @@ impl Feed {
         updates: mpsc::Sender<(usize, Update)>,
         interest: watch::Receiver<Arc<Interest>>,
     ) -> Self {
-        Self { source, outlet: Outlet::Bare(updates), interest, answers: Arc::default() }
+        Self { source, outlet: Outlet::Bare(updates), interest, answers: Arc::default(), pulse: Arc::default() }
     }
 
     pub(crate) fn to_reconciler(
@@ -110,7 +118,8 @@ impl Feed {
         updates: mpsc::Sender<Message>,
         interest: watch::Receiver<Arc<Interest>>,
     ) -> Self {
-        Self { source, outlet: Outlet::Reconciler(updates), interest, answers: Arc::default() }
+        let outlet = Outlet::Reconciler(updates);
+        Self { source, outlet, interest, answers: Arc::default(), pulse: Arc::default() }
     }
 
     /// Hands one update to the reconciler; waits while 64 are queued.
@@ -131,8 +140,16 @@ impl Feed {
     /// [`ProviderError::Closed`] if the reconciler is gone.
     pub async fn publish_seen(&self, update: Update, seen: Instant) -> Result<(), ProviderError> {
         let answer = is_answer(&update);
+        match &update {
+            Update::Everything(_) => self.read(),
+            _ if answer => self.heard(),
+            _ => {}
+        }
         let sent = match &self.outlet {
-            Outlet::Reconciler(to) => to.send(Message { source: self.source, update, seen }).await.is_ok(),
+            Outlet::Reconciler(to) => {
+                let pulse = Arc::clone(&self.pulse);
+                to.send(Message { source: self.source, update, seen, pulse }).await.is_ok()
+            }
             Outlet::Bare(to) => to.send((self.source, update)).await.is_ok(),
         };
         if !sent {
@@ -140,6 +157,17 @@ impl Feed {
         }
         self.answers.fetch_add(u64::from(answer), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Notes that the source answered, also if nothing is new: it is seen to be watched. An update does so by itself.
+    pub fn heard(&self) {
+        self.pulse.note_heard(clock::tick());
+    }
+
+    /// Notes that all the source holds was read and said, as far as it is new: changes that it did not tell of are known
+    /// now. [`Update::Everything`] does so by itself.
+    pub fn read(&self) {
+        self.pulse.note_read(clock::tick());
     }
 
     /// Which services are in use; changes with a reload.

@@ -146,7 +146,7 @@ impl Reconciler {
         Some(Instant::now() + next.since(now))
     }
 
-    fn hear(&mut self, Message { source, update, seen }: Message) {
+    fn hear(&mut self, Message { source, update, seen, pulse }: Message) {
         let now = clock::tick();
         let word = Word::of(&update);
         let changes = self.claims.apply(source, update, now);
@@ -154,6 +154,7 @@ impl Reconciler {
         let (mut about, mut turns) = (None, Vec::new());
         self.status.send_modify(|status| {
             let status = Arc::make_mut(status);
+            status.feel(source, &pulse);
             turns = status.note(source, word, suspected, &self.claims, now);
             about = status.sources.iter().find(|s| s.id == source).map(|s| (s.name.clone(), s.freshness.clone()));
         });
@@ -202,7 +203,7 @@ impl Reconciler {
             Command::Arrange { sources, policies, done } => {
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 let interest = policies.interest();
-                self.claims.arrange(ids, policies.holds(), &interest);
+                self.claims.arrange(ids, policies.holds(), &interest, clock::tick());
                 self.status.send_modify(|status| {
                     let status = Arc::make_mut(status);
                     status.arrange(&sources, &interest, &self.claims, clock::tick());
@@ -229,7 +230,7 @@ impl Reconciler {
                 let _gone = done.send(());
             }
             Command::ConnectFailed(upstream) => {
-                let changes = self.claims.connect_failed(&upstream.service, &upstream.address);
+                let changes = self.claims.connect_failed(&upstream.service, &upstream.address, clock::tick());
                 self.changed(changes, &Cause::ConnectFailed);
             }
         }
@@ -246,6 +247,8 @@ impl Reconciler {
         let now = clock::tick();
         let over = self.claims.expire(now);
         self.changed(over, &Cause::HoldOver);
+        let vacant = self.claims.forget_vacant(now);
+        self.touched.extend(vacant.into_iter().map(|service| (service, Cause::Vacant)));
         for service in self.overdue.due(now) {
             if let Some(what) = self.too_old(&service, now) {
                 story::tell_too_old(&self.history, &service, what);

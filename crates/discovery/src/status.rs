@@ -11,7 +11,7 @@ use model::{Knowledge, ProviderError, ServiceId, Tick, Update};
 use crate::{
     claims::{Claims, SourceId},
     freshness::Freshness,
-    provider::Interest,
+    provider::{Interest, Pulse},
 };
 
 /// How many reasons for skipped records are kept: enough to see the pattern, few enough to read.
@@ -53,8 +53,8 @@ pub struct Source {
     pub awaited: BTreeSet<ServiceId>,
     /// Until it has: whether it must still say what its catalogue holds.
     awaits_catalogue: bool,
-    /// When it last told of instances.
-    pub heard: Option<Tick>,
+    /// When it was last heard, and last read as a whole.
+    pub pulse: Arc<Pulse>,
     /// How many times it told of instances.
     pub updates: u64,
     /// How many withdrawals of it looked like a fault, so that the instances became last resort.
@@ -123,6 +123,13 @@ impl Status {
                 source.inherited = inherited.map(|s| (s.clone(), old.age(&s, now).unwrap_or_default())).collect();
             }
             self.sources.push(source);
+        }
+    }
+
+    /// Notes where a source leaves its signs of life.
+    pub(crate) fn feel(&mut self, id: SourceId, pulse: &Arc<Pulse>) {
+        if let Some(source) = self.sources.iter_mut().find(|s| s.id == id && !Arc::ptr_eq(&s.pulse, pulse)) {
+            Arc::make_mut(source).pulse = Arc::clone(pulse);
         }
     }
 
@@ -226,7 +233,7 @@ impl Source {
             answered: false,
             awaited: BTreeSet::new(),
             awaits_catalogue: false,
-            heard: None,
+            pulse: Arc::default(),
             updates: 0,
             suspected: 0,
             freshness: Arc::default(),
@@ -238,7 +245,6 @@ impl Source {
 
     fn hear(&mut self, now: Tick) -> Option<Turn> {
         self.updates += 1;
-        self.heard = Some(now);
         self.answered |= self.awaited.is_empty() && !self.awaits_catalogue;
         self.turn(State::Live, now)
     }

@@ -58,6 +58,11 @@ impl Claim {
         Self { source, instances: list, suspects: Vec::new(), named, inherited: false }
     }
 
+    /// Whether it names nobody, and nobody it named is under suspicion.
+    pub(super) fn is_empty(&self) -> bool {
+        self.instances.is_empty() && self.suspects.is_empty()
+    }
+
     /// Takes in a new list; instances that left suspiciously stay until the given time.
     pub(super) fn replace(&mut self, mut list: Vec<Arc<Instance>>, deregistered: &[InstanceId], until: Tick) -> Diff {
         sort(&mut list);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 mod merge;
+mod vacant;
 
 use super::*;
 use crate::testing::{instance, service};
@@ -94,14 +95,14 @@ fn an_error_changes_no_list() {
 fn suspects_go_when_their_time_is_over_or_no_connection_is_made() {
     let mut claims = after(&[says("ab"), says("")]);
     let b = instance("b", b'b').endpoint.address;
-    assert_eq!(claims.connect_failed(&service("petstore"), &b).len(), 1);
-    assert_eq!(claims.connect_failed(&service("petstore"), &b), [], "only once");
+    assert_eq!(claims.connect_failed(&service("petstore"), &b, at(1)).len(), 1);
+    assert_eq!(claims.connect_failed(&service("petstore"), &b, at(1)), [], "only once");
     check(&claims, "/a");
     assert_eq!(claims.next_deadline(), Some(at(30)));
     assert!(claims.expire(at(29)).is_empty());
     assert_eq!(of(&claims.expire(at(30))), [service("petstore")].into());
     check(&claims, "/");
-    assert_eq!(claims.next_deadline(), None);
+    assert_eq!(claims.next_deadline(), Some(at(630)), "when it is forgotten");
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn sources_are_joined_in_their_order() {
     assert_eq!(list.iter().map(|c| &*c.source).collect::<Vec<_>>(), ["s1", "s0", "s0"]);
     claims.apply(0, says(""), at(0));
     check(&claims, "ab/c");
-    claims.arrange(vec![(0, "s0".into())], holds(), &everything());
+    claims.arrange(vec![(0, "s0".into())], holds(), &everything(), at(0));
     check(&claims, "/bc");
     claims.apply(1, says("x"), at(0));
     check(&claims, "/bc");
@@ -137,14 +138,14 @@ fn the_same_list_in_another_order_touches_nothing() {
 }
 
 fn everything() -> Interest {
-    Interest { exposure: model::Exposure::Everything, ..Interest::default() }
+    Interest { exposure: Exposure::Everything, ..Interest::default() }
 }
 
 #[test]
 fn a_source_takes_over_from_the_one_of_its_name_until_it_speaks() {
     let arranged = |interest: &Interest| {
         let mut claims = after(&[says("abc")]);
-        claims.arrange(vec![(7, "s0".into())], holds(), interest);
+        claims.arrange(vec![(7, "s0".into())], holds(), interest, at(0));
         claims
     };
     let mut claims = arranged(&everything());

@@ -71,7 +71,8 @@ impl Docker {
     /// Lives once; returns when it is time to read everything anew.
     async fn live(&mut self, feed: &Feed) -> Result<(), ProviderError> {
         let engine = Engine::new(&self.settings)?;
-        let end = Instant::now() + self.settings.resync.get();
+        // Spread, so that many routers do not come at once.
+        let end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
         let mut events = engine.events().await?;
         let (ids, odd) = engine.list().await?;
         let seen = Instant::now();
@@ -83,8 +84,10 @@ impl Docker {
             self.live = true;
         }
         self.tell(feed, seen).await?;
+        feed.read();
         let (mut lines, mut pace) = (Lines::default(), Pace::new(tick()));
         while let Some((heard, seen)) = next(&mut events, &mut lines, end).await? {
+            feed.heard();
             let heard: Vec<Event> =
                 heard.into_iter().filter(|event| event.labelled || self.contents.has(&event.container)).collect();
             if heard.is_empty() {

@@ -109,12 +109,12 @@ impl Provider for Kubernetes {
 
 /// Takes the news in, then says what came of them.
 async fn hear(mirror: &mut Mirror, voice: &mut Voice, batch: impl Iterator<Item = News>) -> Result<(), ProviderError> {
-    let (mut touched, mut heard, mut failed) = (BTreeSet::new(), false, None);
+    let (mut touched, mut heard, mut read, mut failed) = (BTreeSet::new(), false, false, None);
     for News { scope, what, .. } in batch {
         match what {
             What::Listed(records, nameless) => {
                 touched.append(&mut mirror.list(scope, records, !nameless.is_empty()));
-                heard = true;
+                (heard, read) = (true, true);
                 for reason in nameless {
                     voice.skip(reason).await?;
                 }
@@ -135,6 +135,11 @@ async fn hear(mirror: &mut Mirror, voice: &mut Voice, batch: impl Iterator<Item 
     voice.tell(touched, mirror).await?;
     if heard || (failed.is_some() && !deaf) {
         voice.tell_all(mirror).await?;
+    }
+    match failed {
+        None if read && mirror.is_whole() => voice.feed().read(),
+        None => voice.feed().heard(),
+        _ => {}
     }
     match failed {
         Some(error) if deaf => voice.despair(error).await,

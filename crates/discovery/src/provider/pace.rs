@@ -9,6 +9,16 @@ const BURST: u32 = 10;
 /// After the burst, one question in this time: what a registry that changes all the time costs us and itself.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// Between two readings of everything, at most, for sources that follow changes: nothing needs it as long as registries
+/// keep their word. An event that was lost, by them or by us, is made good within this time.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// When to read everything again: between a half and all of ten minutes, so that many routers spread. `chance` is in
+/// `0.0..=1.0`.
+pub(super) fn resync(chance: f64) -> Duration {
+    Backoff::new(RESYNC, RESYNC).next(chance)
+}
+
 /// The rate limit of one watch: a bucket of [`BURST`] questions that refills one per [`INTERVAL`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -91,6 +101,11 @@ mod tests {
         let waits: Vec<_> = (0..6).map(|_| backoff.next(1.0).as_millis()).collect();
         assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
         assert_eq!(backoff.next(0.0), Duration::from_millis(2500));
+    }
+
+    #[test]
+    fn everything_is_read_again_within_ten_minutes_and_not_by_all_at_once() {
+        assert_eq!([resync(0.0).as_secs(), resync(1.0).as_secs()], [300, 600]);
     }
 
     proptest! {

@@ -23,6 +23,7 @@ pub(super) enum Cause {
     HoldOver,
     ConnectFailed,
     TooOld,
+    Vacant,
 }
 
 impl fmt::Display for Cause {
@@ -33,6 +34,7 @@ impl fmt::Display for Cause {
             Self::HoldOver => f.write_str("hold over"),
             Self::ConnectFailed => f.write_str("connect failed"),
             Self::TooOld => f.write_str("too old"),
+            Self::Vacant => f.write_str("no instance for long"),
         }
     }
 }

@@ -33,7 +33,7 @@ struct Updates(mpsc::Sender<Message>);
 
 impl Updates {
     async fn send(&self, (source, update): (SourceId, Update)) -> Result<(), mpsc::error::SendError<Message>> {
-        self.0.send(Message { source, update, seen: Instant::now() }).await
+        self.0.send(Message { source, update, seen: Instant::now(), pulse: Arc::default() }).await
     }
 }
 
@@ -196,6 +196,25 @@ async fn a_reload_moves_interest_and_forgets_removed_sources() {
     sleep(Duration::from_secs(1)).await;
     stage.check("a", "-");
     assert!(!stage.status.borrow().is_ready(), "the new source has not answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_without_instances_leaves_the_table_in_the_end_and_a_routed_one_stays() {
+    let stage = Stage::with(Policies { routed: [service("r")].into(), ..policies() }, None).await;
+    for name in ["a", "r"] {
+        stage.says(name, &[1]).await;
+        stage.says(name, &[]).await;
+    }
+    // The hold of its suspects, and then its time.
+    sleep(Duration::from_secs(629)).await;
+    stage.check("a", "");
+    stage.check("r", "");
+    sleep(Duration::from_secs(2)).await;
+    stage.check("a", "-");
+    stage.check("r", "");
+    stage.says("a", &[2]).await;
+    sleep(Duration::from_secs(1)).await;
+    stage.check("a", "2");
 }
 
 #[tokio::test(start_paused = true)]

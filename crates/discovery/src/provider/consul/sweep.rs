@@ -13,7 +13,7 @@ use model::{ProviderError, ServiceId};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use transport::clock::tick;
 
@@ -23,7 +23,11 @@ use super::{
     index::{Cursor, Verdict},
     watch::{Voice, concern, path},
 };
-use crate::provider::{Feed, held::Held, pace::Pace};
+use crate::provider::{
+    Feed,
+    held::Held,
+    pace::{self, Pace},
+};
 
 /// Between two readings of everything.
 const FULL: Duration = Duration::from_secs(1);
@@ -41,6 +45,7 @@ pub(super) async fn run(
     watchers.spawn(follow(Arc::clone(&agent), "/v1/health/state/any", Pace::new(tick()), checks));
     watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(FULL, tick()), catalogue));
     let mut sweep = Sweep { agent, held, feed, voices: BTreeMap::new(), checks: Checks::default() };
+    let mut resync = Instant::now() + pace::resync(fastrand::f64());
     loop {
         let names = wanted.borrow_and_update().clone();
         if let Err(error) = sweep.keep(&names).await {
@@ -57,7 +62,11 @@ pub(super) async fn run(
             }
             Ok(()) = catalogue_seen.changed() => {
                 let seen = catalogue_seen.borrow_and_update().as_ref().map(|answer| answer.seen);
-                sweep.read(names, seen).await
+                sweep.read_all(names, seen).await
+            }
+            () = sleep_until(resync) => {
+                resync = Instant::now() + pace::resync(fastrand::f64());
+                sweep.read_all(names, None).await
             }
             Some(ended) = watchers.join_next() => Err(ended.unwrap_or_else(|e| ProviderError::Failed(e.to_string()))),
         };
@@ -116,6 +125,12 @@ impl Sweep {
         };
         let names = self.voices.iter().filter(concerned).map(|(name, _)| name.clone()).collect();
         self.read(names, Some(answer.seen)).await
+    }
+
+    async fn read_all(&mut self, names: BTreeSet<ServiceId>, seen: Option<Instant>) -> Result<(), ProviderError> {
+        self.read(names, seen).await?;
+        self.feed.read();
+        Ok(())
     }
 
     /// Reads these services, because of an answer that was `seen` then; the agent's permits bound how many at once.

@@ -363,3 +363,27 @@ async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     let about: Vec<_> = asked.iter().filter(|path| path.contains("/pets")).collect();
     assert_eq!(about, ["/v1/health/service/pets7?stale"]);
 }
+
+#[tokio::test]
+async fn with_many_services_all_are_read_from_time_to_time() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&moved);
+    let mut fake = fake(life::CONNECTIONS, move |path, _| match path {
+        // Nothing is told of any change.
+        path if path.contains("/v1/health/state/any") => Reply::Answer(2, "[]"),
+        path if path.starts_with("/v1/catalog/services") => Reply::Answer(2, "{}"),
+        path => otherwise(path, || Reply::Answer(2, if now.load(Ordering::SeqCst) { B } else { A })),
+    })
+    .await;
+    for _ in 0..life::CONNECTIONS {
+        assert_eq!(fake.said().await, "a@n");
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    moved.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(fake.updates.try_recv().is_err(), "it is not read without need");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    assert_eq!(fake.said().await, "b@n");
+}

@@ -49,6 +49,7 @@ impl Voice {
         let reading = records::read(&answer.body, &agent.settings.tags)
             .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
         if matches!(&self.said, Some(Ok(said)) if *said == reading) {
+            self.feed.heard();
             return Ok(());
         }
         let hidden = answer.filtered.then(|| FILTERED.to_owned());

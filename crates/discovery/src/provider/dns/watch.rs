@@ -57,6 +57,7 @@ struct Voice {
 
 impl Voice {
     async fn hear(&mut self, reading: Reading, seen: Instant) -> Result<(), ProviderError> {
+        self.feed.heard();
         let last = self.said.as_ref().and_then(|said| said.as_ref().ok());
         let news = last.is_none_or(|last| last.instances != reading.instances);
         for reason in reading.skipped.iter().filter(|reason| !last.is_some_and(|last| last.skipped.contains(reason))) {

@@ -20,7 +20,11 @@ use super::{
     gateway::Gateway,
     settings::Settings,
 };
-use crate::provider::{Feed, Interest, held::Held, pace::Pace};
+use crate::provider::{
+    Feed, Interest,
+    held::Held,
+    pace::{self, Pace},
+};
 
 /// Lists in a row are this far apart: a history that is compacted all the time is not read all the time.
 const BETWEEN_LISTS: Duration = Duration::from_secs(1);
@@ -48,13 +52,16 @@ pub(super) async fn run(
     loop {
         sleep(pace.wait(tick())).await;
         match list_and_follow(&mut gateway, memory, feed).await {
+            Ok(()) => tracing::debug!(endpoint, "listing anew, as from time to time"),
             Err(Failure::Lost) => tracing::debug!(endpoint, "etcd's history has a gap for us: listing anew"),
-            ended => return ended,
+            Err(failure) => return Err(failure),
         }
     }
 }
 
-async fn list_and_follow(gateway: &mut Gateway<'_>, memory: &mut Memory, feed: &Feed) -> Result<Infallible, Failure> {
+/// Lists, then follows the changes until it is time to list again.
+async fn list_and_follow(gateway: &mut Gateway<'_>, memory: &mut Memory, feed: &Feed) -> Result<(), Failure> {
+    let resync = Instant::now() + pace::resync(fastrand::f64());
     let list = gateway.list().await?;
     let (was, is, records) = (memory.contents.revision(), list.header.revision, list.records.len());
     if memory.contents.is_other(list.header) {
@@ -66,8 +73,9 @@ async fn list_and_follow(gateway: &mut Gateway<'_>, memory: &mut Memory, feed: &
     let interest = interests.borrow_and_update().clone();
     memory.tell(&change, &interest, feed, seen).await?;
     memory.say_all(&interest, feed, seen).await?;
+    feed.read();
     let mut renewed = false;
-    loop {
+    while Instant::now() < resync {
         match follow(gateway, memory, feed, &mut interests).await {
             Ok(()) => renewed = false,
             // Tokens expire, and every change of users ends them: a new one tells whether that was all.
@@ -78,6 +86,7 @@ async fn list_and_follow(gateway: &mut Gateway<'_>, memory: &mut Memory, feed: &
             Err(failure) => return Err(failure),
         }
     }
+    Ok(())
 }
 
 /// Follows the changes by one watch, until its time is over; the next one goes on where it stopped.
@@ -93,6 +102,7 @@ async fn follow(
     if memory.contents.is_other(watch.header) {
         return Err(Failure::Lost);
     }
+    feed.heard();
     loop {
         tokio::select! {
             changed = interests.changed() => {
@@ -103,6 +113,7 @@ async fn follow(
             said = watch.next() => {
                 let Some(message) = said? else { return Ok(()) };
                 let seen = message.seen;
+                feed.heard();
                 let change = memory.contents.apply(message.events);
                 let interest = interests.borrow().clone();
                 memory.tell(&change, &interest, feed, seen).await?;

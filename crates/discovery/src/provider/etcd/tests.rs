@@ -229,6 +229,24 @@ async fn a_watch_that_finds_another_history_lists_anew() {
     assert_eq!(fake.watched_from(), ["51", "51", "4"]);
 }
 
+#[tokio::test]
+async fn what_no_watch_told_is_found_by_the_list_that_is_due_from_time_to_time() {
+    let mut fake = fake(|path, before| match (path, before) {
+        ("/v3/kv/range", 0) => list(5, "h:1"),
+        ("/v3/kv/range", _) => list(6, "h:2"),
+        // Alive, and tells of nothing.
+        ("/v3/watch", _) => Reply::Pieces(vec![made(5)]),
+        _ => Reply::Hang,
+    })
+    .await;
+    assert_eq!(fake.said().await, "h:1");
+    sleep(Duration::from_millis(100)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    assert_eq!(fake.said().await, "h:2");
+}
+
 /// After a first list the member fails once in this way at a watch, and then does well.
 async fn outage(reply: fn() -> Reply, expected: &str) {
     let mut fake = fake(move |path, before| match (path, before) {

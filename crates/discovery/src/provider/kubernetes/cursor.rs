@@ -53,9 +53,10 @@ impl Cursor {
     }
 
     /// The watch ended as it should. One without any sign of life, not even the bookmark before its end, may be of a
-    /// server that does not know our version yet and would stay silent for ever: only a list tells.
-    pub(super) fn ended(&mut self, alive: bool) {
-        if !alive {
+    /// server that does not know our version yet and would stay silent for ever: only a list tells, and from time to time
+    /// one is due all the same. Then the watch is not trusted to go on.
+    pub(super) fn ended(&mut self, trusted: bool) {
+        if !trusted {
             self.step = START;
         }
     }

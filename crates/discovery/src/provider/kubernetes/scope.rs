@@ -20,7 +20,7 @@ use super::{
     slice::Record,
     wire::{self, Event},
 };
-use crate::provider::pace::{Backoff, Pace};
+use crate::provider::pace::{self, Backoff, Pace};
 
 /// What a scope has to say.
 #[derive(Debug)]
@@ -66,6 +66,8 @@ pub(super) struct Watcher {
     /// When the first page was at hand: all others are of the same moment.
     listed: Instant,
     backoff: Backoff,
+    /// When to list again, though the watch tells of changes.
+    resync: Instant,
     /// Nothing came of what was asked since the last failure.
     futile: bool,
     /// A failure was said, and nothing good since.
@@ -88,6 +90,7 @@ impl Watcher {
             pages: 0,
             listed: Instant::now(),
             backoff: calm(),
+            resync: Instant::now(),
             futile: false,
             troubled: false,
         }
@@ -161,6 +164,7 @@ impl Watcher {
         self.pages += 1;
         if self.cursor.page(page.version, page.next) {
             let (records, nameless) = self.take();
+            self.resync = Instant::now() + pace::resync(fastrand::f64());
             self.say(What::Listed(records, nameless), self.listed).await?;
             self.troubled = false;
         } else if self.pages >= PAGES {
@@ -201,7 +205,7 @@ impl Watcher {
                     return Ok(Err(ProviderError::Unreachable("the watch was cut within an event".into()).into()));
                 }
                 Ok(None) => {
-                    self.cursor.ended(alive);
+                    self.cursor.ended(alive && Instant::now() < self.resync);
                     if !alive {
                         self.pause(None).await;
                     }

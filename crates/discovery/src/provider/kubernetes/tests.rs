@@ -198,6 +198,24 @@ async fn all_that_one_answer_says_counts_from_when_it_was_at_hand() {
     assert_eq!(first.seen, second.seen);
 }
 
+#[tokio::test]
+async fn what_no_watch_told_is_found_by_the_list_that_is_due_from_time_to_time() {
+    let mut fake = fake(&[], |path, before| match (path.contains("watch=1"), before) {
+        (false, 0) => listed("7", &[slice("10.0.0.1")]),
+        (false, _) => listed("9", &[slice("10.0.0.2")]),
+        // Alive, and tells of nothing.
+        (true, _) => Reply::Ended(vec![event("BOOKMARK", &json!({ "metadata": { "resourceVersion": "7" } }))]),
+    })
+    .await;
+    fake.hears(&[A]).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(fake.asked("limit="), 1, "a watch that lives is trusted");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    fake.hears(&[B]).await;
+}
+
 /// The list fails so in the beginning; the source says so, and then reads it.
 async fn no_list(reply: fn() -> Reply, expected: &str) {
     let mut fake = fake(&[], move |path, before| match (path.contains("watch=1"), before) {

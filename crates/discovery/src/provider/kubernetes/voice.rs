@@ -47,6 +47,11 @@ impl Voice {
         Self { feed, port, interest, said: HashMap::new(), catalogue: false, seen: Instant::now() }
     }
 
+    /// Where it speaks to.
+    pub(super) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     /// Other services are in use now. What the file no longer means is empty for us.
     pub(super) async fn attend(&mut self, interest: Arc<Interest>, mirror: &Mirror) -> Result<(), ProviderError> {
         self.interest = interest;

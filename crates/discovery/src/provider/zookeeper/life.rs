@@ -13,12 +13,14 @@ use super::{
     tree::{Ask, Tree},
     wire::Message,
 };
-use crate::provider::{Feed, Interest, held::Held, pace::Backoff};
+use crate::provider::{
+    Feed, Interest,
+    held::Held,
+    pace::{self, Backoff},
+};
 
 /// Questions under way at once: enough to fill the time of one answer, few enough to leave the server to others.
 const WINDOW: usize = 64;
-/// Between two listings of everything. Nothing needs it as long as servers keep their word.
-const RESYNC: Duration = Duration::from_secs(600);
 
 /// How a life ended.
 #[derive(Debug)]
@@ -74,7 +76,8 @@ impl Life<'_> {
         let calm = || Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let mut backoff = calm();
         let mut retry = Instant::now() + backoff.next(fastrand::f64());
-        let mut resync = Instant::now() + RESYNC.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let mut resync = Instant::now() + pace::resync(fastrand::f64());
+        let mut reading = true;
         let mut interest = Arc::clone(&interests.borrow_and_update());
         self.look(&interest).await?;
         loop {
@@ -83,8 +86,15 @@ impl Life<'_> {
             }
             self.say().await?;
             self.ask();
+            if reading && self.under_way.is_empty() {
+                self.feed.read();
+                reading = false;
+            }
             tokio::select! {
-                message = self.session.next() => self.hear(message?)?,
+                message = self.session.next() => {
+                    self.hear(message?)?;
+                    self.feed.heard();
+                }
                 changed = interests.changed() => {
                     changed.map_err(|_| ProviderError::Closed)?;
                     interest = Arc::clone(&interests.borrow_and_update());
@@ -97,7 +107,8 @@ impl Life<'_> {
                 }
                 () = sleep_until(resync) => {
                     self.tree.resync();
-                    resync = Instant::now() + RESYNC;
+                    resync = Instant::now() + pace::resync(fastrand::f64());
+                    reading = true;
                 }
             }
         }

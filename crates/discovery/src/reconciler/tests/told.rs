@@ -115,7 +115,7 @@ async fn freshness_counts_from_when_the_change_was_seen() {
         deregistered: Vec::new(),
     };
     let seen = Instant::now() - Duration::from_millis(300);
-    stage.updates.0.send(Message { source: 7, update, seen }).await.unwrap();
+    stage.updates.0.send(Message { source: 7, update, seen, pulse: Arc::default() }).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     assert_eq!(stage.source().freshness.last(), Duration::from_millis(300));
     assert_eq!(stage.freshness.last(), Duration::from_millis(300));

@@ -1,0 +1,97 @@
+//! Follows other settings without a stop.
+
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
+
+use super::{super::StartError, ADMIN, Running, open, warn, watched};
+use crate::{
+    accept::Acceptor,
+    core::Order,
+    plan::{Compiled, Listener, Operations, compile},
+    settings::Settings,
+};
+
+/// Where a listener of new settings accepts from.
+enum Socket {
+    /// The acceptor of this number goes on.
+    Open(usize),
+    /// There was none at its address.
+    New(std::net::TcpListener),
+}
+
+impl Running {
+    /// Reads the settings anew and follows them. If anything is wrong with them, nothing changes and the log says what.
+    pub(super) async fn reload(&mut self) -> Result<(), StartError> {
+        let result = Box::pin(self.try_reload()).await;
+        match &result {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => tracing::error!(%error, "configuration not reloaded, the old one goes on"),
+        }
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<(), StartError> {
+        let settings: Settings = self.start.origin.load(&self.start.overrides)?;
+        let mut named = Vec::new();
+        let compiled = compile(&settings, &self.made, &mut named);
+        // Watched from now on whatever comes of it: a certificate may arrive after the file that names it.
+        named.extend(self.operations.files.iter().cloned());
+        self.files.set_paths(self.start.origin.file().cloned().into_iter().chain(named));
+        let compiled = compiled?;
+        warn(&compiled.warnings);
+        if let Some(log) = &self.start.log {
+            log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;
+        }
+        let arranged = self.open_new(&compiled.plan.listeners)?;
+        let opened = self.apis.open_new(&api_addresses(&compiled)).await?;
+        // Policies first: a new route never meets a service without its policy.
+        self.discovery.reload(compiled.sources, compiled.policies).await?;
+        for desk in self.desks.iter() {
+            desk.orders.send(Order::Plan(Arc::clone(&compiled.plan))).ok();
+        }
+        self.most.send_replace(compiled.plan.connections);
+        // What no listener wants any more closes here.
+        let mut open: Vec<Option<Acceptor>> = std::mem::take(&mut self.acceptors).into_iter().map(Some).collect();
+        for (socket, listener) in arranged {
+            match socket {
+                Socket::New(socket) => self.accept(socket, listener)?,
+                Socket::Open(at) => {
+                    self.acceptors.extend(open[at].take().inspect(|acceptor| acceptor.change(listener)))
+                }
+            }
+        }
+        self.files.set_paths(watched(&self.start.origin, &compiled.operations));
+        if compiled.operations.fixed != self.operations.fixed {
+            tracing::warn!(
+                "threads, access_log, log.format and discovery.directory are followed by a start only: restart to change them"
+            );
+        }
+        let fixed = self.operations.fixed.clone();
+        self.operations = Operations { fixed, ..compiled.operations };
+        self.arrange_apis(opened).await?;
+        self.announce().await;
+        Ok(())
+    }
+
+    /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes. Several
+    /// listeners may have port 0: they go on in their order.
+    fn open_new(&self, listeners: &[Arc<Listener>]) -> Result<Vec<(Socket, Arc<Listener>)>, StartError> {
+        let mut taken = HashSet::new();
+        let mut socket = |listener: &Listener| {
+            let mut same = (0..self.acceptors.len()).filter(|at| self.acceptors[*at].configured == listener.address);
+            match same.find(|at| taken.insert(*at)) {
+                Some(at) => Ok(Socket::Open(at)),
+                None => open(listener).map(Socket::New),
+            }
+        };
+        listeners.iter().map(|listener| Ok((socket(listener)?, Arc::clone(listener)))).collect()
+    }
+}
+
+/// Where the operator's APIs will listen.
+fn api_addresses(compiled: &Compiled) -> Vec<(String, SocketAddr)> {
+    let embedded = compiled.sources.iter().filter_map(|(name, source)| match source {
+        discovery::Settings::Embedded(settings) => Some((name.clone(), settings.address)),
+        _ => None,
+    });
+    std::iter::once((ADMIN.to_owned(), compiled.operations.admin)).chain(embedded).collect()
+}

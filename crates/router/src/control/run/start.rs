@@ -1,0 +1,114 @@
+//! From settings to a running router.
+
+use std::{sync::Arc, time::Duration};
+
+use admin::metrics::DiscoveryMetrics;
+use discovery::{Discovery, Memory};
+use model::UpstreamKey;
+use settings::watch::Files;
+use telemetry::{access::AccessLog, metrics::Metrics};
+use tokio::{sync::watch, time::Instant};
+use transport::tls::{Tickets, TlsError};
+
+use super::{
+    super::{Start, StartError, announced::Announced, apis::Apis, cores::Seat, identity::Ephemeral, memory},
+    Running, open, warn, watched,
+};
+use crate::{
+    accept::Desk,
+    core::{Order, Parts},
+    plan::{Made, compile},
+};
+
+/// How long requests on a retired upstream may go on: what a rolling deploy gives its instances to end.
+const RETIRE: Duration = Duration::from_secs(30);
+
+impl Running {
+    pub(super) async fn start(start: Start) -> Result<Self, StartError> {
+        // The watch begins before the files are read, so that no change falls between.
+        let mut files = Files::new(start.origin.file().cloned(), settings::watch::POLL);
+        let settings = start.origin.load(&start.overrides)?;
+        let (made, pem) = make()?;
+        let compiled = compile(&settings, &made, &mut Vec::new())?;
+        warn(&compiled.warnings);
+        files.set_paths(watched(&start.origin, &compiled.operations));
+
+        let sockets: Vec<_> = compiled
+            .plan
+            .listeners
+            .iter()
+            .map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener))))
+            .collect::<Result<_, _>>()?;
+        let (metrics, mut registry) = Metrics::new();
+        let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
+            .map_err(|error| StartError::Io(format!("access log: {error}")))?;
+        let threads = settings.threads.unwrap_or_else(available).max(1);
+        let seats: Vec<Seat> = (0..threads).map(|_| Seat::new()).collect();
+        let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
+        let retire = retire(Arc::clone(&desks));
+        let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
+        let discovery = Discovery::start(compiled.sources, compiled.policies, memory, retire).await?;
+        tokio::spawn(memory::give_back(discovery.table().generations()));
+        registry.register_collector(Box::new(DiscoveryMetrics {
+            table: discovery.table(),
+            status: discovery.status(),
+            freshness: discovery.freshness(),
+        }));
+        let mut cores = Vec::new();
+        for (number, seat) in seats.into_iter().enumerate() {
+            let parts = Parts {
+                plan: Arc::clone(&compiled.plan),
+                table: discovery.table().reader(),
+                reporter: discovery.reporter(),
+                metrics: metrics.clone(),
+                access: access.pen(),
+                load: Arc::clone(&seat.desk.load),
+            };
+            cores.push(seat.start(number, parts).map_err(|e| StartError::Io(e.to_string()))?);
+        }
+        let mut running = Self {
+            start,
+            made,
+            pem,
+            desks,
+            cores,
+            acceptors: Vec::new(),
+            most: watch::Sender::new(compiled.plan.connections),
+            discovery,
+            apis: Apis::default(),
+            announced: Announced::default(),
+            readiness: Arc::default(),
+            metrics,
+            registry: Arc::new(registry),
+            operations: compiled.operations,
+            files,
+            access,
+        };
+        running.arrange_apis(Vec::new()).await?;
+        for (socket, listener) in sockets {
+            running.accept(socket, listener)?;
+        }
+        running.announce().await;
+        Ok(running)
+    }
+}
+
+/// What is made once for the process; the certificate also as PEM.
+pub(in crate::control) fn make() -> Result<(Made, Arc<str>), StartError> {
+    let failed = |error: TlsError| StartError::Io(error.to_string());
+    let Ephemeral { identity, pem } = Ephemeral::new().map_err(failed)?;
+    Ok((Made { tickets: Tickets::new().map_err(failed)?, identity }, pem))
+}
+
+fn retire(desks: Arc<[Desk]>) -> impl Fn(Vec<UpstreamKey>) + Send + 'static {
+    move |keys| {
+        let deadline = Instant::now() + RETIRE;
+        for desk in desks.iter() {
+            desk.orders.send(Order::Retire(keys.clone(), deadline)).ok();
+        }
+    }
+}
+
+fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
