@@ -155,6 +155,7 @@ impl Claims {
             claims.retain_mut(|claim| {
                 let Some(heir) = heirs.get(&claim.source) else { return false };
                 claim.inherited |= *heir != claim.source;
+                claim.recalled &= *heir == claim.source;
                 claim.source = *heir;
                 wanted || !claim.inherited
             });
@@ -182,7 +183,7 @@ impl Claims {
         if !wanted || list.is_empty() || self.speaks_of(source, service) {
             return false;
         }
-        let claim = Claim { inherited: true, ..Claim::new(source, list, true) };
+        let claim = Claim { inherited: true, recalled: true, ..Claim::new(source, list, true) };
         self.services.entry(service.clone()).or_default().push(claim);
         self.vacant.note(service, false, Tick::default());
         true

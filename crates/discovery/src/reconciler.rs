@@ -273,10 +273,10 @@ impl Reconciler {
     fn publish(&mut self) {
         let causes = std::mem::take(&mut self.touched);
         let unpublished = std::mem::take(&mut self.unpublished);
-        for service in causes.keys() {
-            self.remembering.note(service, &self.claims);
-        }
         let (status, now) = (Arc::clone(&self.status.borrow()), clock::tick());
+        for service in causes.keys() {
+            self.remembering.note(service, &status, &self.claims);
+        }
         let joined = |service: &ServiceId| {
             let too_old = |source| overdue::too_old(&status, source, service, &self.policies, now);
             self.claims.joined(service, &self.policies.of(service).rules.merge, too_old)

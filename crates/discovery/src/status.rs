@@ -14,8 +14,12 @@ use crate::{
     provider::{Interest, Pulse},
 };
 
-/// How many reasons for skipped records are kept: enough to see the pattern, few enough to read.
+/// How many reasons for skipped records are kept, and told in a [`MINUTE`]: enough to see the pattern, few enough to read,
+/// and too few for a registry's writer to push everything else out of log and history.
 const REASONS: usize = 32;
+const MINUTE: Duration = Duration::from_secs(60);
+/// Bytes of a reason that are kept: what stands in a registry may be long.
+const REASON: usize = 300;
 
 /// How long a source that is remembered may take to answer before the router calls itself ready without it.
 const ITS_TIME: Duration = Duration::from_secs(2);
@@ -67,6 +71,8 @@ pub struct Source {
     pub skipped: u64,
     /// Why, for the last of them.
     pub reasons: VecDeque<String>,
+    /// How many of them were told since when.
+    told: (usize, Tick),
 }
 
 /// A source does not know about one service.
@@ -183,13 +189,7 @@ impl Status {
             }
             Word::Unreachable(error) => turns.extend(source.turn(State::Down(error), now)),
             Word::Skipped(reason) => {
-                tracing::warn!(source = %source.name, %reason, "skipped a record");
-                source.skipped += 1;
-                source.reasons.push_back(reason.clone());
-                if source.reasons.len() > REASONS {
-                    source.reasons.pop_front();
-                }
-                turns.push(Turn::Skipped(reason));
+                turns.extend(source.skip(reason, now));
             }
         }
         turns
@@ -240,7 +240,30 @@ impl Source {
             doubts: BTreeMap::new(),
             skipped: 0,
             reasons: VecDeque::new(),
+            told: (0, now),
         }
+    }
+
+    /// A record could not be used. All are counted; of many, the first in a minute are told.
+    fn skip(&mut self, mut reason: String, now: Tick) -> Option<Turn> {
+        reason.truncate(reason.floor_char_boundary(REASON));
+        self.skipped += 1;
+        if !self.reasons.contains(&reason) {
+            self.reasons.push_back(reason.clone());
+        }
+        if self.reasons.len() > REASONS {
+            self.reasons.pop_front();
+        }
+        if now.since(self.told.1) >= MINUTE {
+            self.told = (0, now);
+        }
+        self.told.0 += 1;
+        if self.told.0 > REASONS {
+            return None;
+        }
+        let more = (self.told.0 == REASONS).then_some("; more of this minute are counted only").unwrap_or_default();
+        tracing::warn!(source = %self.name, "skipped a record: {reason}{more}");
+        Some(Turn::Skipped(reason))
     }
 
     fn hear(&mut self, now: Tick) -> Option<Turn> {

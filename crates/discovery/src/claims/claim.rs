@@ -17,6 +17,9 @@ pub(super) struct Claim {
     pub(super) named: bool,
     /// The word of the source's predecessor, or what was remembered, until the source speaks itself.
     pub(super) inherited: bool,
+    /// It was remembered from before the start: no settings changed since, so what the source withdraws now is judged as
+    /// if the router had never been away.
+    pub(super) recalled: bool,
 }
 
 /// Withdrawn, and perhaps by a fault.
@@ -55,7 +58,7 @@ impl Claim {
     /// The first word of a source.
     pub(super) fn new(source: SourceId, mut list: Vec<Arc<Instance>>, named: bool) -> Self {
         sort(&mut list);
-        Self { source, instances: list, suspects: Vec::new(), named, inherited: false }
+        Self { source, instances: list, suspects: Vec::new(), named, inherited: false, recalled: false }
     }
 
     /// Whether it names nobody, and nobody it named is under suspicion.
@@ -73,8 +76,9 @@ impl Claim {
             diff.settled.extend(gone.then(|| suspect.instance.clone()));
             !gone && !returned(suspect)
         });
-        // Another list because of other settings is no fault of a registry.
         let inherited = std::mem::take(&mut self.inherited);
+        // Another list because of other settings is no fault of a registry.
+        let waived = inherited && !std::mem::take(&mut self.recalled);
         if self.instances == list {
             diff.confirmed = inherited;
             return diff;
@@ -101,7 +105,7 @@ impl Claim {
         // Those that left on their own word count neither as before nor as gone.
         let before = staying + unsaid.len();
         diff.removed = said;
-        if !inherited && !unsaid.is_empty() && is_suspect(before, list.len(), !diff.added.is_empty()) {
+        if !waived && !unsaid.is_empty() && is_suspect(before, list.len(), !diff.added.is_empty()) {
             self.suspects.extend(unsaid.iter().map(|i| Suspect { instance: i.clone(), until }));
             diff.suspected = unsaid;
         } else {

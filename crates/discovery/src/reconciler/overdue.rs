@@ -1,6 +1,9 @@
 //! When what is known of a service becomes older than its policy allows. Pure.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use model::{ServiceId, Tick};
 
@@ -13,7 +16,9 @@ use crate::{
 /// The services whose words grow old, by the time they are too old.
 #[derive(Debug, Default)]
 pub(super) struct Overdue {
-    deadlines: BTreeSet<(Tick, ServiceId)>,
+    deadlines: BTreeSet<(Tick, SourceId, ServiceId)>,
+    /// The one deadline of each: a source that comes and goes all the time does not add to them.
+    of: BTreeMap<(SourceId, ServiceId), Tick>,
 }
 
 impl Overdue {
@@ -30,17 +35,22 @@ impl Overdue {
     /// The same for one service.
     pub(super) fn watch_one(&mut self, source: &Source, service: &ServiceId, policies: &Policies, now: Tick) {
         if let (Some((after, _)), Some(age)) = (rule(policies, service), source.age(service, now)) {
-            self.deadlines.insert((now.after(after.saturating_sub(age)), service.clone()));
+            let at = now.after(after.saturating_sub(age));
+            if let Some(before) = self.of.insert((source.id, service.clone()), at) {
+                self.deadlines.remove(&(before, source.id, service.clone()));
+            }
+            self.deadlines.insert((at, source.id, service.clone()));
         }
     }
 
     /// The services that are due: they may be too old now, or have been renewed.
     pub(super) fn due(&mut self, now: Tick) -> Vec<ServiceId> {
         let mut due = Vec::new();
-        while let Some((at, _)) = self.deadlines.first()
+        while let Some((at, ..)) = self.deadlines.first()
             && *at <= now
-            && let Some((_, service)) = self.deadlines.pop_first()
+            && let Some((_, source, service)) = self.deadlines.pop_first()
         {
+            self.of.remove(&(source, service.clone()));
             due.push(service);
         }
         due
@@ -48,7 +58,7 @@ impl Overdue {
 
     /// When [`due`](Self::due) has something next.
     pub(super) fn next(&self) -> Option<Tick> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.deadlines.first().map(|(at, ..)| *at)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use model::ServiceId;
+use transport::clock;
 
 use crate::{
     claims::{Claims, SourceId},
@@ -84,7 +85,7 @@ impl Remembering {
     pub(super) fn turn(&mut self, turn: &Turn, source: SourceId, status: &Status, claims: &Claims) {
         match turn {
             Turn::Live(_) | Turn::Down(_) => self.follow(status),
-            Turn::Certain(service, _) => self.note(service, claims),
+            Turn::Certain(service, _) => self.note(service, status, claims),
             Turn::Doubt(service, _) => {
                 let kept = self.kept.iter().find(|(id, _)| *id == source);
                 if let (Some(memory), Some((_, kept))) = (&mut self.memory, kept)
@@ -97,12 +98,15 @@ impl Remembering {
         }
     }
 
-    /// Hands on what the sources say of a service now, as far as it is certain.
-    pub(super) fn note(&mut self, service: &ServiceId, claims: &Claims) {
+    /// Hands on what the sources say of a service, and how old that is.
+    pub(super) fn note(&mut self, service: &ServiceId, status: &Status, claims: &Claims) {
         let Some(memory) = &mut self.memory else { return };
+        let (now, time) = (clock::tick(), SystemTime::now());
         for (id, kept) in &self.kept {
             if let Some(instances) = claims.memorable(*id, service) {
-                let word = (!instances.is_empty()).then_some(Word { instances, confirmed: None });
+                let age = status.sources.iter().find(|s| s.id == *id).and_then(|s| s.age(service, now));
+                let confirmed = age.and_then(|age| time.checked_sub(age));
+                let word = (!instances.is_empty()).then_some(Word { instances, confirmed });
                 memory.note(&kept.name, service, word);
             }
         }

@@ -117,7 +117,7 @@ impl Written {
 
 /// `host:port`.
 fn pair(text: &str) -> Result<Address, String> {
-    let wrong = || format!("{text:?} is neither JSON nor a URL nor host:port");
+    let wrong = || "the value is neither JSON nor a URL nor host:port".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let port = port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse().ok()).flatten().filter(|port| *port > 0);
     Ok(Address { host: host::of_url(host).ok_or_else(wrong)?, port: port.ok_or_else(wrong)? })

@@ -24,11 +24,20 @@ impl Url {
     }
 }
 
+/// The text as it may be shown: a password in it is nobody's business who reads a log.
+fn without_user(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://...@{host}"),
+        None => text.to_owned(),
+    }
+}
+
 impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| format!("URL {text:?}: {what}");
+        let wrong = |what: &str| format!("URL {:?}: {what}", without_user(text));
         let scheme = || wrong("write http://, h2c:// or https:// in front of host and port");
         let (protocol, rest) = text.split_once("://").ok_or_else(scheme)?;
         let protocol = match protocol {
@@ -94,8 +103,16 @@ mod tests {
                 assert_eq!(url.endpoint.address.to_string(), address, "{text}");
                 assert_eq!(url.environment.as_ref().map(Tag::as_str), environment, "{text}");
             }
-            (Err(error), Err(part)) => assert!(error.contains(part) && error.contains(text), "{error}"),
+            (Err(error), Err(part)) => assert!(error.contains(part) && error.contains(&without_user(text)), "{error}"),
             _ => panic!("{text}: {url:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        for text in ["https://admin:s3cret@host", "ftp://admin:s3cret@host", "https://admin:s3cr@et@host/path"] {
+            let error = text.parse::<Url>().err().unwrap();
+            assert!(error.contains("host") && !error.contains("s3cr"), "{error}");
         }
     }
 

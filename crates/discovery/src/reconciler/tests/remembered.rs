@@ -61,7 +61,7 @@ async fn a_restart_without_registries_serves_all_that_was_known() {
     stage.status.wait_for(|s| s.sources[0].is_usable(clock::tick())).await.unwrap();
     assert_eq!(stage.source().inherited.len(), 2);
 
-    // The source's own word replaces what was remembered, without suspicion; of what it does not speak, that stands.
+    // The source's own word replaces what was remembered; of what it does not speak, that stands.
     stage.says("a", &[4]).await;
     stage.heard(1).await;
     sleep(Duration::from_millis(10)).await;
@@ -73,10 +73,51 @@ async fn a_restart_without_registries_serves_all_that_was_known() {
     stage.updates.send((7, Update::Catalogue([service("a")].into()))).await.unwrap();
     stage.heard(2).await;
     sleep(Duration::from_millis(10)).await;
-    stage.check("b", "-");
+    // It may be a registry that came back without its data: what left is judged as ever.
+    stage.check("b", "(3)");
     assert!(stage.source().answered && stage.source().inherited.is_empty());
+    sleep(Duration::from_secs(31)).await;
+    stage.check("b", "-");
     stage.end().await;
     assert_eq!(written(directory.path()), [("a".to_owned(), "4".to_owned())].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_comes_back_empty_after_a_restart_of_both_takes_nothing_away_at_once() {
+    let directory = tempdir().unwrap();
+    let stage = Stage::remembering(directory.path()).await;
+    stage.says("a", &[1, 2]).await;
+    settled().await;
+    stage.end().await;
+    let mut stage = Stage::remembering(directory.path()).await;
+    stage.says("a", &[]).await;
+    stage.heard(1).await;
+    sleep(Duration::from_millis(10)).await;
+    stage.check("a", "(1)(2)");
+    stage.says("a", &[1, 2]).await;
+    stage.heard(2).await;
+    sleep(Duration::from_millis(10)).await;
+    stage.check("a", "12");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_is_remembered_with_its_age() {
+    let directory = tempdir().unwrap();
+    let stage = Stage::remembering(directory.path()).await;
+    stage.says("a", &[1, 2]).await;
+    settled().await;
+    let doubt = Knowledge::Unknown(model::ProviderError::Denied("the test".into()));
+    let update = Update::Service { service: service("a"), knowledge: doubt, deregistered: Vec::new() };
+    stage.updates.send((7, update)).await.unwrap();
+    sleep(Duration::from_secs(600)).await;
+    // Something touches it; that makes it no younger.
+    stage.arrange(&[(7, "test")], policies()).await;
+    settled().await;
+    stage.end().await;
+    let recalled = Memory::open(directory.path()).recall();
+    let (_, word) = recalled[0].services.iter().next().unwrap();
+    let age = word.confirmed.unwrap().elapsed().unwrap();
+    assert!(age >= Duration::from_secs(600), "{age:?}");
 }
 
 #[tokio::test(start_paused = true)]
