@@ -261,7 +261,7 @@ impl Source {
         if self.told.0 > REASONS {
             return None;
         }
-        let more = (self.told.0 == REASONS).then_some("; more of this minute are counted only").unwrap_or_default();
+        let more = if self.told.0 == REASONS { "; more of this minute are counted only" } else { "" };
         tracing::warn!(source = %self.name, "skipped a record: {reason}{more}");
         Some(Turn::Skipped(reason))
     }

@@ -106,7 +106,7 @@ async fn what_is_in_doubt_is_remembered_with_its_age() {
     let stage = Stage::remembering(directory.path()).await;
     stage.says("a", &[1, 2]).await;
     settled().await;
-    let doubt = Knowledge::Unknown(model::ProviderError::Denied("the test".into()));
+    let doubt = Knowledge::Unknown(ProviderError::Denied("the test".into()));
     let update = Update::Service { service: service("a"), knowledge: doubt, deregistered: Vec::new() };
     stage.updates.send((7, update)).await.unwrap();
     sleep(Duration::from_secs(600)).await;
