@@ -51,7 +51,7 @@ pub(super) async fn run(
     let mut pace = Pace::every(BETWEEN_LISTS, tick());
     loop {
         sleep(pace.wait(tick())).await;
-        match list_and_follow(&mut gateway, memory, feed).await {
+        match Box::pin(list_and_follow(&mut gateway, memory, feed)).await {
             Ok(()) => tracing::debug!(endpoint, "listing anew, as from time to time"),
             Err(Failure::Lost) => tracing::debug!(endpoint, "etcd's history has a gap for us: listing anew"),
             Err(failure) => return Err(failure),
