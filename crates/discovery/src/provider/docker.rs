@@ -45,8 +45,16 @@ use super::{
 
 pub use settings::{Address, Settings};
 
-/// Inspections at once.
+/// Inspections at once; and if so many get no answer before any does, the engine itself is in trouble.
 const AT_ONCE: usize = 8;
+/// Everything is read anew this soon after a container could not be asked for.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Pieces of the stream that are gathered at most before what they say is acted on.
+const PIECES: usize = 256;
+/// A life this long shows that the engine does well: the next failure is its first.
+const GOOD: Duration = Duration::from_secs(10);
+/// Between attempts to reach an engine on this machine: asking in vain costs nothing.
+const NEAR: Duration = Duration::from_millis(500);
 
 /// A container engine as a source of instances.
 #[derive(Debug)]
@@ -55,6 +63,18 @@ pub struct Docker {
     contents: Contents,
     /// Whether the engine was heard, and has not failed since.
     live: bool,
+}
+
+/// What came of asking for containers.
+#[derive(Default)]
+struct Asked {
+    /// What is wrong with some of them.
+    odd: Vec<String>,
+    /// Those that could be read, or are gone.
+    read: usize,
+    /// The last failure to get an answer at all, and how many there were.
+    failed: Option<ProviderError>,
+    failures: usize,
 }
 
 impl Docker {
@@ -72,11 +92,14 @@ impl Docker {
     async fn live(&mut self, feed: &Feed) -> Result<(), ProviderError> {
         let engine = Engine::new(&self.settings)?;
         // Spread, so that many routers do not come at once.
-        let end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
+        let mut end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
         let mut events = engine.events().await?;
         let (ids, odd) = engine.list().await?;
         let seen = Instant::now();
-        self.contents.retain(&ids);
+        // One that cannot be read may be any of those that are not in the list.
+        if odd.is_empty() {
+            self.contents.retain(&ids);
+        }
         skip(feed, odd, seen).await?;
         self.read_all(&engine, ids, feed, seen).await?;
         if !self.live {
@@ -90,16 +113,22 @@ impl Docker {
             feed.heard();
             let heard: Vec<Event> =
                 heard.into_iter().filter(|event| event.labelled || self.contents.has(&event.container)).collect();
-            if heard.is_empty() {
-                continue;
+            if !heard.is_empty() {
+                heard.iter().for_each(|event| self.contents.hear(event, tick()));
+                // What an operator said counts before the container is asked: an engine answers when it has stopped it.
+                self.tell(feed, seen).await?;
+                let asked = self.read(&engine, heard.into_iter().map(|event| event.container).collect()).await?;
+                if asked.failures > 0 {
+                    end = end.min(Instant::now() + AGAIN);
+                }
+                skip(feed, asked.odd, seen).await?;
+                self.tell(feed, seen).await?;
+                tokio::time::sleep(pace.wait(tick())).await;
             }
-            heard.iter().for_each(|event| self.contents.hear(event, tick()));
-            // What an operator said counts before the container is asked: an engine answers when it has stopped it.
-            self.tell(feed, seen).await?;
-            let ids = heard.into_iter().map(|event| event.container).collect();
-            skip(feed, self.read(&engine, ids).await?, seen).await?;
-            self.tell(feed, seen).await?;
-            tokio::time::sleep(pace.wait(tick())).await;
+            // Also of a stream that always has something to say.
+            if Instant::now() >= end {
+                break;
+            }
         }
         Ok(())
     }
@@ -113,41 +142,62 @@ impl Docker {
         seen: Instant,
     ) -> Result<(), ProviderError> {
         let count = ids.len();
-        let odd = self.read(engine, ids).await?;
-        match odd.first() {
-            Some(reason) if odd.len() >= count => {
+        let asked = self.read(engine, ids).await?;
+        match (asked.failed, asked.odd.first()) {
+            _ if asked.read > 0 || count == 0 => skip(feed, asked.odd, seen).await,
+            (Some(error), _) => Err(error),
+            (None, reason) => {
+                let reason = reason.map_or("", String::as_str);
                 Err(ProviderError::Malformed(format!("no container can be read: {reason}")))
             }
-            _ => skip(feed, odd, seen).await,
         }
     }
 
-    /// Asks for these containers. One that cannot be read stays as it was known; returns what is wrong with them.
-    async fn read(&mut self, engine: &Engine, ids: BTreeSet<String>) -> Result<Vec<String>, ProviderError> {
+    /// Asks for these containers. One that cannot be read stays as it was known.
+    ///
+    /// # Errors
+    /// If many of them get no answer, and none gets one.
+    async fn read(&mut self, engine: &Engine, ids: BTreeSet<String>) -> Result<Asked, ProviderError> {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
-        let mut asked = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for id in ids {
             let (engine, permits) = (engine.clone(), Arc::clone(&permits));
-            asked.spawn(async move {
+            tasks.spawn(async move {
                 // Never closed, so this only ever waits.
                 let _permit = permits.acquire().await;
                 let found = engine.inspect(&id).await;
                 (id, found)
             });
         }
-        let mut odd = Vec::new();
-        while let Some(done) = asked.join_next().await {
+        let mut asked = Asked::default();
+        while let Some(done) = tasks.join_next().await {
             let (id, found) = done.map_err(|e| ProviderError::Failed(e.to_string()))?;
-            match found? {
-                Found::Gone => self.contents.remove(&id),
-                Found::Odd(reason) => odd.push(reason),
-                Found::Body(body) => match container::read(&body, &self.settings) {
-                    Ok(container) => odd.extend(self.contents.set(&id, container)),
-                    Err(error) => odd.push(format!("container {id}: {error}")),
+            match found {
+                Ok(Found::Gone) => self.contents.remove(&id),
+                Ok(Found::Odd(reason)) => {
+                    asked.odd.push(reason);
+                    continue;
+                }
+                Ok(Found::Body(body)) => match container::read(&body, &self.settings) {
+                    Ok(container) => asked.odd.extend(self.contents.set(&id, container)),
+                    Err(error) => {
+                        asked.odd.push(format!("container {id}: {error}"));
+                        continue;
+                    }
                 },
+                Err(error) => {
+                    asked.failures += 1;
+                    if asked.failures >= AT_ONCE && asked.read == 0 {
+                        return Err(error);
+                    }
+                    asked.odd.push(format!("container {id}: {error}"));
+                    asked.failed = Some(error);
+                    continue;
+                }
             }
+            asked.read += 1;
         }
-        Ok(odd)
+        Ok(asked)
     }
 
     async fn tell(&mut self, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
@@ -155,12 +205,6 @@ impl Docker {
             feed.publish_seen(update, seen).await?;
         }
         Ok(())
-    }
-
-    /// Between lives that fail: an engine on this machine is asked again soon.
-    fn backoff(&self) -> Backoff {
-        let longest = if self.settings.is_local() { 500 } else { 5000 };
-        Backoff::new(Duration::from_millis(250), Duration::from_millis(longest))
     }
 }
 
@@ -172,7 +216,7 @@ async fn next(
     end: Instant,
 ) -> Result<Option<(Vec<Event>, Instant)>, ProviderError> {
     let mut heard: Option<(Vec<Event>, Instant)> = None;
-    loop {
+    for _ in 0..PIECES {
         let until = if heard.is_some() { Instant::now() } else { end };
         match stream.next(until).await {
             Ok(Some(piece)) => {
@@ -184,6 +228,7 @@ async fn next(
             Err(error) => return Err(engine::failed(error)),
         }
     }
+    Ok(heard)
 }
 
 async fn skip(feed: &Feed, reasons: Vec<String>, seen: Instant) -> Result<(), ProviderError> {
@@ -195,18 +240,23 @@ async fn skip(feed: &Feed, reasons: Vec<String>, seen: Instant) -> Result<(), Pr
 
 impl Provider for Docker {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let mut backoff = self.backoff();
+        let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let mut backoff = calm();
         loop {
-            let Err(error) = self.live(feed).await else { continue };
+            let begun = Instant::now();
+            let lived = self.live(feed).await;
+            if self.live && (lived.is_ok() || begun.elapsed() > GOOD) {
+                backoff = calm();
+            }
+            let Err(error) = lived else { continue };
             if error == ProviderError::Closed {
                 return Err(error);
             }
-            if self.live {
-                backoff = self.backoff();
-            }
+            // One that answers and then fails was asked for everything, and is not asked so at once.
+            let longest = if self.settings.is_local() && !self.live { NEAR } else { Duration::MAX };
             self.live = false;
             feed.publish(Update::Unreachable(error)).await?;
-            tokio::time::sleep(backoff.next(fastrand::f64())).await;
+            tokio::time::sleep(backoff.next(fastrand::f64()).min(longest)).await;
         }
     }
 }

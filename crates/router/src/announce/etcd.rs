@@ -63,6 +63,18 @@ impl Etcd {
         Ok(())
     }
 
+    /// Ends the lease, and the key with it.
+    async fn revoke(&mut self) -> Result<(), Failure> {
+        let Some(lease) = &self.lease else { return Ok(()) };
+        match self.post("/v3/lease/revoke", &json!({ "ID": lease })).await {
+            Ok(_) | Err(Failure::Forgotten) => {
+                self.lease = None;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn key(&self, record: &Record) -> String {
         STANDARD.encode(format!("{}/{}/{}", self.settings.prefix, record.service, record.id))
     }
@@ -76,8 +88,14 @@ impl Registrar for Etcd {
         let granted = self.post("/v3/lease/grant", &json!({ "TTL": seconds.to_string() })).await?;
         let lease = granted["ID"].as_str().ok_or_else(|| Failure::Away("etcd gave no lease".to_owned()))?.to_owned();
         let value = STANDARD.encode(registration(record).to_string());
-        self.post("/v3/kv/put", &json!({ "key": self.key(record), "value": value, "lease": lease })).await?;
+        let put = json!({ "key": self.key(record), "value": value, "lease": lease });
+        // Before the key is there, so that it can be taken out whatever comes of the answer.
         self.lease = Some(lease);
+        if let Err(failure) = self.post("/v3/kv/put", &put).await {
+            // It may have been written all the same; if this fails too, the lease ends by itself.
+            drop(self.revoke().await);
+            return Err(failure);
+        }
         Ok(())
     }
 
@@ -93,15 +111,27 @@ impl Registrar for Etcd {
         if found["kvs"][0]["lease"].as_str() == Some(&lease) { Ok(()) } else { Err(Failure::Forgotten) }
     }
 
-    async fn deregister(&mut self, _: &Record) -> Result<(), Failure> {
-        // The key goes with its lease, and with no other.
+    async fn deregister(&mut self, record: &Record) -> Result<(), Failure> {
         let Some(lease) = &self.lease else { return Ok(()) };
-        match self.post("/v3/lease/revoke", &json!({ "ID": lease })).await {
-            Ok(_) | Err(Failure::Forgotten) => {
-                self.lease = None;
-                Ok(())
-            }
-            Err(error) => Err(error),
+        // The key if it is of our lease, and no other.
+        let key = self.key(record);
+        let delete = json!({
+            "compare": [{ "key": key, "target": "LEASE", "result": "EQUAL", "lease": lease }],
+            "success": [{ "requestDeleteRange": { "key": key } }],
+        });
+        let mut done = self.post("/v3/kv/txn", &delete).await;
+        if done == Err(Failure::Forgotten) {
+            self.log_in().await?;
+            done = self.post("/v3/kv/txn", &delete).await;
         }
+        if done?["succeeded"] != true {
+            return self.revoke().await;
+        }
+        // The lease ends by itself: that it outlives its key tells those who watch that somebody left on purpose.
+        self.lease = None;
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

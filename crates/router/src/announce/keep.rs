@@ -20,6 +20,9 @@ use super::{
 
 /// How long leaving may take. A registry that is away ends the lease by itself.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long a step that was begun may go on when something else is wanted: who registers and leaves at once would leave
+/// before the registration is there.
+const FINISH: Duration = Duration::from_secs(3);
 /// Between two attempts to leave.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -171,10 +174,18 @@ impl Announced {
         loop {
             let mut wants = self.wants.clone();
             let mut else_wanted = std::pin::pin!(wants.wait_for(|wanted| *wanted != Standing::Here));
-            let result = tokio::select! {
-                result = self.step(registrar, &pulse, &mut record) => result,
-                _ = &mut else_wanted => return record,
+            let result = {
+                let mut step = std::pin::pin!(self.step(registrar, &pulse, &mut record));
+                let result = tokio::select! {
+                    result = &mut step => Some(result),
+                    _ = &mut else_wanted => None,
+                };
+                if result.is_none() {
+                    drop(timeout(FINISH, step).await);
+                }
+                result
             };
+            let Some(result) = result else { return record };
             let was = pulse.is_registered();
             if let Some(lease) = registrar.lease() {
                 pulse.shorten(lease);
@@ -241,5 +252,51 @@ fn tell(settings: &Settings, was: bool, result: &Result<(), Failure>, said: &mut
             }
             *said = Some(error.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A registry that takes its time, and what it was asked.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Registrar for Slow {
+        async fn register(&mut self, _: &Record) -> Result<(), Failure> {
+            self.0.lock().unwrap().push("registers");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.0.lock().unwrap().push("registered");
+            Ok(())
+        }
+
+        async fn beat(&mut self, _: &Record) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn deregister(&mut self, _: &Record) -> Result<(), Failure> {
+            self.0.lock().unwrap().push("left");
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_while_it_registers_leaves_after_that() {
+        let yaml = "{ service: edge, address: 10.0.0.1, to: { embedded: { url: 'http://127.0.0.1:1' } } }";
+        let settings: Settings = ::settings::parse(yaml, std::path::Path::new("x.yml"), &|_| None).unwrap();
+        let wants = watch::Sender::new(Standing::Here);
+        let tells = watch::Sender::new(false);
+        let announced = Announced { settings, port: 80, health: None, wants: wants.subscribe(), tells };
+        let slow = Slow::default();
+        let keeping = tokio::spawn(announced.keep(slow.clone()));
+        while slow.0.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        wants.send_replace(Standing::Gone);
+        keeping.await.unwrap();
+        assert_eq!(*slow.0.lock().unwrap(), ["registers", "registered", "left"]);
     }
 }

@@ -10,6 +10,9 @@ use settings::{Entries, OneOrMany, Secret, SecretSource, Span};
 use super::look::Looking;
 use crate::announce::{Access, Etcd, Settings, To, ZooKeeper};
 
+/// Names the variable that holds the token.
+pub(super) const TOKEN: &str = "POINTSMAN_REGISTRY_TOKEN";
+
 /// The arguments of `pointsman register`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -30,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
     /// The token itself, best by the variable: arguments are seen by everybody on the machine.
-    #[arg(long, env = "POINTSMAN_REGISTRY_TOKEN", hide_env_values = true)]
+    #[arg(long, env = TOKEN, hide_env_values = true)]
     pub token: Option<String>,
     /// PEM: authorities to trust instead of the system's.
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{process::Command, sync::watch, task::JoinHandle};
 
+use super::arguments::TOKEN;
+
 /// One process. Dropped, it is killed: nobody is left to look after it.
 #[derive(Debug)]
 pub(super) struct Child {
@@ -26,9 +28,7 @@ impl Child {
             let waiting = tokio::spawn(async move { tells.closed().await });
             return Ok(Self { pid: None, ended, waiting: Some(waiting) });
         };
-        let mut command = Command::new(program);
-        // A group of its own, so that Ctrl-C in a terminal reaches it by us only: after the deregistration.
-        let child = command.args(arguments).process_group(0).kill_on_drop(true).spawn();
+        let child = command(program, arguments).spawn();
         let mut child = child.map_err(|e| format!("cannot start {program}: {e}"))?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let waiting = tokio::spawn(async move {
@@ -70,6 +70,15 @@ impl Drop for Child {
     }
 }
 
+fn command(program: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    // A group of its own, so that Ctrl-C in a terminal reaches it by us only: after the deregistration.
+    command.args(arguments).process_group(0).kill_on_drop(true);
+    // What we register with is not the service's business.
+    command.env_remove(TOKEN);
+    command
+}
+
 /// 128 and the signal for one that was killed.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
@@ -79,6 +88,13 @@ fn code(status: ExitStatus) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_token_is_not_the_services() {
+        let command = command("env", &[]);
+        let removed = command.as_std().get_envs().find(|(name, _)| *name == "POINTSMAN_REGISTRY_TOKEN");
+        assert!(matches!(removed, Some((_, None))), "{removed:?}");
+    }
 
     #[tokio::test]
     async fn exit_codes_are_those_of_a_shell() {

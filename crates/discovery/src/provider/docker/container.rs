@@ -101,8 +101,12 @@ struct Binding {
     host_port: String,
 }
 
-/// Reads the list of all containers: the ids of those with labels of ours, and what is wrong with the others.
-pub(super) fn list(body: &[u8]) -> Result<(BTreeSet<String>, Vec<String>), serde_json::Error> {
+/// Reads the list of all containers: the ids of those with labels of ours, and what is wrong with those that cannot be
+/// read.
+///
+/// # Errors
+/// If it is no list, or nothing in it can be read.
+pub(super) fn list(body: &[u8]) -> Result<(BTreeSet<String>, Vec<String>), String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Summary {
@@ -110,8 +114,8 @@ pub(super) fn list(body: &[u8]) -> Result<(BTreeSet<String>, Vec<String>), serde
         #[serde(default)]
         labels: Option<BTreeMap<String, String>>,
     }
-    let all: Vec<Value> = serde_json::from_slice(body)?;
-    let (mut ids, mut odd) = (BTreeSet::new(), Vec::new());
+    let all: Vec<Value> = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let (count, mut ids, mut odd) = (all.len(), BTreeSet::new(), Vec::new());
     for one in all {
         match Summary::deserialize(one) {
             Ok(one) if one.labels.as_ref().is_some_and(|labels| labels::concern_us(labels.keys())) => {
@@ -121,7 +125,10 @@ pub(super) fn list(body: &[u8]) -> Result<(BTreeSet<String>, Vec<String>), serde
             Err(why) => odd.push(format!("a container in the list: {why}")),
         }
     }
-    Ok((ids, odd))
+    match odd.first() {
+        Some(reason) if odd.len() == count => Err(format!("nothing in it can be read: {reason}")),
+        _ => Ok((ids, odd)),
+    }
 }
 
 /// Reads one inspection.

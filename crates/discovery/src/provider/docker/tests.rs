@@ -30,6 +30,8 @@ struct Fake {
     list: Mutex<Option<String>>,
     /// Written to the stream of events once the list was asked for; then it is silent.
     events: Mutex<String>,
+    /// Whether they are written again and again, to each stream.
+    again: bool,
     /// Whether a container is gone once it was inspected.
     once: bool,
     /// When a container was inspected last.
@@ -70,14 +72,22 @@ impl Fake {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
                 asked.changed().await.unwrap();
                 let events = std::mem::take(&mut *self.events.lock().unwrap());
+                if self.again {
+                    self.events.lock().unwrap().clone_from(&events);
+                }
                 if !events.is_empty() {
                     let chunk = format!("{:x}\r\n{events}\r\n", events.len());
-                    stream.write_all(chunk.as_bytes()).await.unwrap();
+                    while stream.write_all(chunk.as_bytes()).await.is_ok() && self.again {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                 }
                 drop(stream.read_u8().await);
                 return;
             }
             let (status, body) = self.answer(path);
+            if body == HANGS {
+                return std::future::pending().await;
+            }
             let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).await.unwrap();
             if path.starts_with("/containers/json") {
@@ -103,6 +113,9 @@ impl Fake {
         self.containers.lock().unwrap().insert(id, body.to_owned());
     }
 }
+
+/// A body that never comes.
+const HANGS: &str = "hangs";
 
 /// A container that runs.
 fn running(id: &str) -> String {
@@ -150,7 +163,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 async fn garbage_is_an_outage_and_no_empty_list() {
     let (fake, url) = Fake::default().start().await;
     fake.put("a", &running("a"));
-    for garbage in ["<html>", "{}", "[", ""] {
+    for garbage in ["<html>", "{}", "[", "", "[null]"] {
         *fake.list.lock().unwrap() = Some(garbage.to_owned());
         let mut updates = source(&url, NEVER);
         let told = next(&mut updates).await;
@@ -187,6 +200,70 @@ async fn a_container_that_cannot_be_read_is_skipped_and_keeps_what_was_known() {
         }
     };
     assert_eq!(both, 2);
+}
+
+#[tokio::test]
+async fn an_entry_of_the_list_that_cannot_be_read_removes_nothing() {
+    let (fake, url) = Fake::default().start().await;
+    fake.put("a", &running("a"));
+    let mut updates = source(&url, Duration::from_millis(100));
+    assert_eq!(everything(&mut updates).await, 1);
+    for list in [r#"[null, { "Id": "b" }]"#, "[null]", "[{}]"] {
+        *fake.list.lock().unwrap() = Some(list.to_owned());
+        let streams = fake.streams.load(Ordering::SeqCst);
+        while fake.streams.load(Ordering::SeqCst) < streams + 3 {
+            match next(&mut updates).await {
+                Update::Skipped { .. } | Update::Unreachable(ProviderError::Malformed(_)) => {}
+                Update::Everything(all) => assert_eq!(all.len(), 1, "{list}"),
+                other => panic!("{list}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_inspection_that_hangs_is_of_one_container_only() {
+    let fake = Fake { events: Mutex::new(event("start", "b")), ..Fake::default() };
+    let (fake, url) = fake.start().await;
+    fake.put("a", &running("a"));
+    fake.put("b", HANGS);
+    let mut updates = source(&url, NEVER);
+    let told = next(&mut updates).await;
+    assert!(matches!(&told, Update::Skipped { reason, .. } if reason.contains("container b")), "{told:?}");
+    assert_eq!(everything(&mut updates).await, 1);
+    // Nor does an event of it end anything; and it is asked for again before the source reads everything anew.
+    let told = next(&mut updates).await;
+    assert!(matches!(&told, Update::Skipped { .. }), "{told:?}");
+    fake.put("b", &running("b"));
+    let told = next(&mut updates).await;
+    assert!(matches!(&told, Update::Service { knowledge: Knowledge::Known(list), .. } if list.len() == 2), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_always_has_something_to_say_does_not_keep_us_from_reading_anew() {
+    let fake = Fake { events: Mutex::new(event("start", "a")), again: true, ..Fake::default() };
+    let (fake, url) = fake.start().await;
+    fake.put("a", &running("a"));
+    let mut updates = source(&url, Duration::from_millis(300));
+    assert_eq!(everything(&mut updates).await, 1);
+    let anew = async {
+        while fake.streams.load(Ordering::SeqCst) < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), anew).await.expect("a third life");
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_and_then_fails_is_asked_less_and_less() {
+    let fake = Fake { events: Mutex::new("garbage\n".to_owned()), again: true, ..Fake::default() };
+    let (fake, url) = fake.start().await;
+    fake.put("a", &running("a"));
+    let mut updates = source(&url, NEVER);
+    let listens = async { while updates.recv().await.is_some() {} };
+    assert!(timeout(Duration::from_secs(4), listens).await.is_err());
+    let lives = fake.streams.load(Ordering::SeqCst);
+    assert!((2..10).contains(&lives), "{lives} lives in four seconds");
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const DETAIL: Duration = Duration::from_secs(1);
 /// Keys in one page of a list: about a megabyte, so that no member is busy with us for long.
 const PAGE: usize = 1000;
+/// Pages of one list: a million keys are no registry.
+const PAGES: usize = 1000;
 /// The longest line of a watch. etcd takes 1.5 MiB in one transaction by default; a longer line is a mistake.
 const LINE: usize = 64 << 20;
 
@@ -80,7 +82,7 @@ impl<'a> Gateway<'a> {
     pub(super) async fn list(&self) -> Result<List, Failure> {
         let mut list = List { header: Header::default(), records: Vec::new(), seen: Instant::now() };
         let mut from = self.range.0.clone();
-        loop {
+        for _ in 0..PAGES {
             let mut question =
                 json!({ "key": wire::encode(&from), "range_end": wire::encode(&self.range.1), "limit": PAGE });
             if !list.records.is_empty() {
@@ -92,11 +94,18 @@ impl<'a> Gateway<'a> {
             }
             let next = page.kvs.last().map(|last| [&*last.key, b"\0"].concat());
             list.records.extend(page.kvs);
-            match next {
-                Some(next) if page.more => from = next,
-                _ => return Ok(list),
+            if !page.more {
+                return Ok(list);
             }
+            let advanced = next.filter(|next| *next > from);
+            from = advanced
+                .ok_or_else(|| self.malformed("a page of the list that does not go on, though there is more"))?;
         }
+        Err(self.malformed("more than a million keys below the prefix").into())
+    }
+
+    fn malformed(&self, what: &str) -> ProviderError {
+        ProviderError::Malformed(format!("{}: {what}", self.endpoint))
     }
 
     /// Follows all changes from this revision on. Returns once the member said that it does.

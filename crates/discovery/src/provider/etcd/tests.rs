@@ -300,6 +300,11 @@ async fn a_list_that_is_none_is_an_outage() {
     no_list(|| Reply::Json("[]".into()), "unreachable: malformed").await;
     no_list(|| Reply::Json("{}".into()), "unreachable: malformed").await;
     no_list(|| Reply::Refused(429, "slow"), "unreachable: limited").await;
+    no_list(
+        || Reply::Json(r#"{"header":{"cluster_id":"1","revision":"5"},"more":true}"#.into()),
+        "unreachable: malformed",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -326,6 +331,23 @@ async fn of_pages_that_are_compacted_away_the_list_begins_again() {
     assert_eq!(pages[1]["revision"], "5");
     assert_eq!(pages[1]["key"], wire::encode(b"/s/pets/0\0"));
     assert!(pages[2].get("revision").is_none());
+}
+
+#[tokio::test]
+async fn a_page_that_is_repeated_ends_the_list() {
+    let page = || {
+        let (key, value) = (wire::encode(b"/s/pets/0"), wire::encode(b"h:9"));
+        Reply::Json(format!(
+            r#"{{"header":{{"cluster_id":"1","revision":"5"}},"kvs":[{{"key":"{key}","mod_revision":"5","value":"{value}"}}],"more":true}}"#
+        ))
+    };
+    let mut fake = fake(move |path, before| match (path, before) {
+        ("/v3/kv/range", 0..2) => page(),
+        ("/v3/kv/range", _) => list(6, "h:2"),
+        _ => Reply::Pieces(vec![made(6)]),
+    })
+    .await;
+    assert_eq!([fake.said().await, fake.said().await], ["unreachable: malformed", "h:2"]);
 }
 
 #[test]

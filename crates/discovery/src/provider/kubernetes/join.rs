@@ -21,6 +21,8 @@ pub(super) struct Reading {
     pub(super) leaving: BTreeSet<InstanceId>,
     /// What is wrong with what was left out.
     pub(super) skipped: Vec<String>,
+    /// Some of it is what a slice said before it became unreadable, for this reason.
+    pub(super) outdated: Option<String>,
 }
 
 /// One endpoint with the port chosen for it.
@@ -49,6 +51,9 @@ pub(super) fn join<'a>(
             }
         };
         reading.skipped.extend(slice.skipped.iter().map(|reason| skip(reason)));
+        if slice.outdated && reading.outdated.is_none() {
+            reading.outdated = slice.skipped.first().map(|reason| skip(reason));
+        }
         // Without an endpoint it does not matter that a port is missing, as it then often is.
         let mut usable = slice.endpoints.iter().filter(|endpoint| endpoint.state > State::Waiting).peekable();
         if usable.peek().is_none() {

@@ -125,12 +125,14 @@ impl Mirror {
     fn apply(&mut self, scope: Scope, record: Record, touched: &mut BTreeSet<ServiceId>) {
         let Record { key, mut service, content } = record;
         let old = self.slices.remove(&key);
-        // What cannot be read is not what is no longer there: the last good content stays, with the reason in it.
+        // What cannot be read is not what is no longer there: the last good content stays, with the reason in it, and is
+        // told as uncertain.
         let content = match (content, old) {
             (Err(reason), Some(Held { content: Ok(mut slice), service: before, .. })) => {
                 service = service.or_else(|| before.clone());
                 self.unlink(before.as_ref(), &key, touched);
                 slice.skipped = vec![reason];
+                slice.outdated = true;
                 Ok(slice)
             }
             (content, old) => {

@@ -44,6 +44,8 @@ pub(super) struct Slice {
     pub(super) marks: Marks,
     /// What is wrong with the parts that were left out.
     pub(super) skipped: Vec<String>,
+    /// It is what the slice said before it became unreadable.
+    pub(super) outdated: bool,
 }
 
 /// What a service says to us in particular, by labels or annotations `pointsman/...`.
@@ -115,7 +117,8 @@ fn content(object: &Value) -> Result<Slice, String> {
     if !matches!(family, "IPv4" | "IPv6" | "FQDN") {
         return Err(format!("has addressType {family:?}, not IPv4, IPv6 or FQDN"));
     }
-    let mut slice = Slice { marks: marks(object)?, labels: labels(object), ..Slice::default() };
+    let (marks, skipped) = marks(object);
+    let mut slice = Slice { marks, skipped, labels: labels(object), ..Slice::default() };
     if let Some(ports) = list(object, "ports")? {
         let mut good = Vec::new();
         for value in ports {
@@ -224,7 +227,9 @@ fn for_zones(endpoint: &Value) -> Vec<Arc<str>> {
     names.filter(|name| !name.is_empty()).map(Arc::from).collect()
 }
 
-fn marks(object: &Value) -> Result<Marks, String> {
+/// The marks, and what is wrong with those that are left out. They are copied from the service to all its slices, so
+/// that a mistake in one of them must not cost the slices.
+fn marks(object: &Value) -> (Marks, Vec<String>) {
     let mark = |name: &str| {
         let name = format!("pointsman/{name}");
         let of = |kind: &str| object.get("metadata")?.get(kind)?.get(&name)?.as_str();
@@ -235,14 +240,21 @@ fn marks(object: &Value) -> Result<Marks, String> {
         Protocol::parse(&word.to_ascii_lowercase()).ok_or_else(|| wrong("protocol", word, "write http, h2c or https"))
     });
     let weight = mark("weight").map(|text| text.parse().map_err(|_| wrong("weight", text, "write 0 to 65535")));
+    let port = mark("port").map(|text| PortChoice::parse(text).map_err(|e| format!("pointsman/port: {e}")));
     let words = mark("tags").unwrap_or_default().split(',').map(str::trim).filter(|tag| !tag.is_empty());
-    let tags = words.map(|tag| Tag::new(tag).map_err(|e| e.to_string()));
-    Ok(Marks {
-        port: mark("port").map(PortChoice::parse).transpose().map_err(|e| format!("pointsman/port: {e}"))?,
-        protocol: protocol.transpose()?,
-        weight: weight.transpose()?,
-        tags: tags.collect::<Result<_, _>>()?,
-    })
+    let tags = words.map(|tag| Tag::new(tag).map_err(|e| format!("pointsman/tags: {e}")));
+    let mut wrong = Vec::new();
+    let marks = Marks {
+        port: good(port, &mut wrong),
+        protocol: good(protocol, &mut wrong),
+        weight: good(weight, &mut wrong),
+        tags: tags.filter_map(|tag| good(Some(tag), &mut wrong)).collect(),
+    };
+    (marks, wrong)
+}
+
+fn good<T>(read: Option<Result<T, String>>, wrong: &mut Vec<String>) -> Option<T> {
+    read?.map_err(|reason| wrong.push(reason)).ok()
 }
 
 /// The labels that the service's owner gave it.

@@ -376,6 +376,19 @@ async fn a_service_of_which_nothing_can_be_read_is_not_empty() {
 }
 
 #[tokio::test]
+async fn a_slice_that_becomes_unreadable_is_uncertain_and_a_wrong_mark_is_left_out() {
+    let (mut bad, mut typo) = (slice("10.0.0.2"), slice("10.0.0.2"));
+    bad["endpoints"] = json!("none");
+    watch_of(move || Reply::Open(vec![event("MODIFIED", &bad)]))
+        .await
+        .hears(&[A, "skipped: slice shop/pets-1: endpoints is no list", "unknown: malformed"])
+        .await;
+    typo["metadata"]["labels"]["pointsman/weight"] = json!("abc");
+    let told = "skipped: slice shop/pets-1: pointsman/weight is \"abc\": write 0 to 65535";
+    watch_of(move || Reply::Open(vec![event("MODIFIED", &typo)])).await.hears(&[A, told, B]).await;
+}
+
+#[tokio::test]
 async fn one_namespace_that_is_refused_does_not_hide_the_other() {
     let mut fake = fake(&["shop", "billing"], |path, _| match (path.contains("/billing/"), path.contains("watch=1")) {
         (true, _) => Reply::Answer(403, "{}".into()),

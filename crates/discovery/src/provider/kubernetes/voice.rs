@@ -94,8 +94,9 @@ impl Voice {
     async fn one(&mut self, service: &ServiceId, mirror: &Mirror) -> Result<(), ProviderError> {
         let reading = mirror.read(service, self.port.as_ref());
         let empty = reading.instances.is_empty();
-        // A record that cannot be read is not one that is not there.
-        let unreadable = reading.skipped.first().filter(|_| empty).cloned().map(ProviderError::Malformed);
+        // A record that cannot be read is not one that is not there; and what it said before may not hold for ever.
+        let unreadable = reading.outdated.as_ref().or_else(|| reading.skipped.first().filter(|_| empty));
+        let unreadable = unreadable.cloned().map(ProviderError::Malformed);
         let trouble = unreadable.or_else(|| mirror.doubt(service).cloned());
         if empty && trouble.is_none() && !mirror.holds(service) && !mirror.is_whole() {
             return Ok(());

@@ -142,5 +142,8 @@ fn a_list_is_read_container_by_container() {
     );
     let (ids, odd) = read.unwrap();
     assert_eq!((ids.into_iter().collect::<Vec<_>>(), odd.len()), (vec!["a".to_owned(), "d".to_owned()], 1));
-    assert!(list(b"{}").is_err());
+    for none in ["{}", "[null]", r#"[{"ID":"a"},{"ID":"b"}]"#] {
+        assert!(list(none.as_bytes()).is_err(), "{none}");
+    }
+    assert_eq!(list(b"[]").unwrap(), Default::default());
 }

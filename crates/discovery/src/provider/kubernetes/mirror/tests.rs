@@ -66,11 +66,13 @@ fn a_record_that_turns_bad_keeps_its_last_good_content() {
     let reading = mirror.read(&id("pets"), None);
     assert_eq!((reading.instances.len(), reading.skipped.len()), (1, 1));
     assert!(reading.skipped[0].contains("Pigeon"));
+    assert_eq!(reading.outdated.as_ref(), reading.skipped.first());
     // And again, from a list.
     mirror.list(0, vec![bad("a")], false);
     assert_eq!(addresses(&mirror, "pets").len(), 1);
     mirror.event(0, Event::Applied(slice("a", "pets", "10.0.0.2")));
-    assert_eq!(mirror.read(&id("pets"), None).skipped.len(), 0);
+    let reading = mirror.read(&id("pets"), None);
+    assert_eq!((reading.skipped.len(), reading.outdated), (0, None));
 }
 
 #[test]
