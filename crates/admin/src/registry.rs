@@ -51,6 +51,8 @@ const BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Long polls and event streams that wait at once: half of the connections the API takes.
 const WATCHES: usize = 512;
+/// Answers with all there is (exports, and the first event of a stream) that are in memory at once: each has megabytes.
+const WHOLES: usize = 4;
 /// Carries the index of a listing, for clients that do not parse the body.
 const INDEX: &str = "x-pointsman-index";
 
@@ -58,12 +60,15 @@ const INDEX: &str = "x-pointsman-index";
 struct Api {
     registry: Registry,
     watches: Arc<Semaphore>,
+    wholes: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
 }
 
 /// The API of this registry, for a listener at this address. Who may do what the registry's settings say, at each
 /// request.
 pub fn app(registry: Registry, address: SocketAddr) -> Router {
-    let api = Api { registry, watches: Arc::new(Semaphore::new(WATCHES)) };
+    let limit = |most| Arc::new(Semaphore::new(most));
+    let api = Api { registry, watches: limit(WATCHES), wholes: limit(WHOLES), imports: limit(1) };
     let instance = put(declare::upsert).delete(declare::delete).get(read::instance);
     let routes = Router::new()
         .route("/registry/register", post(write::register))

@@ -45,7 +45,7 @@ pub(super) async fn delete(
     caller.may_write(name.as_str())?;
     let gone = match api.registry.deregister(&by, name.clone(), id.clone()).await {
         Ok(gone) => gone,
-        Err(_) => Registered { index: api.registry.services().0, changed: false, stored: api.registry.settled().await },
+        Err(_) => Registered { index: api.registry.index(), changed: false, stored: api.registry.settled().await },
     };
     Ok(Json(Done::of(name, id, gone)))
 }

@@ -150,5 +150,5 @@ pub(super) async fn audit(
     let Query(Since { index }) = since.map_err(|e| Fault::invalid(e.body_text()))?;
     let caller = Caller::of(api.registry.settings(), &headers)?;
     let entries = api.registry.audit(index).into_iter().filter(|entry| caller.rights().may_write(&entry.service));
-    Ok(Json(Trail { index: api.registry.services().0, entries: entries.collect() }))
+    Ok(Json(Trail { index: api.registry.index(), entries: entries.collect() }))
 }

@@ -178,6 +178,18 @@ impl Registry {
         Ok(Registered { index, changed, stored: stored(told).await })
     }
 
+    /// The registry's index: that of its newest change.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.lock().index
+    }
+
+    /// Whether it is known what changed after this index, so that [`changes`](Self::changes) is not all there is.
+    #[must_use]
+    pub fn knows_since(&self, after: Option<u64>) -> bool {
+        self.lock().since(after).is_some()
+    }
+
     /// All services that have instances: name, index and how many.
     #[must_use]
     pub fn services(&self) -> (u64, Vec<(ServiceId, u64, usize)>) {
