@@ -50,7 +50,7 @@ struct Everything {
 }
 
 pub(super) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Fault> {
-    let caller = reader(&api, &headers)?;
+    let caller = reader(&api, &headers).await?;
     open(&api, caller, None, &headers)
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn of_service(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let name = service(&name)?;
-    let caller = reader(&api, &headers)?;
+    let caller = reader(&api, &headers).await?;
     caller.may_read(name.as_str())?;
     open(&api, caller, Some(name.as_str().into()), &headers)
 }

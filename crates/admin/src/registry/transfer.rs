@@ -40,7 +40,7 @@ pub(super) struct Export {
 }
 
 pub(super) async fn export(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Fault> {
-    let caller = reader(&api, &headers)?;
+    let caller = reader(&api, &headers).await?;
     let permit = turn(&api.wholes).await?;
     let (index, mut instances) = api.registry.export();
     instances.retain(|registration| caller.rights().may_read(registration.name.as_str()));
@@ -117,7 +117,7 @@ pub(super) async fn import(
     request: Request,
 ) -> Result<Json<Told>, Fault> {
     let Query(How { mode, dry_run }) = how.map_err(|e| Fault::invalid(e.body_text()))?;
-    let Asking { caller, by, body: sent } = Asking::of(&api, request)?;
+    let Asking { caller, by, body: sent } = Asking::of(&api, request).await?;
     if mode == Mode::Replace && !caller.rights().may_write_all() {
         return Err(Fault::forbidden(
             "mode=replace takes out what the import does not name, so it needs the right to write \"*\"",
@@ -138,6 +138,7 @@ pub(super) async fn import(
         caller.may_write(registration.name.as_str())?;
         settings.allows(registration).map_err(Fault::forbidden)?;
     }
+    api.registry.room(&instances, mode).map_err(Fault::unavailable)?;
     let Imported { index, stored, added, altered, removed, unchanged } =
         api.registry.import(&by, instances, mode, dry_run).await;
     let changed = added.len() + altered.len() + removed.len() > 0;

@@ -81,6 +81,8 @@ async fn declaring_twice_changes_once() {
     assert!(done(&maintain, on).await && !done(&maintain, on).await);
     assert_eq!(stage.get(PET).await.json()["status"], "maintenance");
     assert!(done(&maintain, off).await && !done(&maintain, off).await);
+    let long = format!(r#"{{"enabled":true,"reason":"{}"}}"#, "x".repeat(2000));
+    check(&stage.ask(&maintain, &[], &long).await, 400, "PTS40011", "reason is 2000 bytes");
     assert!(done(&delete, "").await && !done(&delete, "").await);
     check(&stage.get(PET).await, 404, "PTS40411", "not registered");
     check(&stage.ask(&maintain, &[], on).await, 404, "PTS40412", "register it first");

@@ -1,5 +1,7 @@
 //! Who is registered, until when, and what changed. Pure: time and chance are arguments.
 
+mod room;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -359,12 +361,6 @@ impl State {
             ready: held.health.serves(&r.checks),
             verdicts: held.health.verdicts().to_vec(),
         }
-    }
-
-    /// How many services are found by their index.
-    #[cfg(test)]
-    pub(super) fn indexed(&self) -> usize {
-        self.by_index.len()
     }
 
     /// This index, if what changed after it is known.

@@ -223,6 +223,4 @@ async fn changes_are_found_from_the_newest_on() {
     let (name, id) = (ServiceId::new("c").unwrap(), InstanceId::new("1").unwrap());
     registry.deregister(&By::registry(), name, id).await.unwrap();
     assert_eq!((since(Some(indices[3])), since(None)), ("c".into(), "a b".into()));
-    // One entry each, however often a service changes: this is what makes a look cost what changed.
-    assert_eq!(registry.lock().indexed(), 2);
 }
