@@ -7,15 +7,17 @@
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
 //! * [`fault`]: errors, in the shape clients know from the router.
-//! * [`serve`](serve()): a listener that slow clients cannot hold.
+//! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` and `peers` are what one of them may take.
 
 pub mod fault;
 pub mod guard;
 pub mod health;
 pub mod history;
 pub mod metrics;
+mod peers;
 pub mod registry;
 mod serve;
+mod stall;
 pub mod table;
 #[cfg(test)]
 mod testing;

@@ -19,6 +19,7 @@ mod access;
 mod declare;
 mod events;
 mod read;
+mod tokens;
 mod transfer;
 mod write;
 
@@ -32,14 +33,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
-use discovery::provider::embedded::{By, NotRegistered, Registered, Registration, Registry};
+use discovery::provider::embedded::{By, Mode, NotRegistered, Registered, Registration, Registry};
 use http_body_util::LengthLimitError;
 use model::{InstanceId, ServiceId};
 use serde::{Serialize, de::DeserializeOwned};
 use settings::Span;
 use tokio::{sync::Semaphore, time::timeout};
 
-use self::access::Caller;
+use self::{access::Caller, tokens::Tokens};
 use crate::{Fault, fault, guard, serve::Peer};
 
 #[cfg(test)]
@@ -51,19 +52,26 @@ const BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Long polls and event streams that wait at once: half of the connections the API takes.
 const WATCHES: usize = 512;
+/// Answers with all there is (exports, and the first event of a stream) that are in memory at once: each has megabytes.
+const WHOLES: usize = 4;
 /// Carries the index of a listing, for clients that do not parse the body.
 const INDEX: &str = "x-pointsman-index";
 
 #[derive(Debug, Clone)]
 struct Api {
     registry: Registry,
+    tokens: Arc<Tokens>,
     watches: Arc<Semaphore>,
+    wholes: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
 }
 
 /// The API of this registry, for a listener at this address. Who may do what the registry's settings say, at each
 /// request.
 pub fn app(registry: Registry, address: SocketAddr) -> Router {
-    let api = Api { registry, watches: Arc::new(Semaphore::new(WATCHES)) };
+    let limit = |most| Arc::new(Semaphore::new(most));
+    let api =
+        Api { registry, tokens: Arc::default(), watches: limit(WATCHES), wholes: limit(WHOLES), imports: limit(1) };
     let instance = put(declare::upsert).delete(declare::delete).get(read::instance);
     let routes = Router::new()
         .route("/registry/register", post(write::register))
@@ -103,6 +111,7 @@ impl Api {
     /// Registers for one who may: the service is his, and the checks go where checks may go.
     async fn register(&self, by: &By, registration: Registration) -> Result<Json<Done>, Fault> {
         self.registry.settings().allows(&registration).map_err(Fault::forbidden)?;
+        self.registry.room(std::slice::from_ref(&registration), Mode::Merge).map_err(Fault::unavailable)?;
         let (name, id) = (registration.name.clone(), registration.id.clone());
         let registered = self.registry.register(by, registration).await;
         Ok(Json(Done::of(name, id, registered)))
@@ -119,9 +128,9 @@ struct Asking {
 
 impl Asking {
     /// Finds out who asks.
-    fn of(api: &Api, request: Request) -> Result<Self, Fault> {
+    async fn of(api: &Api, request: Request) -> Result<Self, Fault> {
         let (head, body) = request.into_parts();
-        let caller = Caller::of(api.registry.settings(), &head.headers)?;
+        let caller = Caller::of(api.registry.settings(), &api.tokens, &head.headers).await?;
         let from = head.extensions.get::<Peer>().map(|peer| peer.0);
         let by = By { who: caller.name().into(), from };
         Ok(Self { caller, by, body })
@@ -156,9 +165,9 @@ fn service(name: &str) -> Result<ServiceId, Fault> {
 }
 
 /// Who reads, if reading needs somebody.
-fn reader(api: &Api, headers: &HeaderMap) -> Result<Caller, Fault> {
+async fn reader(api: &Api, headers: &HeaderMap) -> Result<Caller, Fault> {
     let settings = api.registry.settings();
-    if settings.protect_reads { Caller::of(settings, headers) } else { Ok(Caller::reader(settings)) }
+    if settings.protect_reads { Caller::of(settings, &api.tokens, headers).await } else { Ok(Caller::reader(settings)) }
 }
 
 fn indexed(index: u64, body: impl Serialize) -> Response {

@@ -16,6 +16,11 @@ use tokio::{
 };
 use tower::Layer;
 
+use crate::{
+    peers::{MOST, Peers},
+    stall::Unstalled,
+};
+
 /// How long a request head may take, and how long a connection may idle between requests.
 const HEAD: Duration = Duration::from_secs(10);
 /// Connections at once. Long polls hold one each; above, new ones wait in the kernel's queue.
@@ -31,6 +36,10 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves an API until `shutdown` ends, then finishes what is in hand within two seconds.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
+    limited(listener, app, shutdown, Peers::new(MOST)).await;
+}
+
+async fn limited(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>, peers: Peers) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let (end, _) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -43,11 +52,15 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Out
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((socket, permit)) => {
+            Ok((socket, peer, permit)) => {
+                let Some(place) = peers.enter(peer.ip()) else {
+                    tracing::debug!(%peer, "refused a connection: its machine has all it may have");
+                    continue;
+                };
                 let (app, ending) = (app.clone(), end.subscribe());
                 connections.spawn(async move {
-                    connection(socket, app, ending).await;
-                    drop(permit);
+                    connection(socket, peer, app, ending).await;
+                    drop((place, permit));
                 });
             }
             Err(error) => {
@@ -63,20 +76,22 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Out
     }
 }
 
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (socket, _) = listener.accept().await?;
-    Ok((socket, permit))
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, peer, permit))
 }
 
-async fn connection(socket: TcpStream, app: Router, mut ending: watch::Receiver<bool>) {
-    let Ok(peer) = socket.peer_addr() else { return };
+async fn connection(socket: TcpStream, peer: SocketAddr, app: Router, mut ending: watch::Receiver<bool>) {
     let service = TowerToHyperService::new(Extension(Peer(peer)).layer(app));
     let mut serving = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(Unstalled::new(socket)), service)
     );
     let ended = tokio::select! {
         result = &mut serving => Some(result),
@@ -97,11 +112,63 @@ async fn connection(socket: TcpStream, app: Router, mut ending: watch::Receiver<
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use axum::{body::Body, routing::get};
+    use futures_util::{StreamExt, stream};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::testing::Stage;
+    use crate::{stall::STALL, testing::Stage};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_answer_is_cut_off() {
+        // Each answer holds it, and never ends.
+        let held = Arc::new(());
+        let answer = {
+            let held = held.clone();
+            async move || {
+                let endless = stream::repeat((held.clone(), "x".repeat(65536)));
+                Body::from_stream(endless.map(|(_, piece)| Ok::<_, io::Error>(piece)))
+            }
+        };
+        let stage = Stage::new(Router::new().route("/", get(answer))).await;
+        let idle = Arc::strong_count(&held);
+        let mut socket = TcpStream::connect(stage.address).await.unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        socket.read_exact(&mut [0; 64]).await.unwrap();
+        assert!(Arc::strong_count(&held) > idle);
+        let given_up = async {
+            while Arc::strong_count(&held) > idle {
+                sleep(STALL / 10).await;
+            }
+        };
+        // Nothing else ends the connection: the client stays.
+        assert!(timeout(STALL * 3, given_up).await.is_ok());
+        drop(socket);
+    }
+
+    #[tokio::test]
+    async fn one_machine_cannot_hold_all_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", get(async || "OK"));
+        let serving = tokio::spawn(limited(listener, app, std::future::pending(), Peers::new(2)));
+        let answers = async || {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            drop(socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await);
+            socket.read_exact(&mut [0; 8]).await.is_ok().then_some(socket)
+        };
+        let (Some(one), Some(_two)) = (answers().await, answers().await) else { panic!("two are allowed") };
+        assert!(answers().await.is_none());
+        drop(one);
+        // It makes room as soon as the listener sees it leave.
+        let room = async {
+            while answers().await.is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(HEAD, room).await.unwrap();
+        serving.abort();
+    }
 
     #[tokio::test]
     async fn silent_clients_keep_nobody_else_waiting() {

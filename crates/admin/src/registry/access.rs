@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use discovery::provider::embedded::{Rights, Settings, Token};
-use settings::SecretSource;
 
+use super::tokens::Tokens;
 use crate::Fault;
 
 /// Where a token stands if not in `Authorization`.
@@ -18,8 +18,9 @@ pub(super) struct Caller {
     who: Who,
 }
 
+/// By what right.
 #[derive(Debug, Clone, Copy)]
-enum Who {
+pub(super) enum Who {
     /// Nobody needs a token.
     Anybody,
     /// Reading needs none.
@@ -31,27 +32,23 @@ enum Who {
 }
 
 impl Caller {
-    /// Who sends these headers. Token files are read each time, so a new token counts at once; every token is compared,
-    /// so the time taken does not tell which was nearly right.
-    pub(super) fn of(settings: Arc<Settings>, headers: &HeaderMap) -> Result<Self, Fault> {
+    /// Who sends these headers, by the tokens as they were within the last second. Every token is compared, so the time
+    /// taken does not tell which was nearly right.
+    pub(super) async fn of(settings: Arc<Settings>, tokens: &Tokens, headers: &HeaderMap) -> Result<Self, Fault> {
         if settings.is_open() {
             return Ok(Self { settings, who: Who::Anybody });
         }
         let presented = presented(headers);
-        let master = settings.master().map(|source| (Who::Master, "token", source));
-        let named = settings.tokens.iter().enumerate();
-        let named = named.map(|(at, (name, token))| (Who::Holder(at), name.as_str(), &token.secret));
-        let (mut found, mut unusable) = (None, false);
-        for (who, name, source) in master.into_iter().chain(named) {
-            match read(name, source) {
-                Some(secret) if presented.is_some_and(|p| secret.matches(p)) => found = found.or(Some(who)),
-                Some(_) => {}
-                None => unusable = true,
+        let read = tokens.now(&settings).await;
+        let mut found = None;
+        for (who, secret) in &read.secrets {
+            if presented.is_some_and(|p| secret.matches(p)) {
+                found = found.or(Some(*who));
             }
         }
         match found {
             Some(who) => Ok(Self { settings, who }),
-            None if unusable => Err(Fault::unavailable(
+            None if !read.faults.is_empty() => Err(Fault::unavailable(
                 "the registry cannot read one of its tokens, or it is empty; its operator finds the cause in the log",
             )),
             None => Err(Fault::unauthorized()),
@@ -105,21 +102,6 @@ impl Caller {
             "the token {:?} may not {verb} service {service:?}; the registry's `tokens` say what it may",
             self.name()
         ))
-    }
-}
-
-/// The secret as it is now; `None`, and a line in the log, if it cannot be used.
-fn read(name: &str, source: &SecretSource) -> Option<settings::Secret> {
-    match source.read() {
-        Ok(secret) if secret.is_empty() => {
-            tracing::error!(token = name, "a token file of the registry is empty; nobody can use that token");
-            None
-        }
-        Ok(secret) => Some(secret),
-        Err(error) => {
-            tracing::error!(token = name, %error, "cannot read a token of the registry; nobody can use it");
-            None
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{Path, Request, State},
 };
-use discovery::provider::embedded::{Registered, Registration};
+use discovery::provider::embedded::{LONGEST, Registered, Registration};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ pub(super) async fn upsert(
     request: Request,
 ) -> Result<Json<Done>, Fault> {
     let (name, id) = named(&name, &id)?;
-    let asking = Asking::of(&api, request)?;
+    let asking = Asking::of(&api, request).await?;
     asking.caller.may_write(name.as_str())?;
     let (_, by, mut body) = asking.read::<Map<String, Value>>().await?;
     for (field, value) in [("name", name.as_str()), ("id", id.as_str())] {
@@ -41,11 +41,11 @@ pub(super) async fn delete(
     request: Request,
 ) -> Result<Json<Done>, Fault> {
     let (name, id) = named(&name, &id)?;
-    let Asking { caller, by, .. } = Asking::of(&api, request)?;
+    let Asking { caller, by, .. } = Asking::of(&api, request).await?;
     caller.may_write(name.as_str())?;
     let gone = match api.registry.deregister(&by, name.clone(), id.clone()).await {
         Ok(gone) => gone,
-        Err(_) => Registered { index: api.registry.services().0, changed: false, stored: api.registry.settled().await },
+        Err(_) => Registered { index: api.registry.index(), changed: false, stored: api.registry.settled().await },
     };
     Ok(Json(Done::of(name, id, gone)))
 }
@@ -66,9 +66,12 @@ pub(super) async fn maintenance(
     request: Request,
 ) -> Result<Json<Done>, Fault> {
     let (name, id) = named(&name, &id)?;
-    let asking = Asking::of(&api, request)?;
+    let asking = Asking::of(&api, request).await?;
     asking.caller.may_write(name.as_str())?;
     let (_, by, Maintenance { enabled, reason }) = asking.read().await?;
+    if reason.len() > LONGEST {
+        return Err(Fault::invalid(format!("reason is {} bytes long; at most {LONGEST}", reason.len())));
+    }
     let done = api.registry.maintain(&by, name.clone(), id.clone(), enabled.then_some(reason)).await?;
     Ok(Json(Done::of(name, id, done)))
 }

@@ -2,7 +2,8 @@
 //!
 //! An event is a state, not a difference: `service` has the instances of one service as they are now. Its id is an
 //! index, so a client that comes back with `Last-Event-ID` gets what it missed; if that is not known any more, one event
-//! `everything` says all there is. A slow reader gets fewer and newer events.
+//! `everything` says all there is; a few streams at once get that, the others wait. A slow reader gets fewer and newer
+//! events.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use axum::{
 use discovery::provider::embedded::{Changes, Listing, Registry, Watch};
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Api, access::Caller, read::Instances, reader, service};
 use crate::Fault;
@@ -35,6 +36,9 @@ struct Stream {
     /// What the client knows.
     index: Option<u64>,
     queue: VecDeque<Event>,
+    /// How many may send all there is at once, and the right to do so: kept until the client took it in.
+    wholes: Arc<Semaphore>,
+    whole: Option<OwnedSemaphorePermit>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -46,7 +50,7 @@ struct Everything {
 }
 
 pub(super) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Fault> {
-    let caller = reader(&api, &headers)?;
+    let caller = reader(&api, &headers).await?;
     open(&api, caller, None, &headers)
 }
 
@@ -56,7 +60,7 @@ pub(super) async fn of_service(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let name = service(&name)?;
-    let caller = reader(&api, &headers)?;
+    let caller = reader(&api, &headers).await?;
     caller.may_read(name.as_str())?;
     open(&api, caller, Some(name.as_str().into()), &headers)
 }
@@ -72,7 +76,8 @@ fn open(api: &Api, caller: Caller, only: Option<Arc<str>>, headers: &HeaderMap) 
         }
     };
     let (registry, watch) = (api.registry.clone(), api.registry.watch(only.as_deref()));
-    let stream = Stream { registry, watch, caller, only, index, queue: VecDeque::new(), _permit: permit };
+    let (queue, wholes) = (VecDeque::new(), api.wholes.clone());
+    let stream = Stream { registry, watch, caller, only, index, queue, wholes, whole: None, _permit: permit };
     let events = stream::unfold(stream, |mut stream| async {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
@@ -83,6 +88,8 @@ fn open(api: &Api, caller: Caller, only: Option<Arc<str>>, headers: &HeaderMap) 
 impl Stream {
     /// The next event; none after a reload, so that a watcher shows its token anew.
     async fn next(&mut self) -> Option<Event> {
+        // That more is wanted means that most of the last event is sent.
+        self.whole = None;
         loop {
             if !self.caller.is_current(&self.registry.settings()) {
                 return None;
@@ -93,7 +100,7 @@ impl Stream {
             let changed = self.watch.changed();
             match self.only.clone() {
                 Some(name) => self.look_at(&name),
-                None => self.look(),
+                None => self.look().await,
             }
             if self.queue.is_empty() {
                 changed.await;
@@ -102,7 +109,7 @@ impl Stream {
     }
 
     fn look_at(&mut self, name: &str) {
-        let newest = self.registry.services().0;
+        let newest = self.registry.index();
         let listing = self.registry.now(name);
         if self.index.is_none_or(|index| index < listing.index || index > newest) {
             self.index = Some(listing.index);
@@ -110,9 +117,13 @@ impl Stream {
         }
     }
 
-    fn look(&mut self) {
-        if self.index.is_some_and(|index| index == self.registry.services().0) {
+    async fn look(&mut self) {
+        if self.index.is_some_and(|index| index == self.registry.index()) {
             return;
+        }
+        if !self.registry.knows_since(self.index) && self.whole.is_none() {
+            // Never closed; a client that does not read gives its right back when it is cut off.
+            self.whole = self.wholes.clone().acquire_owned().await.ok();
         }
         let Changes { index, complete, services } = self.registry.changes(self.index);
         let seen = services.into_iter().filter(|(name, _)| self.caller.rights().may_read(name.as_str()));

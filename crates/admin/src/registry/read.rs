@@ -38,7 +38,7 @@ struct Services {
 }
 
 pub(super) async fn services(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Fault> {
-    let caller = reader(&api, &headers)?;
+    let caller = reader(&api, &headers).await?;
     let (index, services) = api.registry.services();
     let seen = services.into_iter().filter(|(name, ..)| caller.rights().may_read(name.as_str()));
     let services = seen.map(|(name, index, instances)| Summary { name, index, instances }).collect();
@@ -104,7 +104,7 @@ pub(super) async fn listing(
 ) -> Result<Response, Fault> {
     let Query(After { index, wait }) = after.map_err(|e| Fault::invalid(e.body_text()))?;
     let name = service(&name)?;
-    reader(&api, &headers)?.may_read(name.as_str())?;
+    reader(&api, &headers).await?.may_read(name.as_str())?;
     let wait = wait.map_or(Ok(WAIT), |w| Span::from_str(&w).map(Span::get));
     let wait = wait.map_err(|e| Fault::invalid(format!("wait: {e}")))?.min(LONGEST_WAIT);
     // Above that many an answer comes at once, as after a wait: heartbeats must always find a connection.
@@ -121,7 +121,7 @@ pub(super) async fn instance(
     headers: HeaderMap,
 ) -> Result<Json<Instance>, Fault> {
     let (name, id) = named(&name, &id)?;
-    reader(&api, &headers)?.may_read(name.as_str())?;
+    reader(&api, &headers).await?.may_read(name.as_str())?;
     let missing = || Fault::not_found(format!("instance {id:?} of service {name:?} is not registered"));
     api.registry.instance(name.clone(), id.clone()).map(|listed| Json(listed.into())).ok_or_else(missing)
 }
@@ -148,7 +148,7 @@ pub(super) async fn audit(
     headers: HeaderMap,
 ) -> Result<Json<Trail>, Fault> {
     let Query(Since { index }) = since.map_err(|e| Fault::invalid(e.body_text()))?;
-    let caller = Caller::of(api.registry.settings(), &headers)?;
+    let caller = Caller::of(api.registry.settings(), &api.tokens, &headers).await?;
     let entries = api.registry.audit(index).into_iter().filter(|entry| caller.rights().may_write(&entry.service));
-    Ok(Json(Trail { index: api.registry.services().0, entries: entries.collect() }))
+    Ok(Json(Trail { index: api.registry.index(), entries: entries.collect() }))
 }

@@ -1,15 +1,23 @@
 //! The whole content at once, for backups, moves and rehearsals.
 
-use std::sync::Arc;
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     Json,
+    body::{Body, Bytes},
     extract::{Query, Request, State, rejection::QueryRejection},
-    http::HeaderMap,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
 use discovery::provider::embedded::{Imported, Mode, Registration};
+use futures_util::stream;
 use model::{InstanceId, ServiceId};
 use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use super::{Api, Asking, body, reader};
 use crate::Fault;
@@ -18,6 +26,10 @@ use crate::Fault;
 const FORMAT: u32 = 1;
 /// Largest import: about a hundred thousand instances.
 const BODY: usize = 64 * 1024 * 1024;
+/// How long a transfer may wait for those before it.
+const TURN: Duration = Duration::from_secs(10);
+/// An export is sent in pieces of this size.
+const PIECE: usize = 64 * 1024;
 
 /// All registrations.
 #[derive(Serialize)]
@@ -27,11 +39,38 @@ pub(super) struct Export {
     instances: Vec<Arc<Registration>>,
 }
 
-pub(super) async fn export(State(api): State<Api>, headers: HeaderMap) -> Result<Json<Export>, Fault> {
-    let caller = reader(&api, &headers)?;
+pub(super) async fn export(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Fault> {
+    let caller = reader(&api, &headers).await?;
+    let permit = turn(&api.wholes).await?;
     let (index, mut instances) = api.registry.export();
     instances.retain(|registration| caller.rights().may_read(registration.name.as_str()));
-    Ok(Json(Export { format: FORMAT, index, instances }))
+    let export = Export { format: FORMAT, index, instances };
+    // Megabytes of JSON are written, and read, elsewhere: on this thread everything else waits.
+    let written = spawn_blocking(move || serde_json::to_vec(&export)).await.map_err(|_| ending())?;
+    let written = Bytes::from(written.map_err(|e| Fault::unavailable(format!("cannot be written: {e}")))?);
+    let head =
+        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_LENGTH, written.len().to_string())];
+    Ok((head, pieces(written, permit)).into_response())
+}
+
+/// Waits for one's turn, so that few have megabytes in hand.
+async fn turn(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
+    let permit = timeout(TURN, of.clone().acquire_owned()).await;
+    permit
+        .map_err(|_| Fault::unavailable("others are being served all there is; try again later"))?
+        .map_err(|_| ending())
+}
+
+fn ending() -> Fault {
+    Fault::unavailable("the router is ending")
+}
+
+/// An answer that keeps its permit until it is sent.
+fn pieces(all: Bytes, permit: OwnedSemaphorePermit) -> Body {
+    Body::from_stream(stream::unfold((all, permit), async |(mut rest, permit)| {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        (!piece.is_empty()).then_some((Ok::<_, io::Error>(piece), (rest, permit)))
+    }))
 }
 
 /// How to import.
@@ -78,16 +117,18 @@ pub(super) async fn import(
     request: Request,
 ) -> Result<Json<Told>, Fault> {
     let Query(How { mode, dry_run }) = how.map_err(|e| Fault::invalid(e.body_text()))?;
-    let Asking { caller, by, body: sent } = Asking::of(&api, request)?;
+    let Asking { caller, by, body: sent } = Asking::of(&api, request).await?;
     if mode == Mode::Replace && !caller.rights().may_write_all() {
         return Err(Fault::forbidden(
             "mode=replace takes out what the import does not name, so it needs the right to write \"*\"",
         ));
     }
+    if !caller.rights().may_write_any() {
+        return Err(Fault::forbidden("an import writes, and this token may write no service"));
+    }
+    let _turn = turn(&api.imports).await?;
     let bytes = body(sent, BODY).await?;
-    // Megabytes of JSON are read elsewhere: on this thread everything else waits.
-    let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Import>(&bytes)).await;
-    let read = read.map_err(|_| Fault::unavailable("the router is ending"))?;
+    let read = spawn_blocking(move || serde_json::from_slice::<Import>(&bytes)).await.map_err(|_| ending())?;
     let Import { format, instances, .. } = read.map_err(|e| Fault::invalid(format!("the body is no export: {e}")))?;
     if format != FORMAT {
         return Err(Fault::invalid(format!("format {format} is not known; this registry reads {FORMAT}")));
@@ -97,6 +138,7 @@ pub(super) async fn import(
         caller.may_write(registration.name.as_str())?;
         settings.allows(registration).map_err(Fault::forbidden)?;
     }
+    api.registry.room(&instances, mode).map_err(Fault::unavailable)?;
     let Imported { index, stored, added, altered, removed, unchanged } =
         api.registry.import(&by, instances, mode, dry_run).await;
     let changed = added.len() + altered.len() + removed.len() > 0;

@@ -39,7 +39,7 @@ impl Named {
 }
 
 pub(super) async fn register(State(api): State<Api>, request: Request) -> Result<Json<Done>, Fault> {
-    let (caller, by, registration) = Asking::of(&api, request)?.read::<Registration>().await?;
+    let (caller, by, registration) = Asking::of(&api, request).await?.read::<Registration>().await?;
     caller.may_write(registration.name.as_str())?;
     api.register(&by, registration).await
 }
@@ -52,7 +52,7 @@ pub(super) struct Beat {
 }
 
 pub(super) async fn heartbeat(State(api): State<Api>, request: Request) -> Result<Json<Beat>, Fault> {
-    let (caller, _, named) = Asking::of(&api, request)?.read::<Named>().await?;
+    let (caller, _, named) = Asking::of(&api, request).await?.read::<Named>().await?;
     let (name, id) = named.key()?;
     caller.may_write(name.as_str())?;
     let ttl = api.registry.heartbeat(name, id)?;
@@ -60,7 +60,7 @@ pub(super) async fn heartbeat(State(api): State<Api>, request: Request) -> Resul
 }
 
 pub(super) async fn deregister(State(api): State<Api>, request: Request) -> Result<Json<Done>, Fault> {
-    let (caller, by, named) = Asking::of(&api, request)?.read::<Named>().await?;
+    let (caller, by, named) = Asking::of(&api, request).await?.read::<Named>().await?;
     let (name, id) = named.key()?;
     caller.may_write(name.as_str())?;
     let gone = api.registry.deregister(&by, name.clone(), id.clone()).await?;

@@ -6,7 +6,7 @@
 //! | `settings` | what an operator writes |
 //! | `rights` | who may read and write what |
 //! | `registration`, `check` | what a service says of itself, checked |
-//! | `state` | who is registered, until when, what changed; pure |
+//! | `state` | who is registered, until when, what changed, and how much may be; pure |
 //! | `registry` | the handle that all share; who waits is woken, what changed is stored |
 //! | `lease` | what is due when |
 //! | `health` | what the looks of checks add up to; pure |
@@ -51,7 +51,7 @@ pub use audit::{Action, By, Entry};
 pub use check::{Check, Role, What};
 pub use health::Verdict;
 pub use probe::Probe;
-pub use registration::{Registration, default_id};
+pub use registration::{LONGEST, Registration, default_id};
 pub use registry::{NotRegistered, Registered, Registry};
 pub use rights::{Pattern, Rights, Token};
 pub use settings::{Checks, Settings};

@@ -81,6 +81,8 @@ async fn declaring_twice_changes_once() {
     assert!(done(&maintain, on).await && !done(&maintain, on).await);
     assert_eq!(stage.get(PET).await.json()["status"], "maintenance");
     assert!(done(&maintain, off).await && !done(&maintain, off).await);
+    let long = format!(r#"{{"enabled":true,"reason":"{}"}}"#, "x".repeat(2000));
+    check(&stage.ask(&maintain, &[], &long).await, 400, "PTS40011", "reason is 2000 bytes");
     assert!(done(&delete, "").await && !done(&delete, "").await);
     check(&stage.get(PET).await, 404, "PTS40411", "not registered");
     check(&stage.ask(&maintain, &[], on).await, 404, "PTS40412", "register it first");
@@ -202,4 +204,46 @@ async fn a_reload_makes_watchers_show_their_token_again() {
     registry.follow(&settings("{ token: x, protect_reads: true }"));
     ask(&stage, &format!("PUT {PET}"), "x", PLACE).await;
     assert!(all.ends().await);
+}
+
+#[tokio::test]
+async fn who_may_write_nothing_cannot_send_an_import() {
+    let stage = stage(&settings("{ token: m, tokens: { watcher: { secret: w, read: '*' } } }")).await;
+    // Not even its body is looked at, which is none.
+    check(&ask(&stage, "POST /registry/import?mode=merge", "w", "{").await, 403, "PTS40311", "no service");
+    check(&ask(&stage, "POST /registry/import?mode=merge", "m", "{").await, 400, "PTS40011", "no export");
+}
+
+/// A registry whose content does not fit into the buffers of a connection.
+async fn large() -> (Registry, Stage) {
+    let registry = Registry::in_memory();
+    let long = "x".repeat(4000);
+    for number in 0..4000 {
+        let written = format!(
+            r#"{{"name":"pets","id":"{number}","ip":"10.0.0.1","port":80,"ttl":"none","metadata":{{"x":"{long}"}}}}"#
+        );
+        registry.register(&By::registry(), serde_json::from_str(&written).unwrap()).await;
+    }
+    let stage = Stage::new(app(registry.clone(), "127.0.0.1:0".parse().unwrap())).await;
+    (registry, stage)
+}
+
+#[tokio::test]
+async fn only_so_many_get_all_there_is_at_once() {
+    let (_registry, stage) = large().await;
+    let unread = async |path: &str| {
+        let mut socket = TcpStream::connect(stage.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        socket.read_exact(&mut [0; 16]).await.unwrap();
+        socket
+    };
+    let mut held = Vec::new();
+    for _ in 0..WHOLES {
+        held.push(unread("/registry/export").await);
+    }
+    let mut waiting = Events::open(&stage, "/registry/events", None).await;
+    assert!(timeout(Duration::from_millis(300), waiting.until("\n\n")).await.is_err(), "it waits for its turn");
+    drop(held.pop());
+    waiting.until("event: everything").await;
 }

@@ -2,14 +2,15 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use model::{Host, Protocol};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, lookup_host},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, rustls};
 use transport::tls::{ClientTls, Trust};
@@ -23,19 +24,22 @@ use crate::provider::host;
 
 /// A status line is shorter than this.
 const LINE: usize = 1024;
+/// How long certificates count before they are read again.
+const FRESH: Duration = Duration::from_secs(60);
 
-/// Whom checks may address, and whom they trust. Certificates are read when the first check needs them.
+/// Whom checks may address, and whom they trust. Certificates are read when a check needs them, and again each
+/// minute.
 #[derive(Debug, Default)]
 pub struct Probe {
     checks: Checks,
     trust: Trust,
-    tls: OnceLock<Result<Arc<rustls::ClientConfig>, String>>,
+    tls: Mutex<Option<(Instant, Arc<rustls::ClientConfig>)>>,
 }
 
 impl Probe {
     pub(super) fn new(checks: Checks) -> Self {
         let trust = Trust { ca: checks.ca.clone(), ..Trust::default() };
-        Self { checks, trust, tls: OnceLock::new() }
+        Self { checks, trust, tls: Mutex::default() }
     }
 
     /// For a process that looks at what it started itself: on this machine a certificate proves nothing more.
@@ -92,13 +96,27 @@ impl Probe {
         Err(last)
     }
 
+    /// What TLS trusts. While new certificates cannot be read, the last ones that could are used; without any, each
+    /// check tries anew.
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
-        let make = || {
-            let mut config = (*ClientTls::new(&self.trust).map_err(|e| e.to_string())?.config).clone();
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Ok(Arc::new(config))
+        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, config)) = known.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(config.clone());
+        }
+        let config = match (ClientTls::new(&self.trust), known.take()) {
+            (Ok(new), _) => {
+                let mut config = (*new.config).clone();
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                Arc::new(config)
+            }
+            (Err(error), Some((_, old))) => {
+                tracing::warn!(%error, "checks go on with the certificates they had");
+                old
+            }
+            (Err(error), None) => return Err(error.to_string()),
         };
-        self.tls.get_or_init(make).clone()
+        *known = Some((Instant::now(), config.clone()));
+        Ok(config)
     }
 }
 
@@ -223,6 +241,24 @@ mod tests {
         let json = r#"{"name":"pets","ip":"169.254.169.254","port":80,"checks":[{"type":"http","path":"/latest"}]}"#;
         let r: Registration = serde_json::from_str(json).unwrap();
         assert!(Probe::default().look(&r, &r.checks[0]).await.unwrap_err().contains("no address"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn certificates_that_could_not_be_read_are_read_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = directory.path().join("ca.pem");
+        let trust = Trust { ca: Some(ca.clone()), ..Trust::default() };
+        let probe = Probe { trust, ..Probe::default() };
+        assert!(probe.tls().is_err());
+        std::fs::write(&ca, rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap().cert.pem()).unwrap();
+        let first = probe.tls().unwrap();
+        assert!(Arc::ptr_eq(&first, &probe.tls().unwrap()), "kept");
+        tokio::time::advance(FRESH).await;
+        let second = probe.tls().unwrap();
+        assert!(!Arc::ptr_eq(&first, &second), "read again");
+        std::fs::write(&ca, "").unwrap();
+        tokio::time::advance(FRESH).await;
+        assert!(Arc::ptr_eq(&second, &probe.tls().unwrap()), "the last that could be read");
     }
 
     proptest! {

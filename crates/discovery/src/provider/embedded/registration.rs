@@ -14,6 +14,13 @@ const TTL: Duration = Duration::from_secs(30);
 /// Shortest and longest lease: below, one lost packet removes an instance; above, none was meant.
 const TTLS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
+/// Longest value of a field, in bytes; names have bounds of their own.
+pub const LONGEST: usize = 1024;
+/// Longest value of metadata.
+const LONGEST_METADATA: usize = 4096;
+/// Most tags, and most entries of metadata.
+const MOST_TAGS: usize = 64;
+
 /// One instance of one service, as it described itself. Checked: what it says can be used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
@@ -104,6 +111,7 @@ impl TryFrom<Written> for Registration {
         if w.port == 0 {
             return Err("port 0 cannot be connected to; give the port the service listens on".to_owned());
         }
+        bounded(&w)?;
         let protocol = w.protocol.map(|word| {
             Protocol::parse(&word).ok_or_else(|| format!("protocol {word:?} is not known; write http, h2c or https"))
         });
@@ -139,6 +147,32 @@ impl TryFrom<Written> for Registration {
             maintenance: w.maintenance,
         })
     }
+}
+
+/// Refuses what is larger than any description: all of it is kept, and sent to whoever reads.
+fn bounded(w: &Written) -> Result<(), String> {
+    for (count, what) in [(w.tags.len(), "tags"), (w.metadata.len(), "entries of metadata")] {
+        if count > MOST_TAGS {
+            return Err(format!("{count} {what} are too many; at most {MOST_TAGS}"));
+        }
+    }
+    let fields = [("health", &w.health), ("version", &w.version), ("region", &w.region), ("zone", &w.zone)];
+    let fields = fields.into_iter().chain([("maintenance", &w.maintenance)]);
+    for (field, value) in fields.filter_map(|(field, value)| Some((field, value.as_ref()?))) {
+        if value.len() > LONGEST {
+            return Err(format!("{field} is {} bytes long; at most {LONGEST}", value.len()));
+        }
+    }
+    for (name, value) in &w.metadata {
+        if name.len() > LONGEST || value.len() > LONGEST_METADATA {
+            return Err(format!(
+                "metadata: a name has at most {LONGEST} bytes, and a value {LONGEST_METADATA}; here {} and {}",
+                name.len(),
+                value.len()
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl Registration {
@@ -239,6 +273,22 @@ mod tests {
             let r = read(&format!(r#"{{"name":"a","ip":"h","port":1,"ttl":"{ttl}"}}"#)).unwrap();
             assert_eq!(r.ttl, None);
             assert_eq!(read(&serde_json::to_string(&r).unwrap()).unwrap(), r);
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let long = "x".repeat(LONGEST_METADATA + 1);
+        let many = |one: &dyn Fn(usize) -> String| (0..=MOST_TAGS).map(one).collect::<Vec<_>>().join(",");
+        for (field, part) in [
+            (format!(r#""version":"{long}""#), "version is 4097"),
+            (format!(r#""maintenance":"{long}""#), "maintenance is 4097"),
+            (format!(r#""metadata":{{"a":"{long}"}}"#), "metadata: a name"),
+            (format!(r#""tags":[{}]"#, many(&|n| format!("\"t{n}\""))), "65 tags"),
+            (format!(r#""metadata":{{{}}}"#, many(&|n| format!("\"m{n}\":\"\""))), "65 entries"),
+        ] {
+            let error = read(&format!(r#"{{"name":"a","ip":"h","port":1,{field}}}"#)).unwrap_err();
+            assert!(error.contains(part), "{error}");
         }
     }
 

@@ -19,6 +19,7 @@ use super::{
     lease::Key,
     probe::Probe,
     state::{Changes, Listed, Listing, Look, News, State},
+    transfer::Mode,
     watchers::{Watch, Watchers},
     writer::Writer,
 };
@@ -176,6 +177,26 @@ impl Registry {
             (state.index, changed, told)
         };
         Ok(Registered { index, changed, stored: stored(told).await })
+    }
+
+    /// The registry's index: that of its newest change.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.lock().index
+    }
+
+    /// Whether it is known what changed after this index, so that [`changes`](Self::changes) is not all there is.
+    #[must_use]
+    pub fn knows_since(&self, after: Option<u64>) -> bool {
+        self.lock().since(after).is_some()
+    }
+
+    /// Whether there is room for these; with [`Mode::Replace`] in place of all there is.
+    ///
+    /// # Errors
+    /// If a service, or all of them, would have more instances than a registry keeps.
+    pub fn room(&self, wanted: &[Registration], mode: Mode) -> Result<(), String> {
+        self.lock().room(wanted, mode == Mode::Replace)
     }
 
     /// All services that have instances: name, index and how many.

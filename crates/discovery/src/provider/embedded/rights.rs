@@ -99,6 +99,16 @@ impl Rights<'_> {
         }
     }
 
+    /// Whether any service may be written at all.
+    #[must_use]
+    pub fn may_write_any(self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Read => false,
+            Self::Of(token) => !token.write.0.is_empty(),
+        }
+    }
+
     /// Whether every service may be written, also those nobody has thought of yet.
     #[must_use]
     pub fn may_write_all(self) -> bool {

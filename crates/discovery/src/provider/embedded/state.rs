@@ -1,7 +1,9 @@
 //! Who is registered, until when, and what changed. Pure: time and chance are arguments.
 
+mod room;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +30,10 @@ const SOON: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct State {
     services: BTreeMap<ServiceId, Entry>,
+    /// The same services by their index, so that what changed last is found without looking at all.
+    by_index: BTreeSet<(u64, ServiceId)>,
+    /// How many instances they have.
+    count: usize,
     leases: Deadlines<Key>,
     /// When which check looks next.
     looks: Deadlines<Look>,
@@ -196,10 +202,19 @@ impl State {
             let within = soon.map_or(check.interval, |soon| check.interval.min(soon));
             self.looks.set(&(key.clone(), number), now + within.mul_f64(fastrand::f64()));
         }
-        let entry = self.services.entry(key.0).or_default();
-        entry.index = self.index;
         let instance = Arc::new(registration.instance());
-        entry.instances.insert(key.1, Held { registration, instance, health });
+        let entry = self.services.entry(key.0.clone()).or_default();
+        let old = entry.instances.insert(key.1, Held { registration, instance, health });
+        self.count += usize::from(old.is_none());
+        self.touch(&key.0);
+    }
+
+    /// Notes that a service changed just now.
+    fn touch(&mut self, name: &ServiceId) {
+        let Some(entry) = self.services.get_mut(name) else { return };
+        self.by_index.remove(&(entry.index, name.clone()));
+        entry.index = self.index;
+        self.by_index.insert((self.index, name.clone()));
     }
 
     /// Begins the lease of an instance anew.
@@ -239,13 +254,13 @@ impl State {
         if meant {
             news.left.push(key.1.clone());
         }
-        if let Some(entry) = self.services.get_mut(&key.0) {
-            entry.index = self.index;
-            if entry.instances.is_empty() {
-                self.services.remove(&key.0);
-                self.vanished = self.index;
-                self.gone.push_back(Gone { service: key.0.clone(), index: self.index, at: now });
-            }
+        self.count -= 1;
+        self.touch(&key.0);
+        if self.services.get(&key.0).is_some_and(|entry| entry.instances.is_empty()) {
+            self.services.remove(&key.0);
+            self.by_index.remove(&(self.index, key.0.clone()));
+            self.vanished = self.index;
+            self.gone.push_back(Gone { service: key.0.clone(), index: self.index, at: now });
         }
         self.audit.note(by, action, key, self.index, detail);
         true
@@ -289,9 +304,7 @@ impl State {
         }
         if let Effect::Serves(serves) = effect {
             self.index += 1;
-            if let Some(entry) = self.services.get_mut(&key.0) {
-                entry.index = self.index;
-            }
+            self.touch(&key.0);
             self.news.entry(key.0.clone()).or_insert_with(|| Pending::new(now));
             let (Ok(output) | Err(output)) = found;
             let action = if serves { Action::Ready } else { Action::Unready };
@@ -376,12 +389,19 @@ impl State {
         }
     }
 
+    /// This index, if what changed after it is known.
+    pub(super) fn since(&self, after: Option<u64>) -> Option<u64> {
+        after.filter(|after| (self.forgotten..=self.index).contains(after))
+    }
+
     /// What changed after this index; everything if there is none, or if that is not known any more.
     pub(super) fn changes(&self, after: Option<u64>) -> Changes {
-        let known = after.filter(|after| (self.forgotten..=self.index).contains(after));
+        let known = self.since(after);
         let since = known.unwrap_or_default();
-        let changed = self.services.iter().filter(|(_, entry)| known.is_none() || entry.index > since);
-        let mut services: Vec<_> = changed.map(|(name, _)| (name.clone(), self.listing(name.as_str()))).collect();
+        // Newest first, down to what was known.
+        let changed = self.by_index.iter().rev().take_while(|(index, _)| known.is_none() || *index > since);
+        let mut services: Vec<_> = changed.map(|(_, name)| (name.clone(), self.listing(name.as_str()))).collect();
+        services.sort_by(|one, other| one.0.cmp(&other.0));
         if known.is_some() {
             let gone = self.gone.iter().filter(|gone| gone.index > since && !self.services.contains_key(&gone.service));
             let left: BTreeMap<&ServiceId, u64> = gone.map(|gone| (&gone.service, gone.index)).collect();

@@ -210,3 +210,31 @@ async fn many_at_once_are_all_stored() {
     let by_service: HashMap<_, _> = registry.services().1.into_iter().map(|(name, _, n)| (name, n)).collect();
     assert_eq!(by_service[&ServiceId::new("pets").unwrap()], 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_found_from_the_newest_on() {
+    let registry = Registry::in_memory();
+    let register = async |service: &str, id: &str| {
+        let mut registration = registration(id, "none");
+        registration.name = ServiceId::new(service).unwrap();
+        registry.register(&By::registry(), registration).await.index
+    };
+    let mut indices = Vec::new();
+    for (service, id) in [("b", "1"), ("a", "1"), ("c", "1"), ("b", "2")] {
+        indices.push(register(service, id).await);
+    }
+    let since = |after| {
+        let changes = registry.changes(after);
+        let names: Vec<_> = changes.services.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+        assert_eq!((changes.index, changes.complete), (registry.index(), !registry.knows_since(after)));
+        names.join(" ")
+    };
+    assert_eq!(since(None), "a b c");
+    assert_eq!(
+        (since(Some(indices[1])), since(Some(indices[2])), since(Some(indices[3]))),
+        ("b c".into(), "b".into(), String::new())
+    );
+    let (name, id) = (ServiceId::new("c").unwrap(), InstanceId::new("1").unwrap());
+    registry.deregister(&By::registry(), name, id).await.unwrap();
+    assert_eq!((since(Some(indices[3])), since(None)), ("c".into(), "a b".into()));
+}
