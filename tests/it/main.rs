@@ -34,6 +34,8 @@ mod register;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod resilience;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

@@ -92,7 +92,16 @@ struct ServiceView {
     /// Sources that have not spoken of it since they started: what is remembered of them stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remembered: Vec<String>,
+    retries: RetriesView,
     members: Vec<MemberView>,
+}
+
+/// Retries and hedges that had to be paid from the service's budget.
+#[derive(Debug, Serialize)]
+struct RetriesView {
+    allowed: u64,
+    /// Not made, because the budget was spent.
+    refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -186,12 +195,14 @@ fn doubted(service: &ServiceId, doubt: &Doubt, now: Tick) -> DoubtView {
 fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
     let names = |source: &&Arc<Source>| service.members.iter().any(|m| m.source == source.name);
     let sources = || status.sources.iter().filter(names);
+    let retries = service.vitals.budget.totals();
     ServiceView {
         name: service.id.clone(),
         exposed: service.exposed,
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
+        retries: RetriesView { allowed: retries.allowed, refused: retries.refused },
         members: service.members.iter().map(|m| member(m, now)).collect(),
     }
 }

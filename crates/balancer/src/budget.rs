@@ -11,24 +11,25 @@ use model::Tick;
 const WINDOW: usize = 10;
 
 /// What retries a service may get.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Retries for each request of the last ten seconds: 0.2 is one for every five.
-    pub share: f64,
+    /// Retries for every hundred requests of the last ten seconds.
+    pub percent: u32,
     /// Retries in each second whatever the share says, for services with few requests.
     pub floor: u32,
 }
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { share: 0.2, floor: 10 }
+        Self { percent: 20, floor: 10 }
     }
 }
 
 /// Counts the requests and retries of one service, second by second.
 ///
-/// Over any time, retries are at most `share` of the requests or `floor` for each second, whichever is more, and one
-/// second's `floor` besides. So in a total outage a service gets at most 1 + max(share, floor / rate) times its requests.
+/// Over any time, retries are at most `percent` of the requests or `floor` for each second, whichever is more, and one
+/// second's `floor` besides. So in a total outage a service gets at most 1 + max(percent / 100, floor / rate) times its
+/// requests.
 #[derive(Debug, Default)]
 pub struct Budget {
     /// One word for each second of the window, so that a second's end and its counts are seen as one.
@@ -70,12 +71,12 @@ impl Budget {
     /// Asks for a retry, and takes it if it may be. Cores that ask at the same time may both be refused the last one;
     /// never do both get it.
     #[must_use]
-    pub fn retry(&self, allowance: &Allowance, now: Tick) -> bool {
+    pub fn retry(&self, allowance: Allowance, now: Tick) -> bool {
         let current = self.current(now);
         let second = Second::of(current.fetch_add(1, Relaxed));
         let allowed = second.retries < MOST && {
             let (requests, retries) = self.sum(now);
-            second.retries < u64::from(allowance.floor) || retries as f64 <= requests as f64 * allowance.share
+            second.retries < u64::from(allowance.floor) || retries * 100 <= requests * u64::from(allowance.percent)
         };
         if allowed {
             self.retries.fetch_add(1, Relaxed);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     /// Every request fails and asks for `tries` retries. Returns how many retries there were.
-    fn outage(budget: &Budget, allowance: &Allowance, rate: u64, seconds: u64, tries: u64) -> u64 {
+    fn outage(budget: &Budget, allowance: Allowance, rate: u64, seconds: u64, tries: u64) -> u64 {
         let mut retries = 0;
         for n in 0..rate * seconds {
             let now = at(n * 1000 / rate);
@@ -163,7 +164,7 @@ mod tests {
     fn a_busy_service_gets_its_share_and_a_quiet_one_the_floor() {
         for (rate, seconds, most) in [(1000, 20, 4000 + 10), (50, 20, 200 + 10), (20, 20, 200), (2, 30, 180)] {
             let budget = Budget::default();
-            let retries = outage(&budget, &Allowance::default(), rate, seconds, 3);
+            let retries = outage(&budget, Allowance::default(), rate, seconds, 3);
             assert!(retries <= most, "{retries} at {rate}/s");
             assert!(retries * 10 >= most * 9, "{retries} at {rate}/s");
             assert_eq!(budget.totals().allowed, retries);
@@ -172,30 +173,30 @@ mod tests {
 
     #[test]
     fn what_is_past_does_not_count() {
-        let (budget, none) = (Budget::default(), Allowance { share: 0.2, floor: 0 });
+        let (budget, none) = (Budget::default(), Allowance { percent: 20, floor: 0 });
         (0..100).for_each(|_| budget.request(at(0)));
-        assert!((0..20).all(|_| budget.retry(&none, at(9_000))));
-        assert!(!budget.retry(&none, at(9_000)), "a fifth");
+        assert!((0..20).all(|_| budget.retry(none, at(9_000))));
+        assert!(!budget.retry(none, at(9_000)), "a fifth");
         (0..100).for_each(|_| budget.request(at(11_000)));
-        assert!(!budget.retry(&none, at(11_000)), "the retries are of the last ten seconds");
-        assert!(budget.retry(&none, at(20_000)));
+        assert!(!budget.retry(none, at(11_000)), "the retries are of the last ten seconds");
+        assert!(budget.retry(none, at(20_000)));
         assert_eq!(budget.totals(), Retries { allowed: 21, refused: 2 });
     }
 
     #[test]
     fn nothing_is_allowed_where_nothing_is_granted() {
-        let (budget, none) = (Budget::default(), Allowance { share: 0.0, floor: 0 });
-        assert_eq!(outage(&budget, &none, 100, 3, 1), 0);
+        let (budget, none) = (Budget::default(), Allowance { percent: 0, floor: 0 });
+        assert_eq!(outage(&budget, none, 100, 3, 1), 0);
         assert_eq!(budget.totals().refused, 300);
     }
 
     #[test]
     fn the_numbers_of_seconds_wrap_without_a_trace() {
-        let (budget, none) = (Budget::default(), Allowance { share: 1.0, floor: 0 });
+        let (budget, none) = (Budget::default(), Allowance { percent: 100, floor: 0 });
         let wrap = NUMBERS * 1000;
         budget.request(at(wrap - 1));
-        assert!(budget.retry(&none, at(wrap + 1)));
-        assert!(!budget.retry(&none, at(wrap + 1)));
+        assert!(budget.retry(none, at(wrap + 1)));
+        assert!(!budget.retry(none, at(wrap + 1)));
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
         let budget = Budget::default();
         (0..1000).for_each(|_| budget.request(at(0)));
         let took = std::thread::scope(|scope| {
-            let ask = || (0..1000).filter(|_| budget.retry(&Allowance { share: 0.2, floor: 0 }, at(0))).count();
+            let ask = || (0..1000).filter(|_| budget.retry(Allowance { percent: 20, floor: 0 }, at(0))).count();
             let cores = [scope.spawn(ask), scope.spawn(ask), scope.spawn(ask), scope.spawn(ask)];
             cores.map(|core| core.join().unwrap()).iter().sum::<usize>()
         });
@@ -213,26 +214,26 @@ mod tests {
     proptest! {
         #[test]
         fn an_outage_is_never_multiplied_by_more_than_the_allowance(
-            share in 0_u32..100, floor in 0_u32..50, rate in 1_u64..300, seconds in 1_u64..25, tries in 1_u64..4,
+            percent in 0_u32..100, floor in 0_u32..50, rate in 1_u64..300, seconds in 1_u64..25, tries in 1_u64..4,
         ) {
-            let allowance = Allowance { share: f64::from(share) / 100.0, floor };
-            let retries = outage(&Budget::default(), &allowance, rate, seconds, tries);
-            let granted = f64::max(allowance.share * (rate * seconds) as f64, (u64::from(floor) * seconds) as f64);
-            prop_assert!(retries as f64 <= granted + f64::from(floor), "{retries} of {granted}");
+            let allowance = Allowance { percent, floor };
+            let retries = outage(&Budget::default(), allowance, rate, seconds, tries);
+            let granted = u64::max(u64::from(percent) * rate * seconds / 100, u64::from(floor) * seconds);
+            prop_assert!(retries <= granted + u64::from(floor), "{retries} of {granted}");
         }
 
         #[test]
         fn at_any_rhythm_a_window_holds_no_more_than_its_share_and_its_floors(
             steps in proptest::collection::vec((0_u64..1500, any::<bool>()), 1..400),
         ) {
-            let (budget, allowance) = (Budget::default(), Allowance { share: 0.2, floor: 2 });
+            let (budget, allowance) = (Budget::default(), Allowance { percent: 20, floor: 2 });
             let (mut now, mut requests, mut retries) = (0, vec![], vec![]);
             for (step, request) in steps {
                 now += step;
                 if request {
                     budget.request(at(now));
                     requests.push(now);
-                } else if budget.retry(&allowance, at(now)) {
+                } else if budget.retry(allowance, at(now)) {
                     retries.push(now);
                 }
                 let since = (now / 1000).saturating_sub(9) * 1000;

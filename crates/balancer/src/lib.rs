@@ -2,7 +2,7 @@
 //!
 //! * [`algorithm`]: what the configuration can name; the registration point.
 //! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
-//! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`].
+//! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`] and a [`quantile`] of its latency.
 //! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on.
 //! * `round_robin`, `least_requests`, `local_first`: one algorithm each.
 //! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash).
@@ -19,6 +19,7 @@ mod hashed;
 mod least_requests;
 mod local_first;
 mod maglev;
+pub mod quantile;
 mod ring;
 mod roster;
 mod round_robin;
@@ -35,6 +36,7 @@ pub use admission::{Admission, Cause};
 pub use algorithm::{Algorithm, ConsistentHash, HashKey, Scheme};
 pub use budget::{Allowance, Budget};
 pub use hash::hash;
+pub use quantile::P95;
 pub use service_vitals::ServiceVitals;
 pub use vitals::{Totals, Vitals};
 

@@ -1,30 +1,36 @@
 //! hot path
 //!
-//! From a request to an answering instance: choose, connect, send, and if it is certain that nothing was done, do so
-//! again with another one.
+//! From a request to an answering instance: choose, connect, send; and if that fails, perhaps do so again with another
+//! one.
+//!
+//! | | |
+//! |---|---|
+//! | `h1`, `h2` | one try over either protocol |
+//! | `patience` | how long a request waits for its answer |
+//! | `deadline` | the time its client gives it, read and passed on |
+//! | `tried` | what was tried, and what follows; the decision is [`retry`](crate::retry)'s |
+//! | `hedge` | two tries at the same time |
 
+mod deadline;
 mod h1;
 mod h2;
+mod hedge;
 mod patience;
+mod tried;
 
-use std::{pin::pin, sync::Arc};
+use std::{ops::ControlFlow, pin::pin, sync::Arc};
 
 use discovery::Service;
-use http::{HeaderValue, Method, Response, request::Parts};
+use http::{HeaderValue, Response, request::Parts, response};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
+use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, relay::Source, upload::Upload};
 
 use crate::{
     affinity,
     exchange::{Asked, Exchange},
 };
 use patience::Patience;
-
-/// Instances tried for one request, at most: the first and three more. What fails on four is no accident of one.
-const TRIES: usize = 4;
-
-/// Connections that took no new stream, at most: as many as one core keeps to one instance.
-const STALE: usize = 32;
+use tried::Tried;
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -34,9 +40,17 @@ pub struct Outbound {
     /// The host the client named.
     pub host: Option<HeaderValue>,
     /// The body, if there is one.
-    pub body: Option<Box<Upload>>,
+    pub body: Option<Upload>,
     /// The environment it is narrowed to.
     pub environment: Option<HeaderValue>,
+}
+
+/// The head of an instance's answer, and what is to come.
+#[derive(Debug)]
+struct Answer {
+    head: response::Parts,
+    source: Source,
+    lease: Lease,
 }
 
 /// Why one attempt gave no answer.
@@ -73,93 +87,78 @@ impl Failure {
     }
 }
 
-/// Sends the request to an instance and takes its answer. Whatever provably did nothing is tried elsewhere, for any
-/// method, on the newest table.
+/// Sends the request to an instance and takes its answer. What one of them fails at is tried elsewhere, on the newest
+/// table, as far as [`retry`](crate::retry) allows.
 ///
 /// # Errors
 /// Why there is no answer.
 pub async fn send(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
-    let answer = send_until_answered(exchange, &mut out).await;
-    if let (Err(_), Some(body)) = (&answer, out.body) {
-        exchange.unread = Body::Upload(body);
+    let mut patience = Patience::new(exchange, &out);
+    let answer = send_until_answered(exchange, &mut out, &mut patience).await;
+    match (&answer, &out.body) {
+        (Ok(_), Some(body)) => body.forget(),
+        (Err(_), Some(body)) => exchange.unread = Body::Upload(body.rest()),
+        (_, None) => {}
     }
-    answer
+    answer.map(|answer| patience.relay(answer))
 }
 
-async fn send_until_answered(exchange: &mut Exchange, out: &mut Outbound) -> Result<Response<Body>, Refusal> {
-    let mut tried = Tried::new();
-    let mut patience = Patience::new(exchange, out);
+async fn send_until_answered(
+    exchange: &mut Exchange,
+    out: &mut Outbound,
+    patience: &mut Patience,
+) -> Result<Answer, Refusal> {
+    let mut tried = Tried::default();
     loop {
-        if exchange.responder.is_gone() {
+        if exchange.is_gone() {
             // Given up as soon as it came: no instance needs to hear of it.
             return Err(Refusal::ClientGone);
         }
+        patience.begin()?;
         let lease = match choose(exchange, out, &tried) {
             Ok(lease) => lease,
-            Err(refusal) => match tried.last.take() {
-                // The only instance closed a connection under us: it may well take the request on another.
-                Some(Outcome::Refused) if tried.count < TRIES => {
-                    tried.again();
-                    continue;
+            Err(refusal) => return tried.end(refusal),
+        };
+        exchange.record.sent_to(lease.upstream());
+        if exchange.limits().retries.per_try.is_some() {
+            patience.limit_try(tried.per_try(exchange, out, lease.upstream().key));
+        }
+        let end = match exchange.limits().hedge {
+            None => attempt(exchange, out, patience, lease).await,
+            Some(hedge) => Box::pin(hedge::race(hedge, exchange, out, patience, &mut tried, lease)).await,
+        };
+        match end {
+            Ok(answer) if !answer.head.status.is_server_error() => {
+                tried.discard();
+                return Ok(answer);
+            }
+            end => {
+                let follows = Box::pin(tried.follow(exchange, out, patience, end));
+                if let ControlFlow::Break(end) = follows.await {
+                    return end;
                 }
-                _ => return Err(tried.refusal.unwrap_or(refusal)),
-            },
-        };
-        tried.add(lease.upstream().key);
-        let failure = match attempt(exchange, out, &mut patience, lease).await {
-            Ok(response) => return Ok(response),
-            Err(failure) => failure,
-        };
-        if failure.stale && tried.stale < STALE {
-            tried.take_back();
-            continue;
+            }
         }
-        let again =
-            failure.outcome.is_unsent() && tried.count < TRIES && out.body.as_mut().is_none_or(|body| body.rewind());
-        if !again {
-            return Err(failure.refusal);
-        }
-        tried.last = Some(failure.outcome);
-        tried.refusal = Some(failure.refusal);
-    }
-}
-
-/// What was tried so far.
-#[derive(Debug)]
-struct Tried {
-    keys: [UpstreamKey; TRIES],
-    /// How many of `keys` are not to be chosen again.
-    excluded: usize,
-    count: usize,
-    stale: usize,
-    last: Option<Outcome>,
-    refusal: Option<Refusal>,
-}
-
-impl Tried {
-    fn new() -> Self {
-        Self { keys: [UpstreamKey(0); TRIES], excluded: 0, count: 0, stale: 0, last: None, refusal: None }
-    }
-
-    fn add(&mut self, key: UpstreamKey) {
-        self.keys[self.excluded] = key;
-        self.excluded += 1;
-        self.count += 1;
-    }
-
-    fn take_back(&mut self) {
-        self.excluded -= 1;
-        self.count -= 1;
-        self.stale += 1;
-    }
-
-    fn again(&mut self) {
-        self.excluded = 0;
     }
 }
 
 /// Picks an instance from the newest table. Neither waits nor locks.
 fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, Refusal> {
+    with_service(exchange, out, |service, environment| {
+        if tried.is_first() {
+            service.vitals.budget.request(transport::clock::tick());
+        }
+        let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
+        lease(service, environment, hash, tried.keys())
+    })
+}
+
+/// Reads the service the request is for in the newest table, and the environment it is narrowed to.
+fn with_service<T>(
+    exchange: &Exchange,
+    out: &Outbound,
+    read: impl FnOnce(&Service, Option<&str>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let name = match &exchange.record.asked {
         Some(Asked::Route(route)) => exchange.plan.route(*route).service.as_str(),
         Some(Asked::Name(name)) => name,
@@ -170,20 +169,24 @@ fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, R
         // No instance carries a tag that is not ASCII.
         Some(tag) => Some(tag.to_str().map_err(|_| Refusal::NoInstance)?),
     };
-    exchange.core.table(|table| {
-        let service = table.exposed(name).ok_or(Refusal::UnknownService)?;
-        let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
-        lease(service, environment, hash, tried)
-    })
+    exchange.core.table(|table| read(table.exposed(name).ok_or(Refusal::UnknownService)?, environment))
 }
 
 /// A lease on the balancer's choice. One that is out and lets a single request find out may have given that turn to
 /// another request meanwhile; then the next choice, and if all are so, the last one in spite of it.
-fn lease(service: &Service, environment: Option<&str>, hash: Option<u64>, tried: &Tried) -> Result<Lease, Refusal> {
+fn lease(
+    service: &Service,
+    environment: Option<&str>,
+    hash: Option<u64>,
+    tried: &[UpstreamKey],
+) -> Result<Lease, Refusal> {
+    /// Choices that may be passed over.
+    const PASSED: usize = 4;
     let now = transport::clock::tick();
-    let mut passed = [UpstreamKey(0); 2 * TRIES];
-    let mut count = tried.excluded;
-    passed[..count].copy_from_slice(&tried.keys[..count]);
+    let mut passed = [UpstreamKey(0); tried::MOST + PASSED];
+    let mut count = tried.len().min(tried::MOST);
+    let most = count + PASSED;
+    passed[..count].copy_from_slice(&tried[..count]);
     let mut last = None;
     loop {
         let ask = balancer::Ask { hash, tried: &passed[..count], now };
@@ -196,7 +199,7 @@ fn lease(service: &Service, environment: Option<&str>, hash: Option<u64>, tried:
         if let Some(lease) = Lease::try_take(upstream, now) {
             return Ok(lease);
         }
-        if count == passed.len() {
+        if count == most {
             return Ok(Lease::take(Arc::clone(upstream)));
         }
         passed[count] = upstream.key;
@@ -207,15 +210,13 @@ fn lease(service: &Service, environment: Option<&str>, hash: Option<u64>, tried:
 
 /// One try with one instance.
 async fn attempt(
-    exchange: &mut Exchange,
-    out: &mut Outbound,
+    exchange: &Exchange,
+    out: &Outbound,
     patience: &mut Patience,
     mut lease: Lease,
-) -> Result<Response<Body>, Failure> {
-    exchange.record.attempts = exchange.record.attempts.saturating_add(1);
-    exchange.record.upstream = Some(Arc::clone(lease.upstream()));
+) -> Result<Answer, Failure> {
     let pool = exchange.core.pools.of(lease.upstream());
-    let connecting = pool.ready(is_repeatable(&out.head.method), exchange.limits().connect);
+    let connecting = pool.ready(out.head.method.is_idempotent(), exchange.limits().connect);
     let connected = match patience.wait(exchange, pin!(connecting)).await {
         Ok(connected) => connected,
         Err(refusal) => return Err(Failure::given_up(refusal)),
@@ -234,7 +235,7 @@ async fn attempt(
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
         }
         Ok(ready) => {
-            exchange.record.connected = Some(transport::clock::now());
+            exchange.record.connected.set(Some(transport::clock::now()));
             match ready {
                 Ready::H2(connection) => h2::send(exchange, out, patience, &mut lease, &connection).await,
                 Ready::H1(connection) => h1::send(exchange, out, patience, &mut lease, connection, &pool).await,
@@ -242,7 +243,7 @@ async fn attempt(
         }
     };
     match result {
-        Ok((response, source)) => Ok(patience.relay(response, source, lease)),
+        Ok((head, source)) => Ok(Answer { head, source, lease }),
         Err(failure) => {
             lease.settle(failure.outcome);
             Err(failure)
@@ -258,9 +259,4 @@ fn told(upstream: &Upstream, error: &DialError) {
     } else {
         tracing::debug!(%service, %instance, %error, "cannot connect");
     }
-}
-
-/// Whether sending the request twice does the same as sending it once (RFC 9110, 9.2.2).
-fn is_repeatable(method: &Method) -> bool {
-    method.is_idempotent()
 }

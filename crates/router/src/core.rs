@@ -20,7 +20,7 @@ use tokio::{
     task::spawn_local,
     time::{Instant, MissedTickBehavior, interval},
 };
-use transport::pool::Pools;
+use transport::{pool::Pools, upload::Room};
 
 use crate::{
     exchange::Exchange,
@@ -78,6 +78,8 @@ pub struct Core {
     table: RefCell<TableReader>,
     /// Connections to instances.
     pub pools: Pools,
+    /// Where request bodies are kept that may have to be sent again.
+    pub room: Room,
     /// To tell discovery what was found out.
     pub reporter: Reporter,
     /// Counters, shared by all cores.
@@ -118,6 +120,7 @@ impl Core {
             plan: RefCell::new(Rc::new(Current(parts.plan))),
             table: RefCell::new(parts.table),
             pools,
+            room: Room::default(),
             reporter: parts.reporter,
             metrics: parts.metrics,
             access: parts.access,

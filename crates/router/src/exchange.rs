@@ -4,6 +4,7 @@
 //! writes that line, so every request leaves one, whichever way it ends.
 
 use std::{
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -39,8 +40,8 @@ pub struct Exchange {
     pub plan: Rc<Current>,
     /// The request's body, until it is on its way to an instance; what a refused request leaves unread.
     pub unread: Body,
-    /// The way to the client that is open before the answer.
-    pub responder: Responder,
+    /// The way to the client that is open before the answer. Borrowed within a poll only.
+    pub responder: RefCell<Responder>,
     /// The fields of the request's head as it came.
     pub fields: Fields,
     /// It is gRPC, with limits of its own.
@@ -74,7 +75,7 @@ pub struct Record {
     /// Instances it was sent to, in all.
     pub attempts: u8,
     /// When a connection to the last instance was at hand.
-    pub connected: Option<Instant>,
+    pub connected: Cell<Option<Instant>>,
     /// When the response head was at hand.
     pub head: Option<Instant>,
     /// The status given to the client.
@@ -118,17 +119,14 @@ pub enum Responder {
 }
 
 impl Responder {
-    /// Sends an interim answer, if the protocol can.
-    pub fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
+    fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
         if let Self::H2(out) = self {
             // Fails only if the client is gone, which shows elsewhere.
             out.send_interim(status, headers).ok();
         }
     }
 
-    /// Whether the client has given the request up already.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
+    fn is_gone(&self) -> bool {
         matches!(self, Self::H2(out) if out.is_gone())
     }
 
@@ -153,7 +151,7 @@ impl Exchange {
             client: Rc::clone(client),
             plan: core.plan(),
             unread: body,
-            responder,
+            responder: RefCell::new(responder),
             fields,
             grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
             ids: Ids::of(&head.headers, fields, time),
@@ -171,9 +169,20 @@ impl Exchange {
         }
     }
 
+    /// Sends an interim answer, if the client's protocol can.
+    pub fn inform(&self, status: StatusCode, headers: &HeaderMap) {
+        self.responder.borrow_mut().inform(status, headers);
+    }
+
+    /// Whether the client has given the request up already.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.responder.borrow().is_gone()
+    }
+
     /// Ready when the client is gone or a limit ran out: polled by whatever waits for an instance.
-    pub fn poll_end(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<Expired, Refusal>> {
-        if self.responder.poll_gone(cx).is_ready() {
+    pub fn poll_end(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<Expired, Refusal>> {
+        if self.responder.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Refusal::ClientGone));
         }
         timer.poll(cx).map(Ok)
@@ -188,7 +197,7 @@ impl Record {
             asked: None,
             upstream: None,
             attempts: 0,
-            connected: None,
+            connected: Cell::new(None),
             head: None,
             status: None,
             reason: None,
@@ -213,6 +222,12 @@ impl Said {
 }
 
 impl Record {
+    /// The request goes to this instance now.
+    pub fn sent_to(&mut self, upstream: &Arc<Upstream>) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.upstream = Some(Arc::clone(upstream));
+    }
+
     /// The request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.reason = Some(refusal.reason());

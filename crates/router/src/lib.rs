@@ -31,6 +31,7 @@ pub mod query;
 pub mod refuse;
 pub mod register;
 pub mod registry;
+pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod server;

@@ -47,7 +47,7 @@ pub fn write(exchange: &Exchange, pen: &Pen) {
         reason: record.reason,
         request_bytes: record.upload.as_ref().map_or(0, |tally| tally.bytes()),
         response_bytes: record.sent,
-        connect: record.connected.map(since),
+        connect: record.connected.get().map(since),
         head: record.head.map(since),
         total: since(clock::now()),
         ids: &exchange.ids,

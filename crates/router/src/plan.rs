@@ -3,6 +3,7 @@
 
 mod compile;
 mod limits;
+mod retries;
 mod services;
 
 use std::{collections::HashMap, net::SocketAddr, ops::Deref, path::PathBuf, sync::Arc, time::Duration};

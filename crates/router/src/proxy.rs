@@ -3,7 +3,7 @@
 //! **The data path.** A request comes in as a head, its body waits unread in the exchange; an answer goes out, or the
 //! reason why not.
 
-use http::Response;
+use http::{Response, header::EXPECT};
 use model::Refusal;
 use transport::Body;
 
@@ -40,6 +40,9 @@ fn prepare(exchange: &mut Exchange, out: &mut Outbound) -> Result<(), Refusal> {
     exchange.record.asked = Some(target.asked);
     out.environment = target.environment;
     out.body = limits::take_body(exchange, &out.head)?;
+    if out.body.is_none() && exchange.fields.may_have(&EXPECT) {
+        out.head.headers.remove(EXPECT);
+    }
 
     // The head as an instance gets it; the host is chosen per instance.
     out.host = rewrite::outbound(&mut out.head, exchange.fields, &exchange.client.told, &plan.rewriting);

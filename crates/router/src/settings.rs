@@ -3,8 +3,10 @@
 
 mod discovery;
 mod expose;
+mod hedge;
 mod host;
 mod listener;
+mod retries;
 mod route;
 mod service;
 
@@ -17,8 +19,10 @@ use settings::{Entries, Located, Size, Span};
 use crate::announce;
 pub use discovery::Discovery;
 pub use expose::Expose;
+pub use hedge::{After, Hedge, HedgeOrOff};
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
+pub use retries::{Backoff, Budget, Percent, Retries, RetriesOrOff};
 pub use route::Route;
 pub use service::{MaxStale, Merge, Service, ServiceTls};
 

@@ -1,55 +1,25 @@
 //! hot path
 //!
 //! A response on its way to the client, with all that must stay alive and in time until its end: the request's body
-//! that may still be under way, the lease on the instance, the limits, the connection to give back.
+//! that may still be under way, the lease on the instance, the limits, the connection to give back (`source`).
 
-use std::{
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-};
+mod source;
+
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body as _, Frame};
-use http2::Reason;
-use hyper::body::Incoming;
+use http_body::Frame;
 use model::Outcome;
 use tokio::time::Instant;
 
 use crate::{
     Lease,
     body::{Body, BodyError},
-    h1,
-    h2::Ticket,
-    pool::Pool,
-    pump::{Blocked, Pump},
+    pump::Blocked,
     timer::{Expired, Timer},
-    upload::{Tally, Upload},
 };
-
-/// Where the response's body comes from.
-#[derive(Debug)]
-pub enum Source {
-    /// An HTTP/2 stream.
-    H2 {
-        /// The response's body.
-        stream: http2::Incoming,
-        /// What is left of the request.
-        request: Option<(Pump, Box<Upload>)>,
-        /// The stream's place on its connection.
-        ticket: Ticket,
-    },
-    /// An HTTP/1.1 connection, given back to its pool after a clean end. The request's body is hyper's affair.
-    H1 {
-        /// The response's body.
-        incoming: Incoming,
-        /// The connection, and the pool it goes back to.
-        home: Option<(h1::Connection, Rc<Pool>)>,
-        /// The request's body: only once all of it is sent the connection can be used again.
-        upload: Option<Rc<Tally>>,
-    },
-}
+pub use source::Source;
 
 /// A response on its way to the client. Dropping it before its end resets the stream to the instance, never the
 /// connection it shares.
@@ -100,11 +70,7 @@ impl Relay {
         if let Poll::Ready(error) = self.poll_request(cx) {
             return Poll::Ready(Some(Err(self.fail(error, Outcome::Abandoned))));
         }
-        let frame = match &mut self.source {
-            Source::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
-            Source::H1 { incoming, .. } => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
-        };
-        match frame {
+        match self.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer.touch();
                 if let Some(trailers) = frame.trailers_mut() {
@@ -165,7 +131,7 @@ impl Relay {
         let Source::H2 { request, .. } = &mut self.source else { return Poll::Pending };
         let Some((pump, upload)) = request else { return Poll::Pending };
         let mut moved = false;
-        let done = pump.poll(&mut **upload, &mut moved, cx);
+        let done = pump.poll(upload, &mut moved, cx);
         if moved {
             self.timer.touch();
         }
@@ -183,37 +149,13 @@ impl Relay {
     fn finish(&mut self) {
         self.ended = true;
         self.lease.settle(Outcome::Answered(self.status));
-        match &mut self.source {
-            Source::H2 { request, .. } => {
-                // The answer is complete and its instance does not need the rest of the request.
-                if let Some((mut pump, _)) = request.take() {
-                    pump.reset(Reason::CANCEL);
-                }
-            }
-            Source::H1 { home, upload, .. } => {
-                let sent = upload.as_ref().is_none_or(|tally| tally.is_done());
-                if let Some((connection, pool)) = home.take().filter(|_| sent) {
-                    pool.give_back(connection);
-                }
-            }
-        }
+        self.source.finish();
     }
 
     fn fail(&mut self, error: BodyError, outcome: Outcome) -> BodyError {
         self.ended = true;
         self.lease.settle(outcome);
-        if let Source::H2 { request: Some((pump, _)), .. } = &mut self.source {
-            pump.reset(Reason::CANCEL);
-        }
+        self.source.reset();
         error
-    }
-}
-
-impl Source {
-    fn is_end(&self) -> bool {
-        match self {
-            Self::H2 { stream, .. } => stream.is_end_stream(),
-            Self::H1 { incoming, .. } => incoming.is_end_stream(),
-        }
     }
 }

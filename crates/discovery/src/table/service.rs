@@ -61,16 +61,19 @@ impl Service {
     /// # Errors
     /// [`Refusal::NoInstance`] if nobody is there or everybody was tried.
     pub fn pick(&self, environment: Option<&str>, ask: &Ask<'_>) -> Result<&Member, Refusal> {
-        let view = match environment {
-            None => Some(&self.plain),
-            Some(name) => self
-                .environments
-                .binary_search_by(|(tag, _)| tag.as_str().cmp(name))
-                .ok()
-                .and_then(|at| self.environments.get(at))
-                .map(|(_, view)| view),
-        };
-        view.and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+        self.view(environment).and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+    }
+
+    /// Whether [`pick`](Self::pick) would find a member, and whether that one admits requests. Takes nobody's turn.
+    #[must_use]
+    pub fn admits(&self, environment: Option<&str>, ask: &Ask<'_>) -> Option<bool> {
+        self.view(environment)?.admits(&self.members, ask)
+    }
+
+    fn view(&self, environment: Option<&str>) -> Option<&View> {
+        let Some(name) = environment else { return Some(&self.plain) };
+        let at = self.environments.binary_search_by(|(tag, _)| tag.as_str().cmp(name)).ok()?;
+        self.environments.get(at).map(|(_, view)| view)
     }
 
     /// Environments a request can name here.

@@ -154,6 +154,33 @@ fn a_service_without_instances_is_known_while_somebody_speaks_of_it() {
 }
 
 #[test]
+fn whether_somebody_is_left_is_said_without_taking_a_turn() {
+    let mut suspect = claimed(instance("x", 1));
+    suspect.resort = true;
+    let mut policies = policies();
+    policies.default =
+        Arc::new(crate::Policy { balance: balancer::Algorithm::RoundRobin, ..(*policies.default).clone() });
+    let policies = Arc::new(policies);
+    let list = vec![suspect, claimed(instance("y", 2)), claimed(instance("z", 3))];
+    let table = Table::empty(policies.clone()).next([(service("a"), Some(list))], &policies).unwrap().table;
+    let service = table.service("a").unwrap();
+    let keys: Vec<_> = service.members.iter().map(|m| m.upstream.key).collect();
+    let mut picked = Vec::new();
+    for _ in 0..4 {
+        picked.push(service.pick(None, &ask(&[])).unwrap().instance.id.to_string());
+        assert_eq!(service.admits(None, &ask(&keys[..1])), Some(true));
+    }
+    assert!(picked[0] != picked[1] && picked[0] == picked[2] && picked[1] == picked[3], "in turn: {picked:?}");
+    assert_eq!(service.admits(None, &ask(&keys[1..])), Some(true), "a suspect is somebody");
+    assert_eq!(service.admits(None, &ask(&keys)), None);
+    assert_eq!(service.admits(Some("nowhere"), &ask(&[])), None);
+    let resting = &service.members[1].upstream.vitals;
+    resting.begin();
+    resting.end(model::Outcome::ConnectFailed, std::time::Duration::ZERO, ask(&[]).now);
+    assert_eq!(service.admits(None, &ask(&[keys[0], keys[2]])), Some(false), "it rests");
+}
+
+#[test]
 fn exposure_follows_routes_names_and_tags() {
     let exposure = Exposure::Matching { services: [].into(), prefixes: vec![], tags: [tag("public")].into() };
     let policies = Policies { routed: [service("routed")].into(), exposure, ..policies() };

@@ -36,6 +36,14 @@ impl View {
         Self { first: choice(false), resort: choice(true) }
     }
 
+    /// Whether a pick would find somebody, and whether that one admits requests. Unlike a pick it takes nobody's turn.
+    pub(super) fn admits(&self, members: &[Member], ask: &Ask<'_>) -> Option<bool> {
+        let places = self.first.members.iter().chain(&self.resort.members);
+        let upstreams = places.filter_map(|at| members.get(*at as usize)).map(|member| &member.upstream);
+        let left = upstreams.filter(|upstream| !ask.tried.contains(&upstream.key));
+        left.map(|upstream| upstream.vitals.admits(ask.now)).max()
+    }
+
     pub(super) fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
         let first = self.first.pick(members, ask);
         if self.resort.balancer.is_none() {

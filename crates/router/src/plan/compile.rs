@@ -14,6 +14,7 @@ use transport::{
 
 use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, services};
 use crate::{
+    retry::Hedge,
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
     route::{Rewrite, Route, Routes, When},
     settings::{self as typed, Settings},
@@ -65,7 +66,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
-    let routes = routes(settings, &services, &limits, &mut routed)?;
+    let routes = routes(settings, &services, &mut routed)?;
     let plan = Plan {
         listeners: listeners(settings, made, files)?,
         names: names(&settings.headers)?,
@@ -73,7 +74,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
         patience: patience(&settings.clients),
         connections: settings.limits.connections.max(1),
-        limits,
+        limits: services.others,
         routes,
     };
     let mut warnings: Vec<String> = plan.routes.shadowed().iter().map(ToString::to_string).collect();
@@ -142,15 +143,16 @@ fn listeners(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Resu
 fn routes(
     settings: &Settings,
     services: &services::Services,
-    limits: &Limits,
     routed: &mut HashSet<ServiceId>,
 ) -> Result<Routes<Rule>, SettingsError> {
     let mut rules = Vec::new();
     for route in &settings.routes {
         let service = ServiceId::new(&route.service).map_err(|e| SettingsError::at(&route.service, e.to_string()))?;
-        let limits = services.limits.get(&service).copied().unwrap_or(*limits);
+        let limits = services.limits.get(&service).copied().unwrap_or(services.others);
         let total = typed::Timeouts { total: route.timeout, ..typed::Timeouts::default() };
-        let limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
+        let mut limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
+        limits.retries = limits.retries.with(route.retries.as_ref())?;
+        limits.hedge = Hedge::with(limits.hedge, route.hedge);
         let when = when(route)?;
         let name = route.name.clone().unwrap_or_else(|| when.to_string());
         routed.insert(service.clone());

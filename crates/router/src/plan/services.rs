@@ -9,7 +9,10 @@ use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
 
 use super::Limits;
-use crate::settings::{self as typed, Service, ServiceTls, Settings};
+use crate::{
+    retry::Hedge,
+    settings::{self as typed, Service, ServiceTls, Settings},
+};
 
 /// What `services:` says.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Services {
     pub(super) default: Arc<Policy>,
     pub(super) policies: HashMap<ServiceId, Arc<Policy>>,
     pub(super) limits: HashMap<ServiceId, Limits>,
+    /// Of services without an entry of their own.
+    pub(super) others: Limits,
 }
 
 pub(super) fn compile(
@@ -38,9 +43,11 @@ pub(super) fn compile(
         tls,
         rules: rules(settings, all, &Rules::default())?,
     };
-    let limits = limits.with(&all.timeouts, all.max_body);
+    let mut others = limits.with(&all.timeouts, all.max_body);
+    others.retries = others.retries.with(all.retries.as_ref())?;
+    others.hedge = Hedge::with(others.hedge, all.hedge);
     let mut services =
-        Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new() };
+        Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new(), others };
     for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
         let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
         let policy = Policy {
@@ -52,7 +59,10 @@ pub(super) fn compile(
             },
             rules: rules(settings, service, &default.rules)?,
         };
-        services.limits.insert(id.clone(), limits.with(&service.timeouts, service.max_body));
+        let mut limits = others.with(&service.timeouts, service.max_body);
+        limits.retries = limits.retries.with(service.retries.as_ref())?;
+        limits.hedge = Hedge::with(limits.hedge, service.hedge);
+        services.limits.insert(id.clone(), limits);
         services.policies.insert(id, Arc::new(policy));
     }
     Ok(services)

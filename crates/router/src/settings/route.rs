@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use settings::{Entries, Located, OneOrMany, Size};
 
-use super::{OrOff, Timeouts};
+use super::{HedgeOrOff, OrOff, RetriesOrOff, Timeouts};
 
 /// One rule. Its conditions are all required.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -44,6 +44,12 @@ pub struct Route {
     /// Its own limit for request bodies.
     #[serde(default)]
     pub max_body: Option<Size>,
+    /// What is sent to another instance when one fails.
+    #[serde(default)]
+    pub retries: Option<RetriesOrOff>,
+    /// When a second instance is asked while the first is silent.
+    #[serde(default)]
+    pub hedge: Option<HedgeOrOff>,
     /// What the access log calls it; its conditions if absent.
     #[serde(default)]
     pub name: Option<String>,
@@ -66,6 +72,8 @@ impl Route {
             timeout: None,
             timeouts: Timeouts::default(),
             max_body: None,
+            retries: None,
+            hedge: None,
             name: None,
         }
     }

@@ -8,7 +8,7 @@ use model::Protocol;
 use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
-use super::Timeouts;
+use super::{HedgeOrOff, RetriesOrOff, Timeouts};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -24,6 +24,10 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// Its own limit for request bodies.
     pub max_body: Option<Size>,
+    /// What is sent to another instance when one fails.
+    pub retries: Option<RetriesOrOff>,
+    /// When a second instance is asked while the first is silent.
+    pub hedge: Option<HedgeOrOff>,
     /// How what several registries say of it is joined.
     pub merge: Option<Located<Merge>>,
     /// How long its instances that vanished suspiciously stay as last resort.
