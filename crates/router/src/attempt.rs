@@ -120,10 +120,11 @@ async fn send_until_answered(
             Err(refusal) => return tried.end(refusal),
         };
         exchange.record.sent_to(lease.upstream());
-        if exchange.limits().retries.per_try.is_some() {
+        let limits = exchange.limits();
+        if limits.retries.per_try.is_some() {
             patience.limit_try(tried.per_try(exchange, out, lease.upstream().key));
         }
-        let end = match exchange.limits().hedge {
+        let end = match limits.hedge {
             None => attempt(exchange, out, patience, lease).await,
             Some(hedge) => Box::pin(hedge::race(hedge, exchange, out, patience, &mut tried, lease)).await,
         };

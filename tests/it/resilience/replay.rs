@@ -1,6 +1,6 @@
 //! Bodies that are sent again, and those that are too large for it.
 
-use testkit::{Instance, Reply, digest, request};
+use testkit::{Instance, Reply, digest, eventually, request};
 
 use super::router;
 use crate::support::Front;
@@ -65,6 +65,37 @@ async fn a_reset_in_the_middle_of_an_upload_is_not_noticed_by_the_client() {
             assert_eq!(answer.json()["body_digest"], digest(&pattern(40_000)));
         }
         assert!(bad.counts().requests() > 0, "it was asked");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_overtakes_its_request_is_retried_and_if_all_do_so_comes_through_whole() {
+    for h2 in [false, true] {
+        let early = || if h2 { Instance::h2c() } else { Instance::http() };
+        let early = || early().answer(|_| Reply::unread().head(503).data("busy".repeat(5000))).start();
+        let (bad, good) = (early().await, Instance::h2c().start().await);
+        let alone = router(&[&bad], FREELY);
+        let both = router(&[&bad, &early().await], FREELY);
+        let one_well = router(&[&bad, &good], FREELY);
+        for (router, expected) in [(&alone, 503), (&both, 503), (&one_well, 200), (&one_well, 200)] {
+            let client = router.client(Front::H2c).await;
+            let head = http::Request::put("/").header("service_id", "pets").body(()).unwrap();
+            let mut stream = client.open(head, false).await.unwrap();
+            stream.data(pattern(20_000).into()).await.unwrap();
+            if expected == 200 {
+                let delivered = || bad.counts().requests() + good.counts().requests();
+                eventually("an instance has it", || delivered() > 0).await;
+                stream.data(pattern(10_000).into()).await.unwrap();
+                stream.finish().unwrap();
+            }
+            let answer = stream.answer().await.unwrap();
+            assert_eq!(answer.status, expected, "h2: {h2}");
+            match expected {
+                200 => assert_eq!(answer.json()["body_bytes"], 30_000, "h2: {h2}"),
+                _ => assert_eq!(answer.body.len(), 20_000, "h2: {h2}"),
+            }
+            router.settled("pets").await;
+        }
     }
 }
 
