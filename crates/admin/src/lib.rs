@@ -6,9 +6,11 @@
 //! * [`table`]: who serves what, as the router sees it now.
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
+//! * [`drain`]: puts an instance out.
 //! * [`fault`]: errors, in the shape clients know from the router.
 //! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` and `peers` are what one of them may take.
 
+pub mod drain;
 pub mod fault;
 pub mod guard;
 pub mod health;
@@ -27,8 +29,8 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use discovery::{TableCell, freshness::Freshness, history::History, status::Status};
-use telemetry::metrics::Registry as Metrics;
+use discovery::{Operator, TableCell, freshness::Freshness, history::History, status::Status};
+use telemetry::{load::Loads, metrics::Registry as Metrics};
 use tokio::sync::watch;
 
 pub use fault::Fault;
@@ -46,8 +48,12 @@ pub struct Admin {
     pub freshness: Arc<Freshness>,
     /// What happened.
     pub history: Arc<History>,
+    /// Puts instances out, and lets them in again.
+    pub operator: Operator,
     /// Whether the router wants new work.
     pub readiness: Arc<Readiness>,
+    /// What each core has in hand.
+    pub loads: Loads,
     /// The counters of the data path.
     pub metrics: Arc<Metrics>,
 }
@@ -55,8 +61,14 @@ pub struct Admin {
 /// The admin API for a listener at this address.
 pub fn app(admin: Admin, address: SocketAddr) -> Router {
     guard::around(
-        fault::closed(health::routes().merge(table::routes()).merge(history::routes()).merge(metrics::routes()))
-            .with_state(admin),
+        fault::closed(
+            health::routes()
+                .merge(table::routes())
+                .merge(drain::routes())
+                .merge(history::routes())
+                .merge(metrics::routes()),
+        )
+        .with_state(admin),
         address,
     )
 }

@@ -14,6 +14,7 @@ use discovery::{
 };
 use model::{ServiceId, Standing, Tag, Tick};
 use serde::Serialize;
+use telemetry::load::Load;
 use transport::clock;
 
 use crate::{Admin, Fault};
@@ -32,7 +33,18 @@ struct TableView {
     /// How long the newest change took from its arrival to the table, in milliseconds.
     published_in_ms: f64,
     sources: Vec<SourceView>,
+    /// What each core has in hand.
+    cores: Vec<CoreView>,
     services: Vec<ServiceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct CoreView {
+    connections: usize,
+    /// Requests whose answer is not complete.
+    requests: u32,
+    /// How late it comes to its work, in milliseconds.
+    lag_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +104,12 @@ struct ServiceView {
     /// Sources that have not spoken of it since they started: what is remembered of them stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remembered: Vec<String>,
+    /// Requests in hand, and those that wait: for a place, for an instance.
+    in_flight: u32,
+    #[serde(skip_serializing_if = "is_none")]
+    queued: u32,
+    #[serde(skip_serializing_if = "is_none")]
+    held: u32,
     retries: RetriesView,
     members: Vec<MemberView>,
 }
@@ -145,6 +163,7 @@ async fn all(State(admin): State<Admin>) -> Json<TableView> {
         digest: format!("{:016x}", table.digest()),
         published_in_ms: millis(admin.freshness.last()),
         sources: status.sources.iter().map(|s| source(s, members(&s.name), now)).collect(),
+        cores: admin.loads.0.iter().map(|load| core(load)).collect(),
         services,
     })
 }
@@ -188,6 +207,10 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
     }
 }
 
+fn core(load: &Load) -> CoreView {
+    CoreView { connections: load.connections(), requests: load.requests(), lag_ms: millis(load.lag()) }
+}
+
 fn doubted(service: &ServiceId, doubt: &Doubt, now: Tick) -> DoubtView {
     DoubtView { service: service.clone(), error: doubt.error.to_string(), for_s: now.since(doubt.since).as_secs() }
 }
@@ -202,6 +225,9 @@ fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
+        in_flight: service.vitals.occupancy.in_flight(),
+        queued: service.vitals.occupancy.queued(),
+        held: service.vitals.occupancy.held(),
         retries: RetriesView { allowed: retries.allowed, refused: retries.refused },
         members: service.members.iter().map(|m| member(m, now)).collect(),
     }
@@ -243,6 +269,11 @@ fn member(member: &Member, now: Tick) -> MemberView {
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls it with
 fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls it with
+fn is_none(number: &u32) -> bool {
     *number == 0
 }
 

@@ -1,6 +1,6 @@
 //! What we learned of one service as a whole: atomics shared by all cores.
 
-use crate::{Budget, P95};
+use crate::{Budget, Occupancy, P95};
 
 /// Live state of one service. Survives table swaps and reloads for as long as the table has the service.
 ///
@@ -9,6 +9,8 @@ use crate::{Budget, P95};
 pub struct ServiceVitals {
     /// Requests and their retries. Written by each request once, and by each retry.
     pub budget: Budget,
+    /// Requests in hand, and those who wait. Written by each request at its beginning and its end.
+    pub occupancy: Occupancy,
     /// How long nearly all of its answers take. Written by each answer, if the service hedges by it.
     pub p95: P95,
 }

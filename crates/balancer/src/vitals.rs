@@ -58,6 +58,16 @@ impl Vitals {
         entered
     }
 
+    /// The same if fewer than `most` are in flight. On `false` nothing began.
+    #[must_use]
+    pub fn try_begin_within(&self, most: u32, now: Tick) -> bool {
+        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now);
+        if !within {
+            self.in_flight.fetch_sub(1, Relaxed);
+        }
+        within
+    }
+
     /// A request that began is over. `elapsed` is the time to the response head, or to giving up; `now` is the time of
     /// the call.
     pub fn end(&self, outcome: Outcome, elapsed: Duration, now: Tick) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use model::UpstreamKey;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -10,7 +9,7 @@ use tokio::{
 use transport::Upstream;
 
 use crate::{
-    Policies, Table, TableCell,
+    Leave, Operator, Policies, Table, TableCell,
     freshness::Freshness,
     history::History,
     memory::Memory,
@@ -54,7 +53,7 @@ impl Discovery {
     /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies, and what
     /// `memory` remembers of the sources.
     ///
-    /// `retire` is told which upstreams left the table; the reconciler calls it, so it must not block.
+    /// `retire` is told which upstreams are to leave; the reconciler calls it, so it must not block.
     ///
     /// # Errors
     /// If a source's settings cannot work; nothing runs then.
@@ -62,7 +61,7 @@ impl Discovery {
         sources: Vec<(String, Settings)>,
         policies: Policies,
         memory: Option<Memory>,
-        retire: impl Fn(Vec<UpstreamKey>) + Send + 'static,
+        retire: impl Fn(Vec<Leave>) + Send + 'static,
     ) -> Result<Self, StartError> {
         let policies = Arc::new(policies);
         let (interest_sender, interest) = watch::channel(Arc::new(policies.interest()));
@@ -149,6 +148,12 @@ impl Discovery {
     #[must_use]
     pub fn reporter(&self) -> Reporter {
         Reporter(self.commands.clone())
+    }
+
+    /// For the operator to put instances out.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator(self.commands.clone())
     }
 
     /// Ends all sources, then the reconciler, which writes what is to be remembered. The last table stays readable.

@@ -69,6 +69,10 @@ pub enum What {
     TooOld,
     /// What was remembered stands until the source answers.
     Remembered,
+    /// An operator put instances out.
+    Drained,
+    /// An operator let them in again.
+    Undrained,
     /// Settings changed, or the router started.
     Arranged,
 }
@@ -90,6 +94,8 @@ impl What {
             Self::Skipped => "skipped",
             Self::TooOld => "too_old",
             Self::Remembered => "remembered",
+            Self::Drained => "drained",
+            Self::Undrained => "undrained",
             Self::Arranged => "arranged",
         }
     }

@@ -9,6 +9,7 @@
 //! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
 //! * [`status`], [`freshness`]: what the operator sees.
+//! * [`leave`]: instances that are to leave.
 //! * `handle`, `sources`: start, reload, end.
 
 pub mod claims;
@@ -16,6 +17,7 @@ mod digest;
 pub mod freshness;
 mod handle;
 pub mod history;
+pub mod leave;
 pub mod memory;
 pub mod policy;
 pub mod provider;
@@ -27,7 +29,8 @@ pub mod table;
 mod testing;
 
 pub use handle::{Discovery, Reporter, StartError};
+pub use leave::{How, Leave, Operator};
 pub use memory::Memory;
-pub use policy::{Policies, Policy, Rules};
+pub use policy::{Bounds, Policies, Policy, Rules, WarmHold};
 pub use provider::Settings;
 pub use table::{Member, Service, Table, TableCell, TableReader};

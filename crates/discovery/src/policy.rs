@@ -1,5 +1,7 @@
 //! What the configuration says about services, compiled. Replaced as a whole by a reload.
 
+mod bounds;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -14,6 +16,7 @@ use crate::{
     claims::{Holds, Merge, TooOld},
     provider::Interest,
 };
+pub use bounds::{Bounds, RECENT, WarmHold};
 
 /// How the instances of one service are chosen and spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,8 @@ pub struct Policy {
     pub tls: Arc<ClientTls>,
     /// What is made of what registries say of it.
     pub rules: Rules,
+    /// How much of it may be in hand at once, and how long its requests wait.
+    pub bounds: Bounds,
 }
 
 /// What is made of what registries say of one service.

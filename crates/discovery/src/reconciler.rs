@@ -5,9 +5,11 @@
 //! | `reconciler.rs` | the task: hear, obey, publish |
 //! | `reconciler/pace.rs` | how fast tables follow each other |
 //! | `reconciler/overdue.rs` | when what is known is too old |
+//! | `reconciler/leaving.rs` | which instances begin or cease to leave |
 //! | `reconciler/remember.rs` | what is kept for the next start |
 //! | `reconciler/story.rs` | what happened, for history and log |
 
+mod leaving;
 mod overdue;
 mod pace;
 mod remember;
@@ -15,7 +17,7 @@ mod story;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use model::{ServiceId, Tick, UpstreamKey};
+use model::{ServiceId, Tick};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -23,7 +25,7 @@ use tokio::{
 use transport::{Upstream, clock};
 
 use crate::{
-    Policies, Table, TableCell,
+    How, Leave, Member, Policies, Table, TableCell,
     claims::{Change, Claims, SourceId, TooOld},
     freshness::Freshness,
     history::{About, History, What},
@@ -43,8 +45,8 @@ pub(crate) const MAILBOX: usize = 64;
 /// How often replaced tables are looked at. A core lets go of its old table within a second.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Is told which upstreams left the table, so that every core drains their connections.
-pub(crate) type Retire = Box<dyn Fn(Vec<UpstreamKey>) + Send>;
+/// Is told which upstreams are to leave, so that every core lets what is under way there end.
+pub(crate) type Retire = Box<dyn Fn(Vec<Leave>) + Send>;
 
 /// A message of the rest of the program.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Arrange { sources: Vec<(SourceId, Arc<str>, &'static str)>, policies: Arc<Policies>, done: oneshot::Sender<()> },
     /// No connection to an upstream of last resort.
     ConnectFailed(Arc<Upstream>),
+    /// An operator puts an instance out, or lets it in again; answered whether that changed anything, if it is there.
+    Drain { service: String, instance: String, on: bool, done: oneshot::Sender<Option<bool>> },
 }
 
 /// What the reconciler listens to.
@@ -233,6 +237,10 @@ impl Reconciler {
                 let changes = self.claims.connect_failed(&upstream.service, &upstream.address, clock::tick());
                 self.changed(changes, &Cause::ConnectFailed);
             }
+            Command::Drain { service, instance, on, done } => {
+                // The one who asked may have given up waiting.
+                let _gone = done.send(self.drain(&service, &instance, on, clock::tick()));
+            }
         }
     }
 
@@ -286,6 +294,8 @@ impl Reconciler {
         let Some(Next { table, arrived, departed }) = self.cell.with(|t| t.next(touched, &self.policies)) else {
             return;
         };
+        occupy(&table, causes.keys(), now);
+        let mut leaving = self.cell.with(|before| leaving::turned(before, &table, causes.keys(), now));
         let generation = table.generation;
         self.replaced.push(self.cell.store(table));
         for (seen, freshness) in &unpublished {
@@ -295,8 +305,18 @@ impl Reconciler {
             self.freshness.record(first.elapsed());
         }
         story::log(generation, &causes, &arrived, &departed);
-        if !departed.is_empty() {
-            (self.retire)(departed.iter().map(|u| u.key).collect());
+        let drain = |upstream: &Upstream| self.policies.of(&upstream.service).bounds.drain;
+        leaving.extend(departed.iter().map(|u| Leave { key: u.key, how: How::Gone, drain: drain(u) }));
+        if !leaving.is_empty() {
+            (self.retire)(leaving);
         }
+    }
+}
+
+/// Notes which of these services have instances in a table that nobody reads yet, and which have none.
+fn occupy<'a>(table: &Table, services: impl Iterator<Item = &'a ServiceId>, now: Tick) {
+    for service in services.filter_map(|name| table.service(name.as_str())) {
+        let occupancy = &service.vitals.occupancy;
+        if service.members.is_empty() { occupancy.vacate(now) } else { occupancy.occupy() }
     }
 }

@@ -32,8 +32,16 @@ pub enum Refusal {
     UnknownService,
     /// The service is known and has no instance in the asked environment.
     NoInstance,
-    /// Too much work in hand.
+    /// The service had no instance for as long as the request was held for one.
+    HoldTimeout,
+    /// The instances, or this router's connections to them, take no more requests.
     Overloaded,
+    /// The service has as many requests in hand, and in its queue, as it may have.
+    ServiceFull,
+    /// No place among the service's requests became free in time.
+    QueueTimeout,
+    /// The router has more in hand than it can serve in time.
+    Shed,
     /// No connection to any instance that was tried.
     Connect,
     /// The instance broke off before its head.
@@ -54,7 +62,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -66,7 +74,11 @@ impl Refusal {
         Self::UpgradeRefused,
         Self::UnknownService,
         Self::NoInstance,
+        Self::HoldTimeout,
         Self::Overloaded,
+        Self::ServiceFull,
+        Self::QueueTimeout,
+        Self::Shed,
         Self::Connect,
         Self::Reset,
         Self::Protocol,
@@ -90,7 +102,13 @@ impl Refusal {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRefused => StatusCode::BAD_REQUEST,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownService
+            | Self::NoInstance
+            | Self::HoldTimeout
+            | Self::Overloaded
+            | Self::ServiceFull
+            | Self::QueueTimeout
+            | Self::Shed => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect | Self::Reset | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -110,7 +128,15 @@ impl Refusal {
             Self::ClientTimeout | Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => 4,
             Self::NoRoute | Self::Misdirected | Self::MethodNotAllowed => 12,
             Self::Internal | Self::Protocol => 13,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded | Self::Connect | Self::Reset => 14,
+            Self::UnknownService
+            | Self::NoInstance
+            | Self::HoldTimeout
+            | Self::Overloaded
+            | Self::ServiceFull
+            | Self::QueueTimeout
+            | Self::Shed
+            | Self::Connect
+            | Self::Reset => 14,
             Self::ClientGone => 1,
         }
     }
@@ -130,7 +156,11 @@ impl Refusal {
             Self::UpgradeRefused => "upgrade",
             Self::UnknownService => "no_service",
             Self::NoInstance => "no_instance",
+            Self::HoldTimeout => "hold_timeout",
             Self::Overloaded => "overload",
+            Self::ServiceFull => "service_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Shed => "shed",
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::Protocol => "protocol",
@@ -163,6 +193,10 @@ impl Refusal {
             Self::UnknownService => "PTS50301",
             Self::NoInstance => "PTS50302",
             Self::Overloaded => "PTS50303",
+            Self::ServiceFull => "PTS50305",
+            Self::QueueTimeout => "PTS50306",
+            Self::HoldTimeout => "PTS50307",
+            Self::Shed => "PTS50308",
             Self::HeadTimeout => "PTS50401",
             Self::IdleTimeout => "PTS50402",
             Self::Deadline => "PTS50403",
@@ -184,7 +218,11 @@ impl Refusal {
             Self::UpgradeRefused => "UPGRADE_REFUSED",
             Self::UnknownService => "UNKNOWN_SERVICE",
             Self::NoInstance => "NO_INSTANCE",
+            Self::HoldTimeout => "HOLD_TIMEOUT",
             Self::Overloaded => "OVERLOADED",
+            Self::ServiceFull => "SERVICE_FULL",
+            Self::QueueTimeout => "QUEUE_TIMEOUT",
+            Self::Shed => "SHED",
             Self::Connect => "CONNECT_FAILED",
             Self::Reset => "INSTANCE_RESET",
             Self::Protocol => "INSTANCE_PROTOCOL_ERROR",
@@ -213,7 +251,11 @@ impl Refusal {
             Self::UpgradeRefused => "protocol upgrades are not forwarded",
             Self::UnknownService => "no service of this name is available to clients of this router",
             Self::NoInstance => "the service has no instance that can take this request now; try again later",
-            Self::Overloaded => "too many requests in hand; try again later",
+            Self::HoldTimeout => "the service has no instance, and none came while this request waited for one",
+            Self::Overloaded => "the instances take no more requests now; try again later",
+            Self::ServiceFull => "the service has as many requests in hand as it may have; try again later",
+            Self::QueueTimeout => "the service had no room for this request in time; try again later",
+            Self::Shed => "this router has too much in hand; try again later",
             Self::Connect => "no instance of the service could be connected to",
             Self::Reset => "the instance closed the exchange before answering",
             Self::Protocol => "the instance answered with something that is not valid HTTP",
@@ -228,7 +270,12 @@ impl Refusal {
     /// Seconds for `Retry-After`, where trying again later helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::NoInstance | Self::Overloaded).then_some(1)
+        match self {
+            Self::NoInstance | Self::Overloaded | Self::ServiceFull | Self::QueueTimeout | Self::Shed => Some(1),
+            // It was waited for as long already.
+            Self::HoldTimeout => Some(5),
+            _ => None,
+        }
     }
 
     /// Whether the operator should look into it (as against the client).

@@ -27,9 +27,10 @@ use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, relay::Sour
 
 use crate::{
     affinity,
-    exchange::{Asked, Exchange},
+    exchange::Exchange,
+    wait::{self, Turn},
 };
-use patience::Patience;
+pub(crate) use patience::Patience;
 use tried::Tried;
 
 /// A request on its way out.
@@ -68,6 +69,15 @@ impl Outbound {
     pub fn new(head: Parts) -> Self {
         Self { head, host: None, body: None, environment: None }
     }
+
+    /// Nobody else is sent it: it was answered, or it cannot be.
+    pub fn end(&self, exchange: &mut Exchange, answered: bool) {
+        match &self.body {
+            Some(body) if answered => body.forget(),
+            Some(body) => exchange.unread = Body::Upload(body.rest()),
+            None => {}
+        }
+    }
 }
 
 impl Failure {
@@ -92,15 +102,10 @@ impl Failure {
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn send(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
-    let mut patience = Patience::new(exchange, &out);
-    let answer = send_until_answered(exchange, &mut out, &mut patience).await;
-    match (&answer, &out.body) {
-        (Ok(_), Some(body)) => body.forget(),
-        (Err(_), Some(body)) => exchange.unread = Body::Upload(body.rest()),
-        (_, None) => {}
-    }
-    answer.map(|answer| patience.relay(answer))
+pub async fn send(exchange: &mut Exchange, out: &mut Outbound) -> Result<Response<Body>, Refusal> {
+    let mut patience = Patience::new(exchange, out);
+    let answer = send_until_answered(exchange, out, &mut patience).await?;
+    Ok(patience.relay(answer, &exchange.core.pools))
 }
 
 async fn send_until_answered(
@@ -109,16 +114,23 @@ async fn send_until_answered(
     patience: &mut Patience,
 ) -> Result<Answer, Refusal> {
     let mut tried = Tried::default();
+    let mut turn = Turn::default();
     loop {
         if exchange.is_gone() {
             // Given up as soon as it came: no instance needs to hear of it.
             return Err(Refusal::ClientGone);
         }
         patience.begin()?;
-        let lease = match choose(exchange, out, &tried) {
+        let lease = match choose(exchange, out, &tried, &turn) {
             Ok(lease) => lease,
+            // Nothing was sent, and it may come that can be.
+            Err(refusal) if tried.is_first() => {
+                Box::pin(turn.wait(exchange, patience, refusal)).await?;
+                continue;
+            }
             Err(refusal) => return tried.end(refusal),
         };
+        turn.over();
         exchange.record.sent_to(lease.upstream());
         let limits = exchange.limits();
         if limits.retries.per_try.is_some() {
@@ -144,13 +156,15 @@ async fn send_until_answered(
 }
 
 /// Picks an instance from the newest table. Neither waits nor locks.
-fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, Refusal> {
+fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried, turn: &Turn) -> Result<Lease, Refusal> {
     with_service(exchange, out, |service, environment| {
+        wait::enter(exchange, service, turn)?;
+        let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
+        let lease = lease(service, environment, hash, tried.keys())?;
         if tried.is_first() {
             service.vitals.budget.request(transport::clock::tick());
         }
-        let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
-        lease(service, environment, hash, tried.keys())
+        Ok(lease)
     })
 }
 
@@ -160,11 +174,7 @@ fn with_service<T>(
     out: &Outbound,
     read: impl FnOnce(&Service, Option<&str>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let name = match &exchange.record.asked {
-        Some(Asked::Route(route)) => exchange.plan.route(*route).service.as_str(),
-        Some(Asked::Name(name)) => name,
-        None => return Err(Refusal::NoRoute),
-    };
+    let name = exchange.asked().ok_or(Refusal::NoRoute)?;
     let environment = match &out.environment {
         None => None,
         // No instance carries a tag that is not ASCII.
@@ -183,6 +193,10 @@ fn lease(
 ) -> Result<Lease, Refusal> {
     /// Choices that may be passed over.
     const PASSED: usize = 4;
+    let within = service.policy.bounds.per_instance;
+    if within != u32::MAX {
+        return wait::lease_within(service, environment, hash, tried, within);
+    }
     let now = transport::clock::tick();
     let mut passed = [UpstreamKey(0); tried::MOST + PASSED];
     let mut count = tried.len().min(tried::MOST);

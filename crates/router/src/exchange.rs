@@ -4,7 +4,7 @@
 //! writes that line, so every request leaves one, whichever way it ends.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -27,6 +27,7 @@ use crate::{
     core::Core,
     plan::{Current, Limits},
     refuse,
+    wait::Place,
 };
 
 /// One request and its answer.
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub fields: Fields,
     /// It is gRPC, with limits of its own.
     pub grpc: bool,
+    /// Its place among the requests of its service, from when an instance is chosen.
+    pub place: OnceCell<Place>,
     /// The ids it goes by: passed on, returned and logged.
     pub ids: Ids,
     /// What the log line will say.
@@ -82,6 +85,8 @@ pub struct Record {
     pub status: Option<StatusCode>,
     /// Why it was not forwarded, or broken off.
     pub reason: Option<&'static str>,
+    /// What answered in the place of its service.
+    pub fallback: Option<&'static str>,
     /// Bytes of the request's body, if it has one.
     pub upload: Option<Rc<Tally>>,
     /// Bytes of the response's body.
@@ -146,6 +151,7 @@ impl Exchange {
         let began = clock::now();
         let time = clock::calendar(began);
         let fields = Fields::of(&head.headers);
+        core.load().begin();
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
@@ -154,8 +160,18 @@ impl Exchange {
             responder: RefCell::new(responder),
             fields,
             grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
+            place: OnceCell::new(),
             ids: Ids::of(&head.headers, fields, time),
             record: Record::new(began, core.logs().then(|| Said::new(head, time))),
+        }
+    }
+
+    /// The name of the service it is for.
+    #[must_use]
+    pub fn asked(&self) -> Option<&str> {
+        match self.record.asked.as_ref()? {
+            Asked::Route(route) => Some(self.plan.route(*route).service.as_str()),
+            Asked::Name(name) => Some(name),
         }
     }
 
@@ -201,6 +217,7 @@ impl Record {
             head: None,
             status: None,
             reason: None,
+            fallback: None,
             upload: None,
             sent: 0,
             complete: false,
@@ -245,6 +262,7 @@ impl Drop for Exchange {
         if !self.record.complete && self.record.reason.is_none() {
             self.record.reason = Some(Refusal::ClientGone.reason());
         }
+        self.core.load().end();
         self.core.log(self);
     }
 }

@@ -45,6 +45,7 @@ pub fn write(exchange: &Exchange, pen: &Pen) {
         attempts: record.attempts.into(),
         status: record.status,
         reason: record.reason,
+        fallback: record.fallback,
         request_bytes: record.upload.as_ref().map_or(0, |tally| tally.bytes()),
         response_bytes: record.sent,
         connect: record.connected.get().map(since),

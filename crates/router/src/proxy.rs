@@ -7,21 +7,19 @@ use http::{Response, header::EXPECT};
 use model::Refusal;
 use transport::Body;
 
-use crate::{
-    attempt::{self, Outbound},
-    exchange::Exchange,
-    hygiene, limits, rewrite, target,
-};
+use crate::{attempt::Outbound, exchange::Exchange, fallback, hygiene, limits, rewrite, shed, target};
 
 /// Takes one request to an instance and its response back.
 ///
 /// # Errors
 /// Why the request was not forwarded.
 pub async fn proxy(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
+    // A core that has too much in hand already does no more than this for it.
+    shed::admit(exchange)?;
     prepare(exchange, &mut out)?;
 
-    // An instance that takes it, and its answer.
-    let mut response = attempt::send(exchange, out).await?;
+    // An instance that takes it, and its answer; or what the route says for when there is none.
+    let mut response = fallback::send(exchange, out).await?;
     let fields = rewrite::inbound(response.headers_mut());
     exchange.ids.answer(response.headers_mut(), fields);
     Ok(response)

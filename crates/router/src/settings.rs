@@ -1,14 +1,17 @@
 //! The configuration file, as typed. Every section's struct lives in the crate that uses it; this one nests them.
 //! `docs/configuration.md` has every key, default and unit.
 
+mod concurrency;
 mod discovery;
 mod expose;
+mod fallback;
 mod hedge;
 mod host;
 mod listener;
 mod retries;
 mod route;
 mod service;
+mod shedding;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -17,14 +20,17 @@ use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
+pub use concurrency::Concurrency;
 pub use discovery::Discovery;
 pub use expose::Expose;
+pub use fallback::Fallback;
 pub use hedge::{After, Hedge, HedgeOrOff};
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
 pub use retries::{Backoff, Budget, Percent, Retries, RetriesOrOff};
 pub use route::Route;
 pub use service::{MaxStale, Merge, Service, ServiceTls};
+pub use shedding::Shedding;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -60,6 +66,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How long clients may take.
     pub clients: Clients,
+    /// When a core has too much in hand to take on more.
+    pub shedding: Located<Shedding>,
     /// Leaving without breaking anything.
     pub drain: Drain,
     /// Data cores; as many as the machine has if absent.
@@ -88,6 +96,7 @@ impl Default for Settings {
             limits: Limits::default().into(),
             timeouts: Timeouts::default(),
             clients: Clients::default(),
+            shedding: Shedding::default().into(),
             drain: Drain::default(),
             threads: None,
             log: telemetry::log::Settings::default().into(),
@@ -191,9 +200,9 @@ pub struct Timeouts {
 
 /// A limit, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrOff(pub Option<Span>);
+pub struct OrOff<T = Span>(pub Option<T>);
 
-impl<'de> Deserialize<'de> for OrOff {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         settings::or_off(from).map(Self)
     }

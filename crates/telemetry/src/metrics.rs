@@ -18,6 +18,10 @@ pub struct Metrics {
     answered: [Counter; 6],
     refused: [(&'static str, Counter); Refusal::ALL.len()],
     closed: [Counter; Closed::ALL.len()],
+    /// Requests another service answered in the place of theirs.
+    pub fallback_service: Counter,
+    /// Requests a fixed answer was given in the place of their service's.
+    pub fallback_static: Counter,
     retried: [Counter; Fault::ALL.len()],
     withheld: [Counter; Withheld::ALL.len()],
     /// Second instances asked while the first was silent.
@@ -106,6 +110,7 @@ impl Metrics {
         let classes = Family::<Class, Counter>::default();
         let reasons = Family::<Reason, Counter>::default();
         let causes = Family::<Cause, Counter>::default();
+        let fallbacks = Family::<Kind, Counter>::default();
         let faults = Family::<FaultLabel, Counter>::default();
         let withheld = Family::<Reason, Counter>::default();
         let metrics = Self {
@@ -115,6 +120,8 @@ impl Metrics {
                 (reason, reasons.get_or_create_owned(&Reason { reason }))
             }),
             closed: Closed::ALL.map(|cause| causes.get_or_create_owned(&Cause { cause: cause.as_str() })),
+            fallback_service: fallbacks.get_or_create_owned(&Kind { kind: "service" }),
+            fallback_static: fallbacks.get_or_create_owned(&Kind { kind: "static" }),
             retried: Fault::ALL.map(|fault| faults.get_or_create_owned(&FaultLabel { fault: fault.as_str() })),
             withheld: Withheld::ALL.map(|why| withheld.get_or_create_owned(&Reason { reason: why.as_str() })),
             hedges: Counter::default(),
@@ -125,6 +132,7 @@ impl Metrics {
         };
         registry.register("requests", "Requests answered, by class of the status", classes);
         registry.register("refusals", "Requests the router answered itself, by reason", reasons);
+        registry.register("fallbacks", "Requests answered in the place of their service, by what", fallbacks);
         registry.register("retries", "Requests sent to another instance, by what the last one failed at", faults);
         registry.register("retries_withheld", "Failed tries that no other one followed, by reason", withheld);
         registry.register("hedges", "Second instances asked while the first was silent", metrics.hedges.clone());
@@ -203,6 +211,11 @@ struct Class {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -34,6 +34,13 @@ impl Lease {
         admitted.then(|| Self { upstream: Arc::clone(upstream), began: now, head: None, settled: false })
     }
 
+    /// The same at an instance that has fewer than `most` requests in flight.
+    #[must_use]
+    pub fn try_take_within(upstream: &Arc<Upstream>, most: u32, now: Tick) -> Option<Self> {
+        let admitted = upstream.vitals.try_begin_within(most, now);
+        admitted.then(|| Self { upstream: Arc::clone(upstream), began: now, head: None, settled: false })
+    }
+
     /// The instance.
     #[must_use]
     pub fn upstream(&self) -> &Arc<Upstream> {

@@ -6,7 +6,8 @@
 //! * [`body`], [`upload`], [`relay`]: bodies on their way through; [`pump`] moves one into an HTTP/2 stream, [`timer`]
 //!   holds an exchange's limits.
 //! * [`upstream`]: one instance, shared by all cores; [`lease`]: the right to use it once.
-//! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`.
+//! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`;
+//!   [`farewell`] ends long streams at an instance that is to leave.
 //!
 //! Beside it, [`client`]: a small HTTP client for control planes. [`clock`] makes ticks.
 //!
@@ -16,6 +17,7 @@ pub mod body;
 pub mod client;
 pub mod clock;
 pub mod dial;
+pub mod farewell;
 pub mod h1;
 pub mod h2;
 pub mod io;

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Upstream,
     dial::{Dial, DialError, Network, dial},
+    farewell::Farewell,
     h1, h2,
     io::Stream,
     upstream::Version,
@@ -76,6 +77,7 @@ pub struct Pool {
     dialing: Cell<usize>,
     /// The connection being made, shared by all who wait for it.
     connecting: RefCell<Option<watch::Receiver<Attempt>>>,
+    farewell: Rc<Farewell>,
     retired: Cell<bool>,
 }
 
@@ -100,6 +102,7 @@ impl Pools {
                 h1_tasks: RefCell::default(),
                 dialing: Cell::new(0),
                 connecting: RefCell::default(),
+                farewell: Rc::default(),
                 retired: Cell::new(false),
             })
         });
@@ -110,6 +113,26 @@ impl Pools {
     #[must_use]
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// The upstream is to leave: its long streams end until `deadline`, spread out.
+    pub fn drain(&self, key: UpstreamKey, deadline: Instant) {
+        if let Some(pool) = self.pools.borrow().get(&key) {
+            pool.farewell.say(deadline);
+        }
+    }
+
+    /// Tells long streams of this upstream when to end; `None` if it has left.
+    #[must_use]
+    pub fn farewell(&self, key: UpstreamKey) -> Option<Rc<Farewell>> {
+        self.pools.borrow().get(&key).map(|pool| Rc::clone(&pool.farewell))
+    }
+
+    /// It stays after all.
+    pub fn stay(&self, key: UpstreamKey) {
+        if let Some(pool) = self.pools.borrow().get(&key) {
+            pool.farewell.take_back();
+        }
     }
 
     /// The upstream left the table: no new streams; what is under way may end until `deadline`.
@@ -234,6 +257,7 @@ impl Pool {
 
     fn retire(&self, deadline: Instant) {
         self.retired.set(true);
+        self.farewell.say(deadline);
         self.h1.borrow_mut().clear();
         let mut ending: Vec<AbortHandle> = self.h2.borrow_mut().drain(..).map(|c| c.abort_handle()).collect();
         ending.append(&mut self.h1_tasks.borrow_mut());

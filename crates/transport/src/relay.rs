@@ -5,7 +5,10 @@
 
 mod source;
 
-use std::task::{Context, Poll};
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     Lease,
     body::{Body, BodyError},
+    farewell::{Ending, Farewell, Long},
     pump::Blocked,
     timer::{Expired, Timer},
 };
@@ -30,6 +34,8 @@ pub struct Relay {
     lease: Lease,
     status: u16,
     clean: fn(&mut HeaderMap),
+    /// Of a stream that may go on for days.
+    long: Option<Box<Long>>,
     ended: bool,
 }
 
@@ -38,7 +44,14 @@ impl Relay {
     /// `clean` takes out of trailers what they may not carry.
     #[must_use]
     pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: fn(&mut HeaderMap)) -> Self {
-        Self { source, timer, lease, status, clean, ended: false }
+        Self { source, timer, lease, status, clean, long: None, ended: false }
+    }
+
+    /// Ends it, if it is a long stream, when its instance is to leave.
+    #[must_use]
+    pub fn until(mut self, farewell: Option<(Rc<Farewell>, Ending)>) -> Self {
+        self.long = farewell.map(|(farewell, ending)| Box::new(Long::new(farewell, ending)));
+        self
     }
 
     /// As a body. If there is nothing left to relay in either direction, the exchange is over now.
@@ -97,6 +110,9 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                if self.long.as_mut().is_some_and(|long| long.poll(cx).is_ready()) {
+                    return Poll::Ready(self.part().map(Ok));
+                }
                 let expired = self.timer.poll(cx);
                 self.expire(expired).map(|error| Some(Err(error)))
             }
@@ -150,6 +166,13 @@ impl Relay {
         self.ended = true;
         self.lease.settle(Outcome::Answered(self.status));
         self.source.finish();
+    }
+
+    /// Ends a long stream in good order, as its clients expect it; the instance learns that nobody listens any more.
+    fn part(&mut self) -> Option<Frame<Bytes>> {
+        let trailers = self.long.as_ref().and_then(|long| long.ending.trailers());
+        self.fail(BodyError::Deadline, Outcome::Abandoned);
+        trailers.map(Frame::trailers)
     }
 
     fn fail(&mut self, error: BodyError, outcome: Outcome) -> BodyError {

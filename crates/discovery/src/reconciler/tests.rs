@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use model::{Exposure, Knowledge, ProviderError, Update};
+use model::{Exposure, Knowledge, ProviderError, Update, UpstreamKey};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::*;
@@ -52,7 +52,10 @@ impl Stage {
         let history = Arc::new(History::default());
         let (freshness, retired) = (Arc::new(Freshness::default()), Arc::new(Mutex::new(Vec::new())));
         let keys = retired.clone();
-        let retire = move |gone| keys.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
+        let retire = move |leaving: Vec<Leave>| {
+            let gone = leaving.iter().filter(|leave| leave.how == How::Gone).map(|leave| leave.key);
+            keys.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
+        };
         let reconciler = Reconciler::new(
             cell.clone(),
             status_sender,
@@ -92,8 +95,7 @@ impl Stage {
 
     /// Numbers of the members of a service in the current table; suspects in brackets. `-` if it is not there.
     fn check(&self, name: &str, expected: &str) {
-        let shown =
-            |m: &crate::Member| if m.resort { format!("({})", m.instance.id) } else { m.instance.id.to_string() };
+        let shown = |m: &Member| if m.resort { format!("({})", m.instance.id) } else { m.instance.id.to_string() };
         let members = self.cell.with(|t| t.service(name).map(|s| s.members.iter().map(shown).collect::<String>()));
         assert_eq!(members.as_deref().unwrap_or("-"), expected);
     }

@@ -35,13 +35,14 @@ impl Table {
     #[must_use]
     pub fn next(&self, touched: impl IntoIterator<Item = Touched>, policies: &Arc<Policies>) -> Option<Next> {
         let same_views = self.policies.same_views(policies);
+        let same_policies = Arc::ptr_eq(&self.policies, policies);
         let mut table: Option<Self> = None;
         let (mut arrived, mut departed) = (Vec::new(), Vec::new());
         for (id, list) in touched {
             let old = self.service(id.as_str());
             let list = list.or_else(|| policies.routed.contains(&id).then(Vec::new));
             let same = match (old, &list) {
-                (Some(old), Some(list)) => same_views && old.is_made_of(list, policies),
+                (Some(old), Some(list)) => same_views && old.is_made_of(list, policies, same_policies),
                 (None, None) => true,
                 _ => false,
             };
@@ -51,7 +52,7 @@ impl Table {
             let before = old.map_or(&[][..], |s| &*s.members);
             let made = |list: Vec<Claimed>| {
                 let members = members(&id, before, &list, policies);
-                Service::new(id.clone(), members, policies, old.map(Arc::as_ref))
+                Service::new(id.clone(), members, policies, old.map(Arc::as_ref), same_policies)
             };
             let service = list.map(made);
             let after = service.as_ref().map_or(&[][..], |s| &*s.members);

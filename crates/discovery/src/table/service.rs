@@ -43,11 +43,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service of these members; `before` is the one it takes the place of.
-    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies, before: Option<&Self>) -> Self {
+    /// A service of these members; `before` is the one it takes the place of, under other policies if not `same_policies`.
+    pub(super) fn new(
+        id: ServiceId,
+        members: Box<[Member]>,
+        policies: &Policies,
+        before: Option<&Self>,
+        same_policies: bool,
+    ) -> Self {
         let policy = policies.of(&id).clone();
         let (plain, environments) = views(&members, &policy, policies.environment.as_ref(), &policies.place);
-        let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
+        // Its last instance took its tags with it; who waits for the next one must still be known.
+        let was = same_policies && members.is_empty() && before.is_some_and(|before| before.exposed);
+        let exposed = was || policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
         let digest = digest(&id, &members);
         let vitals = before.map_or_else(Arc::default, |before| Arc::clone(&before.vitals));
         Self { id, policy, exposed, vitals, members, plain, environments, digest }
@@ -82,12 +90,12 @@ impl Service {
     }
 
     /// Whether a service made from this list and these policies would behave the same.
-    pub(super) fn is_made_of(&self, list: &[Claimed], policies: &Policies) -> bool {
+    pub(super) fn is_made_of(&self, list: &[Claimed], policies: &Policies, same_policies: bool) -> bool {
         let same = |m: &Member, c: &Claimed| m.instance == c.instance && m.source == c.source && m.resort == c.resort;
         self.members.len() == list.len()
             && self.members.iter().zip(list).all(|(m, c)| same(m, c))
             && *self.policy == **policies.of(&self.id)
-            && self.exposed == policies.exposes(&self.id, tags(list.iter().map(|c| &c.instance)))
+            && (same_policies || self.exposed == policies.exposes(&self.id, tags(list.iter().map(|c| &c.instance))))
     }
 
     pub(super) fn digest(&self) -> u64 {

@@ -120,11 +120,13 @@ fn requests_without_environment_reach_all_but_reserved_ones() {
 }
 
 #[test]
-fn draining_members_get_no_new_requests() {
+fn draining_members_get_new_requests_only_if_nobody_else_is_there() {
     let mut leaving = instance("x", 1);
     leaving.standing = Standing::Draining;
-    let table = table(policies(), vec![("a", vec![leaving, instance("y", 2)])]);
-    check(&table, None, &["y"]);
+    let both = table(policies(), vec![("a", vec![leaving.clone(), instance("y", 2)])]);
+    assert_eq!(picks(both.service("a").unwrap(), None), ["y", "x"]);
+    let alone = then(&both, "a", vec![leaving]).unwrap().table;
+    assert_eq!(picks(alone.service("a").unwrap(), None), ["x"]);
 }
 
 #[test]
@@ -195,6 +197,20 @@ fn exposure_follows_routes_names_and_tags() {
     assert!(table.service("hidden").is_some());
     let hidden = then(&table, "tagged", vec![instance("y", 2)]).unwrap().table;
     assert!(hidden.exposed("tagged").is_none());
+}
+
+#[test]
+fn a_service_that_lost_its_last_instance_stays_exposed_until_other_policies_say_otherwise() {
+    let exposure = Exposure::Matching { services: [].into(), prefixes: vec![], tags: [tag("public")].into() };
+    let mut public = instance("x", 1);
+    public.tags = [tag("public")].into();
+    let first = table(Policies { exposure, ..policies() }, vec![("a", vec![public])]);
+    let vacant = then(&first, "a", vec![]).unwrap().table;
+    assert!(vacant.exposed("a").is_some());
+    assert!(then(&vacant, "a", vec![]).is_none(), "nothing changed");
+    let read_anew = Arc::new((*vacant.policies).clone());
+    let reloaded = vacant.next([(service("a"), list(vec![]))], &read_anew).unwrap().table;
+    assert!(reloaded.exposed("a").is_none());
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! The members one kind of request may reach, in two ranks.
+//! The members one kind of request may reach, in three ranks.
 
 use balancer::{Algorithm, Ask, Balancer, Candidate, Place};
 use model::{Instance, Standing};
 
 use super::Member;
 
-/// Members of first choice, and suspects for when none of those admits requests.
+/// Members of first choice; suspects for when none of those admits requests; and draining ones for when there is nobody
+/// else, as Kubernetes does it: one that finishes what it has still serves better than nobody.
 #[derive(Debug)]
 pub(super) struct View {
     first: Choice,
     resort: Choice,
+    draining: Choice,
 }
 
 /// A balancer over some of the members; none if there are none.
@@ -21,19 +23,23 @@ struct Choice {
 }
 
 impl View {
-    /// A view of the members whose instance `keep` accepts. Draining ones take no new requests.
+    /// A view of the members whose instance `keep` accepts.
     pub(super) fn new(
         members: &[Member],
         keep: &dyn Fn(&Instance) -> bool,
         balance: &Algorithm,
         place: &Place,
     ) -> Self {
-        let choice = |resort: bool| {
-            Choice::new(members, balance, place, |m| {
-                m.resort == resort && m.instance.standing == Standing::Serving && keep(&m.instance)
-            })
+        let choice = |standing: Standing, resort: bool| {
+            let fits =
+                |m: &Member| m.instance.standing == standing && (m.resort == resort || standing == Standing::Draining);
+            Choice::new(members, balance, place, |m| fits(m) && keep(&m.instance))
         };
-        Self { first: choice(false), resort: choice(true) }
+        Self {
+            first: choice(Standing::Serving, false),
+            resort: choice(Standing::Serving, true),
+            draining: choice(Standing::Draining, false),
+        }
     }
 
     /// Whether a pick would find somebody, and whether that one admits requests. Unlike a pick it takes nobody's turn.
@@ -45,6 +51,10 @@ impl View {
     }
 
     pub(super) fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+        self.pick_serving(members, ask).or_else(|| self.draining.pick(members, ask))
+    }
+
+    fn pick_serving<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
         let first = self.first.pick(members, ask);
         if self.resort.balancer.is_none() {
             return first;

@@ -10,11 +10,13 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, Response};
 use model::Refusal;
 use tokio::time::{Instant, sleep};
 use transport::{
     Body, clock,
+    farewell::Ending,
+    pool::Pools,
     relay::Relay,
     timer::{Expired, Timer},
     upload::Tally,
@@ -25,7 +27,7 @@ use crate::{exchange::Exchange, rewrite};
 
 /// The limits of one request and what moved last.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     timer: Timer,
     /// What the client said of its deadline.
     said: Deadline,
@@ -100,7 +102,7 @@ impl Patience {
     }
 
     /// Waits for what must come before anything is sent.
-    pub(super) async fn wait<T>(
+    pub(crate) async fn wait<T>(
         &mut self,
         exchange: &Exchange,
         mut future: Pin<&mut impl Future<Output = T>>,
@@ -210,18 +212,17 @@ impl Patience {
     }
 
     /// The answer's head is there: what is left is relayed under the limits for bodies.
-    pub(super) fn relay(self, Answer { head, source, lease }: Answer) -> Response<Body> {
+    pub(super) fn relay(self, Answer { head, source, lease }: Answer, pools: &Pools) -> Response<Body> {
+        let long = Ending::of(&head.headers);
         let mut timer = self.timer;
-        timer.set_idle(if is_event_stream(&head.headers) { None } else { self.idle });
+        // Server-sent events may be silent for as long as nothing happens.
+        timer.set_idle(if long == Some(Ending::Events) { None } else { self.idle });
         let status = head.status.as_u16();
-        let body = Relay::new(source, timer, lease, status, rewrite::clean_trailers).into_body();
+        let farewell = long.and_then(|ending| Some((pools.farewell(lease.upstream().key)?, ending)));
+        let relay = Relay::new(source, timer, lease, status, rewrite::clean_trailers);
+        let body = relay.until(farewell).into_body();
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = http::Version::HTTP_11;
         response
     }
-}
-
-/// Server-sent events may be silent for as long as nothing happens.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }

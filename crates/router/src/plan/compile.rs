@@ -12,7 +12,7 @@ use transport::{
     tls::{Identity, ServerTls, Tickets},
 };
 
-use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, services};
+use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, fallback, services};
 use crate::{
     retry::Hedge,
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
@@ -66,13 +66,14 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
-    let routes = routes(settings, &services, &mut routed)?;
+    let routes = routes(settings, &services, &mut routed, files)?;
     let plan = Plan {
         listeners: listeners(settings, made, files)?,
         names: names(&settings.headers)?,
         rewriting: rewriting(&settings.headers)?,
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
         patience: patience(&settings.clients),
+        shedding: Shedding::of(&settings.shedding)?,
         connections: settings.limits.connections.max(1),
         limits: services.others,
         routes,
@@ -144,6 +145,7 @@ fn routes(
     settings: &Settings,
     services: &services::Services,
     routed: &mut HashSet<ServiceId>,
+    files: &mut Vec<PathBuf>,
 ) -> Result<Routes<Rule>, SettingsError> {
     let mut rules = Vec::new();
     for route in &settings.routes {
@@ -155,8 +157,16 @@ fn routes(
         limits.hedge = Hedge::with(limits.hedge, route.hedge);
         let when = when(route)?;
         let name = route.name.clone().unwrap_or_else(|| when.to_string());
+        let fallback = match &route.fallback {
+            None => None,
+            Some(typed) => {
+                let (fallback, other) = fallback::compile(typed, &service, files)?;
+                routed.extend(other);
+                Some(fallback)
+            }
+        };
         routed.insert(service.clone());
-        rules.push(Route { rewrite: rewrite(route)?, when, service, data: Rule { name, limits } });
+        rules.push(Route { rewrite: rewrite(route)?, when, service, data: Rule { name, limits, fallback } });
     }
     Routes::new(rules).map_err(|error| SettingsError::at(&settings.routes[error.route], error.problem))
 }

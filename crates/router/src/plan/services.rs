@@ -8,7 +8,7 @@ use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
 
-use super::Limits;
+use super::{Limits, bounds};
 use crate::{
     retry::Hedge,
     settings::{self as typed, Service, ServiceTls, Settings},
@@ -42,6 +42,7 @@ pub(super) fn compile(
         protocol: all.protocol,
         tls,
         rules: rules(settings, all, &Rules::default())?,
+        bounds: bounds::with(bounds::of_file(settings), all)?,
     };
     let mut others = limits.with(&all.timeouts, all.max_body);
     others.retries = others.retries.with(all.retries.as_ref())?;
@@ -58,6 +59,7 @@ pub(super) fn compile(
                 None => Arc::clone(&default.tls),
             },
             rules: rules(settings, service, &default.rules)?,
+            bounds: bounds::with(default.bounds, service)?,
         };
         let mut limits = others.with(&service.timeouts, service.max_body);
         limits.retries = limits.retries.with(service.retries.as_ref())?;

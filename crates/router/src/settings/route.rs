@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use settings::{Entries, Located, OneOrMany, Size};
 
-use super::{HedgeOrOff, OrOff, RetriesOrOff, Timeouts};
+use super::{Fallback, HedgeOrOff, OrOff, RetriesOrOff, Timeouts};
 
 /// One rule. Its conditions are all required.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Route {
     /// When a second instance is asked while the first is silent.
     #[serde(default)]
     pub hedge: Option<HedgeOrOff>,
+    /// What a client gets when the service cannot take the request.
+    #[serde(default)]
+    pub fallback: Option<Located<Fallback>>,
     /// What the access log calls it; its conditions if absent.
     #[serde(default)]
     pub name: Option<String>,
@@ -74,6 +77,7 @@ impl Route {
             max_body: None,
             retries: None,
             hedge: None,
+            fallback: None,
             name: None,
         }
     }

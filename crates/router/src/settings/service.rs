@@ -8,7 +8,7 @@ use model::Protocol;
 use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
-use super::{HedgeOrOff, RetriesOrOff, Timeouts};
+use super::{Concurrency, HedgeOrOff, OrOff, RetriesOrOff, Timeouts};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -34,6 +34,12 @@ pub struct Service {
     pub hold: Option<Span>,
     /// What becomes of it when no registry has confirmed it for long.
     pub max_stale: Option<MaxStale>,
+    /// How much of it may be in hand at once.
+    pub concurrency: Option<Located<Concurrency>>,
+    /// How long a request waits for an instance where there is none.
+    pub warm_hold: Option<OrOff>,
+    /// How long what is under way may go on at an instance that is to leave.
+    pub drain: Option<Span>,
 }
 
 /// How what several registries say of one service is joined.

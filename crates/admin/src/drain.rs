@@ -1,0 +1,46 @@
+//! Puts an instance out and lets it in again: `POST /table/SERVICE/INSTANCE/drain` and `/undrain`.
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, State},
+    routing::post,
+};
+use serde::Serialize;
+
+use crate::{Admin, Fault, serve::Peer};
+
+pub(crate) fn routes() -> Router<Admin> {
+    Router::new()
+        .route("/table/{service}/{instance}/drain", post(async |admin, peer, path| turn(admin, peer, path, true).await))
+        .route(
+            "/table/{service}/{instance}/undrain",
+            post(async |admin, peer, path| turn(admin, peer, path, false).await),
+        )
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+struct Turned {
+    service: String,
+    instance: String,
+    /// Whether the instance is out by an operator's word now.
+    drained: bool,
+    /// Whether it was not so before.
+    changed: bool,
+}
+
+/// There is no password here, and reading does no harm; this does, so it is for those on this machine.
+async fn turn(
+    State(admin): State<Admin>,
+    Extension(Peer(peer)): Extension<Peer>,
+    Path((service, instance)): Path<(String, String)>,
+    drained: bool,
+) -> Result<Json<Turned>, Fault> {
+    if !peer.ip().to_canonical().is_loopback() {
+        return Err(Fault::forbidden("instances are put out and let in from this machine only: ask 127.0.0.1"));
+    }
+    let changed = admin.operator.drain(&service, &instance, drained).await;
+    let changed =
+        changed.ok_or_else(|| Fault::not_found(format!("there is no instance {instance:?} of {service:?}")))?;
+    Ok(Json(Turned { service, instance, drained, changed }))
+}
