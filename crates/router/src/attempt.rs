@@ -53,6 +53,9 @@ struct Answer {
     lease: Lease,
 }
 
+/// How one try ended.
+type End = Result<Answer, Failure>;
+
 /// Why one attempt gave no answer.
 #[derive(Debug)]
 struct Failure {
@@ -128,18 +131,26 @@ async fn send_until_answered(
             None => attempt(exchange, out, patience, lease).await,
             Some(hedge) => Box::pin(hedge::race(hedge, exchange, out, patience, &mut tried, lease)).await,
         };
-        match end {
-            Ok(answer) if !answer.head.status.is_server_error() => {
+        let failed = match is_wanted(end) {
+            Ok(answer) => {
                 tried.discard();
                 return Ok(answer);
             }
-            end => {
-                let follows = Box::pin(tried.follow(exchange, out, patience, end));
-                if let ControlFlow::Break(end) = follows.await {
-                    return end;
-                }
-            }
+            Err(failed) => failed,
+        };
+        let follows = Box::pin(tried.follow(exchange, out, patience, failed));
+        if let ControlFlow::Break(end) = follows.await {
+            return end;
         }
+    }
+}
+
+/// An answer that is passed on without further ado. All else is rare, and boxed lest every request's state has room for
+/// it.
+fn is_wanted(end: End) -> Result<Answer, Box<End>> {
+    match end {
+        Ok(answer) if !answer.head.status.is_server_error() => Ok(answer),
+        end => Err(Box::new(end)),
     }
 }
 
@@ -210,12 +221,7 @@ fn lease(
 }
 
 /// One try with one instance.
-async fn attempt(
-    exchange: &Exchange,
-    out: &Outbound,
-    patience: &mut Patience,
-    mut lease: Lease,
-) -> Result<Answer, Failure> {
+async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, mut lease: Lease) -> End {
     let pool = exchange.core.pools.of(lease.upstream());
     let connecting = pool.ready(out.head.method.is_idempotent(), exchange.limits().connect);
     let connected = match patience.wait(exchange, pin!(connecting)).await {

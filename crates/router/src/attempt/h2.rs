@@ -31,13 +31,7 @@ pub(super) async fn send(
     connection: &Rc<Connection>,
 ) -> Result<(Parts, Source), Failure> {
     let mut hold = (out.body.is_some() && expects(&out.head.headers)).then(|| Box::pin(sleep(CONTINUE)));
-    let told = patience.told(&out.head.headers);
-    let headers = told.as_ref().unwrap_or(&out.head.headers);
-    let opened = connection.open(&head(exchange, out, headers, lease.upstream())?, out.body.is_none());
-    let Opened { mut answer, mut pump, mut ticket } = opened.map_err(|error| {
-        tracing::debug!(instance = %lease.upstream().label(), %error, "no stream");
-        Failure::stale()
-    })?;
+    let Opened { mut answer, mut pump, mut ticket } = open(exchange, out, patience, lease, connection)?;
     let mut body = out.body.as_ref().map(Upload::turn);
     patience.sent();
     let mut hints = HINTS;
@@ -71,6 +65,23 @@ pub(super) async fn send(
     ticket.head();
     lease.head();
     Ok((head, Source::H2 { stream, request: pump.zip(body), ticket }))
+}
+
+/// Opens a stream with the head, in which the instance is told what is left of the deadline.
+fn open(
+    exchange: &Exchange,
+    out: &Outbound,
+    patience: &Patience,
+    lease: &Lease,
+    connection: &Connection,
+) -> Result<Opened, Failure> {
+    let told = patience.told(&out.head.headers);
+    let headers = told.as_ref().unwrap_or(&out.head.headers);
+    let opened = connection.open(&head(exchange, out, headers, lease.upstream())?, out.body.is_none());
+    opened.map_err(|error| {
+        tracing::debug!(instance = %lease.upstream().label(), %error, "no stream");
+        Failure::stale()
+    })
 }
 
 /// The head in HTTP/2's form, for this instance.

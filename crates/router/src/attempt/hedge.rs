@@ -8,14 +8,12 @@ use tokio::time::sleep;
 use transport::{Lease, Upstream, clock};
 
 use super::{
-    Answer, Failure, Outbound, attempt,
+    End, Outbound, attempt,
     patience::Patience,
     tried::{Tried, fault, may_repeat},
     with_service,
 };
 use crate::{exchange::Exchange, retry::Hedge};
-
-type End = Result<Answer, Failure>;
 
 /// A try that may be overtaken. Afterwards the record names the instance whose end this is.
 pub(super) async fn race(

@@ -6,7 +6,7 @@ use http::{HeaderName, header::EXPECT};
 use model::{Fault, Outcome, Refusal, UpstreamKey};
 use transport::{Lease, clock};
 
-use super::{Answer, Failure, Outbound, lease, patience::Patience, with_service};
+use super::{Answer, End, Outbound, lease, patience::Patience, with_service};
 use crate::{
     exchange::Exchange,
     retry::{self, Facts, Next, Retries, Verdict},
@@ -18,9 +18,12 @@ pub(super) const MOST: usize = retry::MOST as usize;
 /// Connections that took no new stream, at most: as many as one core keeps to one instance.
 const STALE: usize = 32;
 
-/// What was tried so far. Empty for a request that succeeds at once, which allocates nothing.
+/// What was tried so far. Nothing for a request that succeeds at once, whose state stays small.
 #[derive(Debug, Default)]
-pub(super) struct Tried {
+pub(super) struct Tried(Option<Box<History>>);
+
+#[derive(Debug, Default)]
+struct History {
     /// Not to be asked again.
     keys: Vec<UpstreamKey>,
     /// Those of them that broke a connection: asked again if nobody else is there.
@@ -37,34 +40,24 @@ pub(super) struct Tried {
 impl Tried {
     /// Whether nothing was tried yet.
     pub(super) fn is_first(&self) -> bool {
-        self.tries == 0 && self.stale == 0
+        self.0.is_none()
     }
 
     /// Who is not to be asked again.
     pub(super) fn keys(&self) -> &[UpstreamKey] {
-        &self.keys
-    }
-
-    /// Notes a try of this instance that came to this.
-    pub(super) fn note(&mut self, key: UpstreamKey, fault: Fault) {
-        self.keys.push(key);
-        if matches!(fault, Fault::Refused | Fault::Reset) {
-            self.broke.push(key);
-        }
-        self.tries = self.tries.saturating_add(1);
-        self.sent = self.sent.saturating_add(u8::from(!fault.is_unsent()));
+        self.0.as_ref().map_or(&[], |history| &history.keys)
     }
 
     /// One of two tries at the same time failed; the other one goes on.
-    pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: Result<Answer, Failure>) {
-        self.note(key, fault);
-        self.keep(end);
+    pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
+        let history = self.0.get_or_insert_default();
+        history.note(key, fault);
+        history.keep(end);
     }
 
     /// A second instance to ask while this one is silent, if one takes requests and the budget pays for it.
     pub(super) fn another(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Lease> {
-        let mut tried = self.keys.clone();
-        tried.push(key);
+        let tried = [self.keys(), &[key]].concat();
         let ready = admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
         let chosen = ready.then(|| with_service(exchange, out, |service, env| lease(service, env, None, &tried)));
         chosen?.ok()
@@ -72,17 +65,27 @@ impl Tried {
 
     /// Another answer is the better one.
     pub(super) fn discard(&mut self) {
-        if let Some(answer) = self.answer.take() {
-            answer.source.discard();
+        if let Some(history) = &mut self.0 {
+            history.discard();
         }
     }
 
     /// Nobody else is there: the last answer an instance gave, else what it failed at, else this.
-    pub(super) fn end(mut self, refusal: Refusal) -> Result<Answer, Refusal> {
-        match self.answer.take() {
+    pub(super) fn end(self, refusal: Refusal) -> Result<Answer, Refusal> {
+        let history = self.0.unwrap_or_default();
+        match history.answer {
             Some(answer) => Ok(*answer),
-            None => Err(self.refusal.unwrap_or(refusal)),
+            None => Err(history.refusal.unwrap_or(refusal)),
         }
+    }
+
+    /// The limit of the next try for the head of its answer, if the request may then go to yet another instance.
+    pub(super) fn per_try(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Duration> {
+        let policy = &exchange.limits().retries;
+        let limit = policy.per_try.filter(|_| policy.on.has(Fault::Timeout) && self.sent() + 1 < policy.attempts)?;
+        let tried = [self.keys(), &[key]].concat();
+        let elsewhere = may_repeat(policy, exchange, out) && admits(exchange, out, &tried).is_some();
+        elsewhere.then_some(limit)
     }
 
     /// What follows the newest try, which ended like this. Waits if another try is due later; `Break` is the end.
@@ -91,8 +94,41 @@ impl Tried {
         exchange: &Exchange,
         out: &mut Outbound,
         patience: &mut Patience,
-        end: Result<Answer, Failure>,
+        end: Box<End>,
     ) -> ControlFlow<Result<Answer, Refusal>> {
+        self.0.get_or_insert_default().follow(exchange, out, patience, end).await
+    }
+
+    fn sent(&self) -> u8 {
+        self.0.as_ref().map_or(0, |history| history.sent)
+    }
+}
+
+impl History {
+    /// Notes a try of this instance that came to this.
+    fn note(&mut self, key: UpstreamKey, fault: Fault) {
+        self.keys.push(key);
+        if matches!(fault, Fault::Refused | Fault::Reset) {
+            self.broke.push(key);
+        }
+        self.tries = self.tries.saturating_add(1);
+        self.sent = self.sent.saturating_add(u8::from(!fault.is_unsent()));
+    }
+
+    fn discard(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            answer.source.discard();
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        exchange: &Exchange,
+        out: &mut Outbound,
+        patience: &mut Patience,
+        end: Box<End>,
+    ) -> ControlFlow<Result<Answer, Refusal>> {
+        let end = *end;
         if matches!(&end, Err(failure) if failure.stale) && self.stale < STALE {
             self.stale += 1;
             return ControlFlow::Continue(());
@@ -128,16 +164,6 @@ impl Tried {
         }
     }
 
-    /// The limit of the next try for the head of its answer, if the request may then go to yet another instance.
-    pub(super) fn per_try(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Duration> {
-        let policy = &exchange.limits().retries;
-        let limit = policy.per_try.filter(|_| policy.on.has(Fault::Timeout) && self.sent + 1 < policy.attempts)?;
-        let mut tried = self.keys.clone();
-        tried.push(key);
-        let elsewhere = may_repeat(policy, exchange, out) && admits(exchange, out, &tried).is_some();
-        elsewhere.then_some(limit)
-    }
-
     fn facts(&self, exchange: &Exchange, out: &Outbound, patience: &Patience, fault: Fault, next: Next) -> Facts {
         Facts {
             fault,
@@ -161,7 +187,7 @@ impl Tried {
     }
 
     /// The end after this: an answer goes to the client, be it an earlier one.
-    fn enough(&mut self, end: Result<Answer, Failure>) -> Result<Answer, Refusal> {
+    fn enough(&mut self, end: End) -> Result<Answer, Refusal> {
         match (end, self.answer.take()) {
             (Ok(answer), before) => {
                 self.answer = before;
@@ -174,7 +200,7 @@ impl Tried {
     }
 
     /// Holds an answer back until there is a better one. For its instance the exchange is over.
-    fn keep(&mut self, end: Result<Answer, Failure>) {
+    fn keep(&mut self, end: End) {
         match end {
             Ok(mut answer) => {
                 answer.lease.settle(Outcome::Answered(answer.head.status.as_u16()));
@@ -188,7 +214,7 @@ impl Tried {
 }
 
 /// What of it may be worth another try.
-pub(super) fn fault(end: &Result<Answer, Failure>) -> Option<Fault> {
+pub(super) fn fault(end: &End) -> Option<Fault> {
     Fault::of(match end {
         Ok(answer) => Outcome::Answered(answer.head.status.as_u16()),
         Err(failure) => failure.outcome,

@@ -54,7 +54,8 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct Replay {
     frames: Vec<Bytes>,
-    trailers: Option<HeaderMap>,
+    /// Rare, and large.
+    trailers: Option<Box<HeaderMap>>,
     /// Taken of the room.
     size: usize,
     /// Next frame to give again.
@@ -99,7 +100,7 @@ impl Replay {
             self.size += cost;
             self.frames.push(data.clone());
         } else if let Some(trailers) = frame.trailers_ref().filter(|_| self.keep > 0) {
-            self.trailers = Some(trailers.clone());
+            self.trailers = Some(Box::new(trailers.clone()));
         }
         self.at = self.len();
         true
@@ -112,7 +113,7 @@ impl Replay {
         }
         if self.at == self.frames.len() && self.trailers.is_some() {
             self.at += 1;
-            return self.trailers.clone().map(Frame::trailers);
+            return self.trailers.as_deref().cloned().map(Frame::trailers);
         }
         None
     }
