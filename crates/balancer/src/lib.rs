@@ -2,6 +2,7 @@
 //!
 //! * [`algorithm`]: what the configuration can name; the registration point.
 //! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
+//! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`].
 //! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on.
 //! * `round_robin`, `least_requests`, `local_first`: one algorithm each.
 //! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash).
@@ -11,6 +12,7 @@
 
 pub mod admission;
 pub mod algorithm;
+pub mod budget;
 mod ewma;
 pub mod hash;
 mod hashed;
@@ -20,6 +22,7 @@ mod maglev;
 mod ring;
 mod roster;
 mod round_robin;
+pub mod service_vitals;
 #[cfg(test)]
 mod tests;
 pub mod vitals;
@@ -30,7 +33,9 @@ use model::{Instance, Tick, UpstreamKey};
 
 pub use admission::{Admission, Cause, Hold, Holds};
 pub use algorithm::{Algorithm, ConsistentHash, HashKey, Scheme};
+pub use budget::{Allowance, Budget};
 pub use hash::hash;
+pub use service_vitals::ServiceVitals;
 pub use vitals::{Totals, Vitals};
 
 /// One instance a balancer may choose, with its live state.

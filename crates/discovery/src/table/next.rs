@@ -30,8 +30,8 @@ impl Table {
     /// The successor in which the touched services are as listed; `None` if that changes nothing.
     ///
     /// An instance keeps its [`Upstream`] while its service, id, address, protocol and TLS settings stay; if only the
-    /// last two change, the new one inherits the vitals. A service nobody speaks of stays only if a route names it.
-    /// When policies change, every service must be named as touched.
+    /// last two change, the new one inherits the vitals. A service keeps its vitals while it is in the table; one that
+    /// nobody speaks of stays only if a route names it. When policies change, every service must be named as touched.
     #[must_use]
     pub fn next(&self, touched: impl IntoIterator<Item = Touched>, policies: &Arc<Policies>) -> Option<Next> {
         let same_views = self.policies.same_views(policies);
@@ -49,7 +49,11 @@ impl Table {
                 continue;
             }
             let before = old.map_or(&[][..], |s| &*s.members);
-            let service = list.map(|list| Service::new(id.clone(), members(&id, before, &list, policies), policies));
+            let made = |list: Vec<Claimed>| {
+                let members = members(&id, before, &list, policies);
+                Service::new(id.clone(), members, policies, old.map(Arc::as_ref))
+            };
+            let service = list.map(made);
             let after = service.as_ref().map_or(&[][..], |s| &*s.members);
             arrived.extend(without(after, before));
             departed.extend(without(before, after));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use balancer::{Ask, Place};
+use balancer::{Ask, Place, ServiceVitals};
 use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
@@ -31,6 +31,8 @@ pub struct Service {
     pub policy: Arc<Policy>,
     /// Whether clients may reach it.
     pub exposed: bool,
+    /// What we learned of it; the same in every table for as long as it has the service.
+    pub vitals: Arc<ServiceVitals>,
     /// Its members, sorted by instance id and address.
     pub members: Box<[Member]>,
     /// For requests that name no environment.
@@ -41,12 +43,14 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies) -> Self {
+    /// A service of these members; `before` is the one it takes the place of.
+    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies, before: Option<&Self>) -> Self {
         let policy = policies.of(&id).clone();
         let (plain, environments) = views(&members, &policy, policies.environment.as_ref(), &policies.place);
         let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
         let digest = digest(&id, &members);
-        Self { id, policy, exposed, members, plain, environments, digest }
+        let vitals = before.map_or_else(Arc::default, |before| Arc::clone(&before.vitals));
+        Self { id, policy, exposed, vitals, members, plain, environments, digest }
     }
 
     /// Chooses a member for one request. Neither locks nor allocates.

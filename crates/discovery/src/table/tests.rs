@@ -67,6 +67,20 @@ fn an_unchanged_instance_keeps_its_upstream_whatever_else_changes() {
 }
 
 #[test]
+fn a_service_keeps_what_was_learned_while_the_table_has_it() {
+    let first = table(policies(), vec![("a", vec![instance("x", 1)]), ("b", vec![])]);
+    let vitals = |table: &Table, name: &str| table.service(name).unwrap().vitals.clone();
+    let second = then(&first, "a", vec![instance("y", 2)]).unwrap().table;
+    assert!(Arc::ptr_eq(&vitals(&first, "a"), &vitals(&second, "a")), "other instances");
+    assert!(!Arc::ptr_eq(&vitals(&first, "a"), &vitals(&first, "b")), "another service");
+    let hold = std::time::Duration::from_secs(7);
+    let reloaded = Arc::new(Policies { hold, ..with_protocol(policies(), Protocol::H2c, 1) });
+    let touched = [(service("a"), list(vec![instance("y", 2)]))];
+    let third = second.next(touched, &reloaded).unwrap().table;
+    assert!(Arc::ptr_eq(&vitals(&first, "a"), &vitals(&third, "a")), "another policy");
+}
+
+#[test]
 fn other_tls_settings_make_another_upstream_that_inherits_what_was_learned() {
     let first = table(with_protocol(policies(), Protocol::Https, 1), vec![("a", vec![instance("x", 1)])]);
     let touched = || [(service("a"), list(vec![instance("x", 1)]))];
