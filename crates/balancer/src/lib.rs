@@ -2,7 +2,9 @@
 //!
 //! * [`algorithm`]: what the configuration can name; the registration point.
 //! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
-//! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`].
+//! * [`eject`]: who is put out for what he answers, and for how long; never too many.
+//! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`], what its instances share in [`eject`],
+//!   and its [`breaker`].
 //! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on.
 //! * `round_robin`, `least_requests`, `local_first`: one algorithm each.
 //! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash).
@@ -12,7 +14,9 @@
 
 pub mod admission;
 pub mod algorithm;
+pub mod breaker;
 pub mod budget;
+pub mod eject;
 mod ewma;
 pub mod hash;
 mod hashed;
@@ -23,6 +27,8 @@ mod ring;
 mod roster;
 mod round_robin;
 pub mod service_vitals;
+mod streak;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub mod vitals;
@@ -33,10 +39,12 @@ use model::{Instance, Tick, UpstreamKey};
 
 pub use admission::{Admission, Cause, Hold, Holds};
 pub use algorithm::{Algorithm, ConsistentHash, HashKey, Scheme};
+pub use breaker::{Breaker, Rule};
 pub use budget::{Allowance, Budget};
+pub use eject::{Eject, Peers, Sample, Verdict, judge};
 pub use hash::hash;
 pub use service_vitals::ServiceVitals;
-pub use vitals::{Totals, Vitals};
+pub use vitals::{Marks, Totals, Vitals};
 
 /// One instance a balancer may choose, with its live state.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What we learned of one service as a whole: atomics shared by all cores.
 
-use crate::Budget;
+use crate::{Breaker, Budget, Peers};
 
 /// Live state of one service. Survives table swaps and reloads for as long as the table has the service.
 ///
@@ -9,4 +9,8 @@ use crate::Budget;
 pub struct ServiceVitals {
     /// Requests and their retries. Written by each request once, and by each retry.
     pub budget: Budget,
+    /// What its instances share about putting one of them out. Read by requests that fail.
+    pub peers: Peers,
+    /// Whether the service gets requests at all. Off unless configured.
+    pub breaker: Breaker,
 }

@@ -2,6 +2,7 @@
 
 mod algorithm;
 mod disruption;
+mod eject;
 mod laws;
 mod shares;
 mod vitals;
@@ -10,7 +11,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use model::{Address, Endpoint, Host, Instance, InstanceId, Outcome, Tick, UpstreamKey};
 
-use crate::{Algorithm, Ask, Balancer, Candidate, ConsistentHash, HashKey, Place, Scheme, Vitals};
+use crate::{Algorithm, Ask, Balancer, Candidate, ConsistentHash, HashKey, Peers, Place, Scheme, Vitals};
 
 /// Every algorithm there is. The match makes the compiler ask for the next one.
 fn algorithms() -> Vec<Algorithm> {
@@ -53,10 +54,16 @@ fn candidates(weights: &[u16]) -> Vec<Candidate> {
 /// Half a second after the failures of [`rest`], while all rests last.
 const NOW: Tick = Tick(500_000_000);
 
+/// A request that began so long ago is over.
+fn end(vitals: &Vitals, outcome: Outcome, elapsed: std::time::Duration, now: Tick) {
+    let began = Tick(now.0.saturating_sub(elapsed.as_nanos() as u64));
+    vitals.end(outcome, began, elapsed, now, &Peers::default());
+}
+
 /// Puts it out by a failed connect.
 fn rest(candidate: &Candidate) {
     candidate.vitals.begin();
-    candidate.vitals.end(Outcome::ConnectFailed, std::time::Duration::ZERO, Tick(0));
+    end(&candidate.vitals, Outcome::ConnectFailed, std::time::Duration::ZERO, Tick(0));
     assert!(!candidate.vitals.admits(NOW));
 }
 

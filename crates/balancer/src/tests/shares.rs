@@ -67,7 +67,7 @@ fn weights_are_shares_by_least_requests_under_load() {
             running.push_back(at);
             if running.len() > open {
                 let over = running.pop_front().unwrap();
-                candidates[over].vitals.end(Outcome::Answered(200), Duration::ZERO, NOW);
+                end(&candidates[over].vitals, Outcome::Answered(200), Duration::ZERO, NOW);
             }
         }
         check(&tally, &weights, 0.1, "busy");
