@@ -16,6 +16,8 @@ mod documents;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod eject;
+#[cfg(test)]
 mod etcd;
 #[cfg(test)]
 mod faults;

@@ -3,12 +3,13 @@
 //! * [`health`]: is the router alive, is it ready.
 //! * [`history`]: what happened, and why.
 //! * [`metrics`]: the counters, for Prometheus.
-//! * [`table`]: who serves what, as the router sees it now.
+//! * [`table`]: who serves what, as the router sees it now; `circuit`: why not.
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
 //! * [`fault`]: errors, in the shape clients know from the router.
 //! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` and `peers` are what one of them may take.
 
+mod circuit;
 pub mod fault;
 pub mod guard;
 pub mod health;

@@ -3,9 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{Router, extract, http::header, response::IntoResponse, routing::get};
+use balancer::{Admission, Cause};
 use discovery::{
-    TableCell,
+    Table, TableCell,
     freshness::Freshness,
+    outliers::Totals,
     status::{Source, State, Status},
 };
 use prometheus_client::{
@@ -37,6 +39,8 @@ pub struct DiscoveryMetrics {
     pub status: watch::Receiver<Arc<Status>>,
     /// How long changes took to be published.
     pub freshness: Arc<Freshness>,
+    /// How often instances were put out.
+    pub ejections: Arc<Totals>,
 }
 
 impl Collector for DiscoveryMetrics {
@@ -51,6 +55,7 @@ impl Collector for DiscoveryMetrics {
         let digest = format!("{:016x}", table.digest());
         let mut info = encoder.encode_descriptor("table", help, None, MetricType::Info)?;
         info.encode_info(&[("digest", digest.as_str())])?;
+        ejections(&mut encoder, &self.ejections, &table)?;
         let status = Arc::clone(&self.status.borrow());
         sources(&mut encoder, &status)?;
         let help = "From an update of a source to the table that holds it";
@@ -58,6 +63,34 @@ impl Collector for DiscoveryMetrics {
         let publish = encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?;
         histogram(&self.freshness, publish)
     }
+}
+
+/// Who is out, and how often somebody was put out.
+fn ejections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals, table: &Table) -> fmt::Result {
+    let help = "Instances put out, by cause";
+    let mut metric = encoder.encode_descriptor("ejections", help, None, MetricType::Counter)?;
+    for (cause, count) in totals.ejections() {
+        ConstCounter::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
+    }
+    let mut out = [0_u64; Cause::ALL.len()];
+    let mut held = 0;
+    for member in table.services().flat_map(|service| &service.members) {
+        let vitals = &member.upstream.vitals;
+        if let Some((cause, _)) = vitals.rest() {
+            out[Cause::ALL.iter().position(|c| *c == cause).unwrap_or_default()] += 1;
+        }
+        held += u64::from(matches!(vitals.state(clock::tick()), Admission::Held { .. }));
+    }
+    let help = "Instances that are out now and come back by themselves, by cause";
+    let mut metric = encoder.encode_descriptor("ejected", help, None, MetricType::Gauge)?;
+    for (cause, count) in Cause::ALL.iter().zip(out) {
+        ConstGauge::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
+    }
+    gauge(encoder, "held", "Instances that a check or an operator keeps out now", held)?;
+    let help =
+        "Times all instances of a service that were out for what they answer were let in, because too few were left";
+    counter(encoder, "ejection_panics", help, totals.panics())?;
+    counter(encoder, "circuits_opened", "Times the circuit breaker of a service opened", totals.opened())
 }
 
 /// What is known of each source.
@@ -116,6 +149,10 @@ fn histogram(freshness: &Freshness, mut encoder: MetricEncoder<'_>) -> fmt::Resu
     let counts: Vec<(f64, u64)> = freshness.counts().map(|(at, count)| (bound(at), count)).collect();
     let count = counts.iter().map(|(_, count)| count).sum();
     encoder.encode_histogram::<NoLabelSet>(freshness.sum().as_secs_f64(), count, &counts, None)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, State},
     routing::get,
 };
-use balancer::Admission;
 use discovery::{
     Member, Service,
     status::{Doubt, Source, State as SourceState, Status},
@@ -16,7 +15,10 @@ use model::{ServiceId, Standing, Tag, Tick};
 use serde::Serialize;
 use transport::clock;
 
-use crate::{Admin, Fault};
+use crate::{
+    Admin, Fault,
+    circuit::{self, BreakerView, CircuitView},
+};
 
 pub(crate) fn routes() -> Router<Admin> {
     Router::new().route("/table", get(all)).route("/table/{service}", get(one)).route("/sources", get(sources))
@@ -92,6 +94,9 @@ struct ServiceView {
     /// Sources that have not spoken of it since they started: what is remembered of them stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remembered: Vec<String>,
+    /// Its circuit breaker; absent if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<BreakerView>,
     members: Vec<MemberView>,
 }
 
@@ -120,6 +125,9 @@ struct MemberView {
     latency_ms: Option<f64>,
     /// `in`, `probing`, or `out` with causes and seconds.
     admission: String,
+    /// What keeps it out and what ends that; absent if it takes requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<CircuitView>,
     requests: u64,
     failures: u64,
 }
@@ -192,6 +200,7 @@ fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
+        breaker: circuit::of_service(&service.vitals.breaker, now),
         members: service.members.iter().map(|m| member(m, now)).collect(),
     }
 }
@@ -217,14 +226,8 @@ fn member(member: &Member, now: Tick) -> MemberView {
         labels: instance.labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
         in_flight: vitals.in_flight(),
         latency_ms: vitals.latency().map(millis),
-        admission: match vitals.state(now) {
-            Admission::In => "in".to_owned(),
-            Admission::Probing => "probing".to_owned(),
-            Admission::Out { cause, since, .. } => {
-                format!("out ({}) for {} s", cause.as_str(), now.since(since).as_secs())
-            }
-            Admission::Held { by, since } => format!("out ({by}) for {} s", now.since(since).as_secs()),
-        },
+        admission: circuit::word(vitals.state(now), now),
+        circuit: circuit::of_instance(vitals.state(now), now),
         requests: totals.requests,
         failures: totals.failures,
     }

@@ -90,6 +90,11 @@ impl Cause {
         self != Self::Connect
     }
 
+    /// Whether it is a judgement by comparison with others.
+    pub(crate) fn is_compared(self) -> bool {
+        matches!(self, Self::SuccessRate | Self::Latency)
+    }
+
     fn of(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|c| *c as u8 == number)
     }
@@ -149,6 +154,9 @@ impl Gate {
     /// Takes the probe if a rest is over. True if the caller may go ahead.
     pub(crate) fn enter(&self, now: Tick) -> bool {
         let word = self.word.load(Relaxed);
+        if word == 0 {
+            return true;
+        }
         if word & HOLDS_MASK != 0 {
             return false;
         }
@@ -162,6 +170,9 @@ impl Gate {
     pub(crate) fn succeed(&self, began: Tick) {
         let word = self.word.load(Relaxed);
         // Most calls find it in; a write then would take the cache line from every reader.
+        if word == 0 {
+            return;
+        }
         if let Some(rest) = Rest::of(word)
             && (!rest.cause.is_judged() || rest.is_tried_by(began))
         {
@@ -176,9 +187,9 @@ impl Gate {
         let _ = self.word.fetch_update(Relaxed, Relaxed, next);
     }
 
-    /// Puts it out, if it does not rest already. True if so.
-    pub(crate) fn eject(&self, cause: Cause, row: u8, until: Tick, now: Tick) -> bool {
-        let rest = Rest { cause, row: row.saturating_add(1).min(MOST), probing: false, micros: micros(until) };
+    /// Puts it out after so many rests of late, if it does not rest already. True if so.
+    pub(crate) fn eject(&self, cause: Cause, rests: u8, peers: &Peers, now: Tick) -> bool {
+        let rest = Rest { cause, row: rests, probing: false, micros: 0 }.next(peers, now);
         let done = self.step(|before| before.is_none().then_some(rest)).is_some();
         if done {
             self.rests.store(tenths(now), Relaxed);
@@ -188,7 +199,7 @@ impl Gate {
 
     /// No connection could be made. While a rest lasts, that says nothing new. True if it took requests until now.
     pub(crate) fn cut_off(&self, peers: &Peers, now: Tick) -> bool {
-        let next = |rest: Rest| Rest { cause: Cause::Connect, ..rest.next(peers, now) };
+        let next = |rest: Rest| Rest { cause: Cause::Connect, ..rest }.next(peers, now);
         let before = self.step(|rest| match rest {
             None => Some(Rest::first(Cause::Connect, peers, now)),
             Some(rest) if rest.probing || rest.is_over(now) => Some(next(rest)),
@@ -212,7 +223,7 @@ impl Gate {
         let judged = rest.cause.is_judged();
         let next = match judged || peers.claim() {
             true if judged => rest.next(peers, now).word(),
-            true => Rest { cause: Cause::Consecutive, ..rest.next(peers, now) }.word(),
+            true => Rest { cause: Cause::Consecutive, ..rest }.next(peers, now).word(),
             false => 0,
         };
         let done = self.word.compare_exchange(word, next | word & HOLDS_MASK, Relaxed, Relaxed).is_ok();
@@ -253,6 +264,10 @@ impl Gate {
         }
     }
 
+    pub(crate) fn rest(&self) -> Option<(Cause, Tick)> {
+        Rest::of(self.word.load(Relaxed)).map(|rest| (rest.cause, tick(self.rests.load(Relaxed))))
+    }
+
     pub(crate) fn state(&self, now: Tick) -> Admission {
         let word = self.word.load(Relaxed);
         let by = Holds::of(word);
@@ -283,10 +298,11 @@ impl Rest {
         Self { cause, row: 1, probing: false, micros: micros(peers.end_of_rest(0, now)) }
     }
 
-    /// The rest after this one.
+    /// The rest after this one. Those of outliers are the longest from the first on.
     fn next(self, peers: &Peers, now: Tick) -> Self {
         let row = self.row.saturating_add(1).min(MOST);
-        Self { row, probing: false, micros: micros(peers.end_of_rest(self.row, now)), ..self }
+        let before = if self.cause.is_compared() { MOST } else { self.row };
+        Self { row, probing: false, micros: micros(peers.end_of_rest(before, now)), ..self }
     }
 
     /// Whether a request that began then was sent after the rest was over, so that its fate says how the instance is now.

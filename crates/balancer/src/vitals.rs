@@ -118,16 +118,19 @@ impl Vitals {
     }
 
     /// No connection can be made, says somebody who tried. Where nobody waits for that answer any more it must not be lost.
-    pub fn cut_off(&self, now: Tick, peers: &Peers) {
-        if self.gate.cut_off(peers, now) {
+    /// True if the instance took requests until now.
+    pub fn cut_off(&self, now: Tick, peers: &Peers) -> bool {
+        let first = self.gate.cut_off(peers, now);
+        if first {
             peers.stir();
         }
+        first
     }
 
     /// Puts the instance out for a judgement on its answers, for the longest rest, if its peers have room for that. What
     /// rests already is left as it is. True if it was put out.
     pub fn eject(&self, cause: Cause, now: Tick, peers: &Peers) -> bool {
-        peers.claim() && self.eject_claimed(cause, peers.end_of_rest(u8::MAX, now), now, peers)
+        peers.claim() && self.eject_claimed(cause, 0, now, peers)
     }
 
     /// Undoes what was judged of its answers.
@@ -155,13 +158,12 @@ impl Vitals {
     fn fail(&self, began: Tick, now: Tick, peers: &Peers) {
         let row = self.streak.fail();
         if !self.gate.fail_again(began, peers, now) && peers.is_too_many(row) && peers.claim() {
-            let rests = self.streak.eject();
-            self.eject_claimed(Cause::Consecutive, peers.end_of_rest(rests, now), now, peers);
+            self.eject_claimed(Cause::Consecutive, self.streak.eject(), now, peers);
         }
     }
 
-    fn eject_claimed(&self, cause: Cause, until: Tick, now: Tick, peers: &Peers) -> bool {
-        let done = self.gate.eject(cause, 0, until, now);
+    fn eject_claimed(&self, cause: Cause, rests: u8, now: Tick, peers: &Peers) -> bool {
+        let done = self.gate.eject(cause, rests, peers, now);
         if done {
             peers.stir()
         } else {
@@ -198,6 +200,12 @@ impl Vitals {
     #[must_use]
     pub fn state(&self, now: Tick) -> Admission {
         self.gate.state(now)
+    }
+
+    /// Why and since when it rests or is probed, whoever holds it besides.
+    #[must_use]
+    pub fn rest(&self) -> Option<(Cause, Tick)> {
+        self.gate.rest()
     }
 
     /// Average time to the response head, leaning to the worst; `None` before the first answer.

@@ -14,6 +14,7 @@ use crate::{
     freshness::Freshness,
     history::History,
     memory::Memory,
+    outliers::{Outliers, Totals},
     provider::{
         Settings,
         embedded::{self, Registry},
@@ -44,6 +45,8 @@ pub struct Discovery {
     /// Held over a whole reload, so that two do not mix.
     sources: Mutex<Sources>,
     reconciler: Option<JoinHandle<()>>,
+    outliers: JoinHandle<()>,
+    ejections: Arc<Totals>,
 }
 
 /// The data path's way to say what it found out. Cheap to clone.
@@ -85,6 +88,9 @@ impl Discovery {
         );
         let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands }));
         arrange(&commands_sender, &mut all, change, policies).await;
+        let ejections = Arc::new(Totals::default());
+        let outliers = Outliers::new(table.clone(), history.clone(), ejections.clone());
+        let outliers = tokio::spawn(outliers.run());
         Ok(Self {
             table,
             status,
@@ -93,6 +99,8 @@ impl Discovery {
             commands: commands_sender,
             sources: Mutex::new(all),
             reconciler: Some(reconciler),
+            outliers,
+            ejections,
         })
     }
 
@@ -145,6 +153,12 @@ impl Discovery {
         self.history.clone()
     }
 
+    /// How often instances were put out.
+    #[must_use]
+    pub fn ejections(&self) -> Arc<Totals> {
+        self.ejections.clone()
+    }
+
     /// For the data path to say what it found out.
     #[must_use]
     pub fn reporter(&self) -> Reporter {
@@ -164,6 +178,7 @@ impl Discovery {
 
 impl Drop for Discovery {
     fn drop(&mut self) {
+        self.outliers.abort();
         if let Some(reconciler) = &self.reconciler {
             reconciler.abort();
         }

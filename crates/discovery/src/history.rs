@@ -71,6 +71,16 @@ pub enum What {
     Remembered,
     /// Settings changed, or the router started.
     Arranged,
+    /// Instances are put out for failing requests.
+    Ejected,
+    /// They take requests again.
+    Returned,
+    /// So few instances take requests that all that were out for what they answer take them again.
+    Panicked,
+    /// The circuit of a whole service opens: its requests are refused.
+    Opened,
+    /// It closes.
+    Closed,
 }
 
 impl What {
@@ -91,6 +101,11 @@ impl What {
             Self::TooOld => "too_old",
             Self::Remembered => "remembered",
             Self::Arranged => "arranged",
+            Self::Ejected => "ejected",
+            Self::Returned => "returned",
+            Self::Panicked => "panicked",
+            Self::Opened => "opened",
+            Self::Closed => "closed",
         }
     }
 }
@@ -223,7 +238,7 @@ mod tests {
 
     #[test]
     fn words_are_those_of_json() {
-        for what in [What::Added, What::TooOld, What::Arranged, What::Certain, What::Suspected] {
+        for what in [What::Added, What::TooOld, What::Arranged, What::Certain, What::Suspected, What::Ejected] {
             assert_eq!(serde_json::to_value(what).unwrap(), what.word());
         }
     }

@@ -5,6 +5,7 @@
 //! * [`claims`]: what every source says of every service, three-valued; suspects.
 //! * [`table`]: the immutable snapshot requests read.
 //! * `reconciler`: the only writer of the table.
+//! * [`outliers`]: judges instances against each other, and tells who is put out and who comes back.
 //! * [`history`]: the last events, with their causes.
 //! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
@@ -17,6 +18,7 @@ pub mod freshness;
 mod handle;
 pub mod history;
 pub mod memory;
+pub mod outliers;
 pub mod policy;
 pub mod provider;
 mod reconciler;
@@ -28,6 +30,6 @@ mod testing;
 
 pub use handle::{Discovery, Reporter, StartError};
 pub use memory::Memory;
-pub use policy::{Policies, Policy, Rules};
+pub use policy::{Guard, Policies, Policy, Rules};
 pub use provider::Settings;
 pub use table::{Member, Service, Table, TableCell, TableReader};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use balancer::{Algorithm, Place};
+use balancer::{Algorithm, Eject, Place, Rule};
 use model::{Exposure, Protocol, ServiceId, Tag};
 use transport::ClientTls;
 
@@ -26,6 +26,17 @@ pub struct Policy {
     pub tls: Arc<ClientTls>,
     /// What is made of what registries say of it.
     pub rules: Rules,
+    /// When requests are kept from its instances, or from all of it.
+    pub guard: Guard,
+}
+
+/// When requests are kept from instances of a service that fail, or from the whole service.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Guard {
+    /// Instances that are put out for what they answer.
+    pub eject: Eject,
+    /// The circuit breaker of the service; `None`: off.
+    pub breaker: Option<Rule>,
 }
 
 /// What is made of what registries say of one service.

@@ -6,7 +6,7 @@ use balancer::{Algorithm, Ask, Place};
 use model::{Address, Endpoint, Exposure, Host, Instance, InstanceId, Protocol, ServiceId, Tag, Tick, UpstreamKey};
 use transport::ClientTls;
 
-use crate::{Policies, Policy, Rules, claims::Claimed};
+use crate::{Guard, Policies, Policy, Rules, claims::Claimed};
 
 pub(crate) fn service(name: &str) -> ServiceId {
     ServiceId::new(name).unwrap()
@@ -45,6 +45,7 @@ pub(crate) fn policies() -> Policies {
             protocol: None,
             tls: tls(1),
             rules: Rules::default(),
+            guard: Guard::default(),
         }),
         services: HashMap::new(),
         routed: [].into(),
@@ -62,6 +63,7 @@ pub(crate) fn with_protocol(mut policies: Policies, protocol: Protocol, fingerpr
         protocol: Some(protocol),
         tls: tls(fingerprint),
         rules: Rules::default(),
+        guard: Guard::default(),
     });
     policies
 }

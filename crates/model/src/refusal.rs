@@ -32,6 +32,8 @@ pub enum Refusal {
     UnknownService,
     /// The service is known and has no instance in the asked environment.
     NoInstance,
+    /// So many requests of the service failed that none is sent for a while: for at least so many seconds more.
+    CircuitOpen(u32),
     /// Too much work in hand.
     Overloaded,
     /// No connection to any instance that was tried.
@@ -54,7 +56,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -66,6 +68,7 @@ impl Refusal {
         Self::UpgradeRefused,
         Self::UnknownService,
         Self::NoInstance,
+        Self::CircuitOpen(1),
         Self::Overloaded,
         Self::Connect,
         Self::Reset,
@@ -90,7 +93,9 @@ impl Refusal {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRefused => StatusCode::BAD_REQUEST,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownService | Self::NoInstance | Self::CircuitOpen(_) | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect | Self::Reset | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -110,7 +115,12 @@ impl Refusal {
             Self::ClientTimeout | Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => 4,
             Self::NoRoute | Self::Misdirected | Self::MethodNotAllowed => 12,
             Self::Internal | Self::Protocol => 13,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded | Self::Connect | Self::Reset => 14,
+            Self::UnknownService
+            | Self::NoInstance
+            | Self::CircuitOpen(_)
+            | Self::Overloaded
+            | Self::Connect
+            | Self::Reset => 14,
             Self::ClientGone => 1,
         }
     }
@@ -130,6 +140,7 @@ impl Refusal {
             Self::UpgradeRefused => "upgrade",
             Self::UnknownService => "no_service",
             Self::NoInstance => "no_instance",
+            Self::CircuitOpen(_) => "circuit_open",
             Self::Overloaded => "overload",
             Self::Connect => "connect",
             Self::Reset => "reset",
@@ -163,6 +174,7 @@ impl Refusal {
             Self::UnknownService => "PTS50301",
             Self::NoInstance => "PTS50302",
             Self::Overloaded => "PTS50303",
+            Self::CircuitOpen(_) => "PTS50304",
             Self::HeadTimeout => "PTS50401",
             Self::IdleTimeout => "PTS50402",
             Self::Deadline => "PTS50403",
@@ -184,6 +196,7 @@ impl Refusal {
             Self::UpgradeRefused => "UPGRADE_REFUSED",
             Self::UnknownService => "UNKNOWN_SERVICE",
             Self::NoInstance => "NO_INSTANCE",
+            Self::CircuitOpen(_) => "CIRCUIT_OPEN",
             Self::Overloaded => "OVERLOADED",
             Self::Connect => "CONNECT_FAILED",
             Self::Reset => "INSTANCE_RESET",
@@ -213,6 +226,9 @@ impl Refusal {
             Self::UpgradeRefused => "protocol upgrades are not forwarded",
             Self::UnknownService => "no service of this name is available to clients of this router",
             Self::NoInstance => "the service has no instance that can take this request now; try again later",
+            Self::CircuitOpen(_) => {
+                "too many requests to this service failed, so none is sent for a while; try again later"
+            }
             Self::Overloaded => "too many requests in hand; try again later",
             Self::Connect => "no instance of the service could be connected to",
             Self::Reset => "the instance closed the exchange before answering",
@@ -228,7 +244,11 @@ impl Refusal {
     /// Seconds for `Retry-After`, where trying again later helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::NoInstance | Self::Overloaded).then_some(1)
+        match self {
+            Self::CircuitOpen(seconds) => Some(*seconds),
+            Self::NoInstance | Self::Overloaded => Some(1),
+            _ => None,
+        }
     }
 
     /// Whether the operator should look into it (as against the client).

@@ -3,6 +3,7 @@
 //! From a request to an answering instance: choose, connect, send, and if it is certain that nothing was done, do so
 //! again with another one.
 
+mod circuit;
 mod h1;
 mod h2;
 mod patience;
@@ -12,7 +13,7 @@ use std::{pin::pin, sync::Arc};
 use discovery::Service;
 use http::{HeaderValue, Method, Response, request::Parts};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
+use transport::{Body, Lease, Upstream, pool::Ready, upload::Upload};
 
 use crate::{
     affinity,
@@ -80,6 +81,7 @@ impl Failure {
 /// Why there is no answer.
 pub async fn send(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
     let answer = send_until_answered(exchange, &mut out).await;
+    circuit::observe(exchange, &answer);
     if let (Err(_), Some(body)) = (&answer, out.body) {
         exchange.unread = Body::Upload(body);
     }
@@ -172,6 +174,9 @@ fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, R
     };
     exchange.core.table(|table| {
         let service = table.exposed(name).ok_or(Refusal::UnknownService)?;
+        if tried.count == 0 {
+            circuit::admit(exchange, service)?;
+        }
         let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
         lease(service, environment, hash, tried)
     })
@@ -227,8 +232,8 @@ async fn attempt(
             lease.settle(Outcome::Abandoned);
             return Err(Failure::new(Refusal::Overloaded, Outcome::Refused));
         }
-        Err(error) => {
-            told(lease.upstream(), &error);
+        // The pool has told the log why.
+        Err(_) => {
             exchange.core.reporter.connect_failed(lease.upstream());
             lease.settle(Outcome::ConnectFailed);
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
@@ -247,16 +252,6 @@ async fn attempt(
             lease.settle(failure.outcome);
             Err(failure)
         }
-    }
-}
-
-/// The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
-fn told(upstream: &Upstream, error: &DialError) {
-    let (service, instance) = (&upstream.service, upstream.label());
-    if upstream.vitals.admits(transport::clock::tick()) {
-        tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
-    } else {
-        tracing::debug!(%service, %instance, %error, "cannot connect");
     }
 }
 

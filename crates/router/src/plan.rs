@@ -2,6 +2,7 @@
 //! of a request reads a setting.
 
 mod compile;
+mod guard;
 mod limits;
 mod services;
 

@@ -2,6 +2,7 @@
 //! `docs/configuration.md` has every key, default and unit.
 
 mod discovery;
+mod eject;
 mod expose;
 mod host;
 mod listener;
@@ -16,6 +17,7 @@ use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
 pub use discovery::Discovery;
+pub use eject::{Breaker, Eject, EjectOrOff, Latency, Percent, SuccessRate};
 pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
@@ -187,9 +189,9 @@ pub struct Timeouts {
 
 /// A limit, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrOff(pub Option<Span>);
+pub struct OrOff<T = Span>(pub Option<T>);
 
-impl<'de> Deserialize<'de> for OrOff {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         settings::or_off(from).map(Self)
     }

@@ -50,7 +50,9 @@ impl Lease {
         if !self.settled {
             self.settled = true;
             let now = clock::tick();
-            self.upstream.vitals.end(outcome, self.head.unwrap_or(now).since(self.began), now);
+            let elapsed = self.head.unwrap_or(now).since(self.began);
+            let Upstream { vitals, service_vitals, .. } = &*self.upstream;
+            vitals.end(outcome, self.began, elapsed, now, &service_vitals.peers);
         }
     }
 }

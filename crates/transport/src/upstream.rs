@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
-use balancer::Vitals;
+use balancer::{ServiceVitals, Vitals};
 use http::{HeaderValue, uri::Authority};
 use model::{Address, Host, InstanceId, Protocol, ServiceId, UpstreamKey};
 
@@ -29,6 +29,8 @@ pub struct Upstream {
     pub tls: Option<Arc<ClientTls>>,
     /// What we learned. Shared with its successor if only TLS settings change.
     pub vitals: Arc<Vitals>,
+    /// What we learned of its service, and so of its peers.
+    pub service_vitals: Arc<ServiceVitals>,
     /// Made at first use, because most of many instances get no request for long.
     names: OnceLock<Box<Names>>,
     learned: AtomicU8,
@@ -61,11 +63,12 @@ impl Upstream {
         protocol: Protocol,
         tls: Option<Arc<ClientTls>>,
         vitals: Arc<Vitals>,
+        service_vitals: Arc<ServiceVitals>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let key = UpstreamKey(NEXT.fetch_add(1, Ordering::Relaxed));
         let (names, learned) = (OnceLock::new(), AtomicU8::new(0));
-        Self { key, service, id, address, protocol, tls, vitals, names, learned }
+        Self { key, service, id, address, protocol, tls, vitals, service_vitals, names, learned }
     }
 
     /// `host:port` for logs.

@@ -43,6 +43,10 @@ const SECTIONS: &[(&str, &str)] = &[
     ("services", "services: { a: { @ } }"),
     ("services.NAME.balance.consistent_hash", "services: { a: { balance: { consistent_hash: { header: b, @ } } } }"),
     ("services.NAME.max_stale", "services: { a: { max_stale: { after: 1m, action: serve, @ } } }"),
+    ("services.NAME.eject", "services: { a: { eject: { @ } } }"),
+    ("services.NAME.eject.success_rate", "services: { a: { eject: { success_rate: { @ } } } }"),
+    ("services.NAME.eject.latency", "services: { a: { eject: { latency: { @ } } } }"),
+    ("services.NAME.breaker", "services: { a: { breaker: { @ } } }"),
     ("services.NAME.tls", "services: { a: { tls: { @ } } }"),
     ("headers", "headers: { @ }"),
     ("limits", "limits: { @ }"),
@@ -54,7 +58,7 @@ const SECTIONS: &[(&str, &str)] = &[
 ];
 
 /// Sections whose absent keys mean "as further out", so that a default written down is another setting.
-const INHERITING: [&str; 2] = ["services", "timeouts"];
+const INHERITING: [&str; 3] = ["services", "services.NAME.eject", "timeouts"];
 
 fn read(yaml: &str) -> Result<Settings, String> {
     settings::parse(yaml, Path::new("router.yml"), &|_| None).map_err(|error| error.to_string())

@@ -74,6 +74,12 @@ impl Peers {
         (count, margin)
     }
 
+    /// How many more may be put out now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.room.load(Relaxed) as usize
+    }
+
     /// Whether somebody went out since this was last asked.
     pub fn was_stirred(&self) -> bool {
         self.stirred.load(Relaxed) && self.stirred.swap(false, Relaxed)

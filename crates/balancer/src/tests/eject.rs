@@ -122,6 +122,15 @@ fn an_instance_that_comes_and_goes_rests_longer_each_time_until_that_is_forgotte
     };
     let rests: Vec<_> = (0..4).map(|_| eject(&mut now)).collect();
     assert!(rests.is_sorted() && rests[3] >= 8 * S, "{rests:?}");
+    // A probe that fails goes on from there, and does not begin anew.
+    peers.recount(&Eject::default(), all.iter());
+    (0..5).for_each(|_| ask(&all[0], Outcome::Reset, now, &peers));
+    let Admission::Out { until, row: 5, .. } = all[0].state(now) else { panic!("{:?}", all[0].state(now)) };
+    ask(&all[0], Outcome::Reset, until, &peers);
+    let Admission::Out { until: next, .. } = all[0].state(until) else { panic!("is in") };
+    assert!(next.since(until) >= 30 * S);
+    now = next;
+    ask(&all[0], Outcome::Answered(200), now, &peers);
     while all[0].forget() {}
     assert!(eject(&mut now) <= S * 5 / 4 + MS);
 }
@@ -148,6 +157,21 @@ fn one_that_can_be_connected_to_again_and_fails_counts_among_the_half() {
     peers.recount(&Eject::default(), all.iter());
     all.iter().for_each(|v| ask(v, Outcome::Answered(503), at(2000), &peers));
     assert!(all.iter().all(|v| v.state(at(2001)) == Admission::In), "503 is better than no answer");
+}
+
+#[test]
+fn outliers_rest_for_the_longest_from_the_first_on() {
+    let (peers, all) = service(&Eject::default(), 10);
+    assert!(all[0].eject(Cause::Latency, at(0), &peers));
+    assert!(!all[0].eject(Cause::Latency, at(0), &peers), "twice");
+    let mut now = at(0);
+    for row in 1..4 {
+        let Admission::Out { until, row: found, .. } = all[0].state(now) else { panic!("is in") };
+        assert!(found == row && until.since(now) >= 30 * S - MS);
+        ask(&all[0], Outcome::Reset, until, &peers);
+        now = until.after(MS);
+    }
+    assert!((1..9).filter(|n| all[*n].eject(Cause::SuccessRate, at(0), &peers)).count() == 4, "half, with the first");
 }
 
 #[test]

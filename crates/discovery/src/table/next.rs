@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use balancer::Vitals;
+use balancer::{ServiceVitals, Vitals};
 use model::{Address, Instance, InstanceId, Protocol, ServiceId, UpstreamKey};
 use transport::Upstream;
 
@@ -50,8 +50,9 @@ impl Table {
             }
             let before = old.map_or(&[][..], |s| &*s.members);
             let made = |list: Vec<Claimed>| {
-                let members = members(&id, before, &list, policies);
-                Service::new(id.clone(), members, policies, old.map(Arc::as_ref))
+                let vitals = old.map_or_else(Arc::default, |old| Arc::clone(&old.vitals));
+                let members = members(&id, before, &list, policies, &vitals);
+                Service::new(id.clone(), members, policies, vitals)
             };
             let service = list.map(made);
             let after = service.as_ref().map_or(&[][..], |s| &*s.members);
@@ -74,7 +75,13 @@ impl Table {
     }
 }
 
-fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &Policies) -> Box<[Member]> {
+fn members(
+    service: &ServiceId,
+    before: &[Member],
+    list: &[Claimed],
+    policies: &Policies,
+    vitals: &Arc<ServiceVitals>,
+) -> Box<[Member]> {
     let policy = policies.of(service);
     let known: HashMap<(&InstanceId, &Address), &Arc<Upstream>> =
         before.iter().map(|m| ((&m.upstream.id, &m.upstream.address), &m.upstream)).collect();
@@ -83,7 +90,7 @@ fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &
         let old = known.get(&(&instance.id, &instance.endpoint.address));
         Member {
             instance: instance.clone(),
-            upstream: upstream(service, instance, policy, old.copied()),
+            upstream: upstream(service, instance, policy, old.copied(), vitals),
             source: claimed.source.clone(),
             resort: claimed.resort,
         }
@@ -92,7 +99,13 @@ fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &
 }
 
 /// The upstream of this instance: the old one if it still fits.
-fn upstream(service: &ServiceId, instance: &Instance, policy: &Policy, old: Option<&Arc<Upstream>>) -> Arc<Upstream> {
+fn upstream(
+    service: &ServiceId,
+    instance: &Instance,
+    policy: &Policy,
+    old: Option<&Arc<Upstream>>,
+    service_vitals: &Arc<ServiceVitals>,
+) -> Arc<Upstream> {
     let protocol = instance.endpoint.protocol.or(policy.protocol).unwrap_or(Protocol::Http);
     let tls = (protocol == Protocol::Https).then(|| policy.tls.clone());
     if let Some(old) = old
@@ -103,7 +116,8 @@ fn upstream(service: &ServiceId, instance: &Instance, policy: &Policy, old: Opti
     }
     let vitals = old.map_or_else(|| Arc::new(Vitals::default()), |old| old.vitals.clone());
     let address = instance.endpoint.address.clone();
-    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, vitals))
+    let service_vitals = Arc::clone(service_vitals);
+    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, vitals, service_vitals))
 }
 
 /// Upstreams of `these` that `others` do not have.

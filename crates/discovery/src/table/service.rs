@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use balancer::{Ask, Place, ServiceVitals};
+use balancer::{
+    Ask, Place, ServiceVitals,
+    eject::{Count, Margin},
+};
 use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
@@ -43,14 +46,29 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service of these members; `before` is the one it takes the place of.
-    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies, before: Option<&Self>) -> Self {
+    /// A service of these members, whose rules hold from now on for what is learned of it.
+    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies, vitals: Arc<ServiceVitals>) -> Self {
         let policy = policies.of(&id).clone();
         let (plain, environments) = views(&members, &policy, policies.environment.as_ref(), &policies.place);
         let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
         let digest = digest(&id, &members);
-        let vitals = before.map_or_else(Arc::default, |before| Arc::clone(&before.vitals));
-        Self { id, policy, exposed, vitals, members, plain, environments, digest }
+        vitals.peers.follow(&policy.guard.eject);
+        vitals.breaker.follow(policy.guard.breaker.as_ref());
+        let service = Self { id, policy, exposed, vitals, members, plain, environments, digest };
+        service.recount();
+        service
+    }
+
+    /// Counts who takes requests, which says how many more may be put out for what they answer, and lets all of those in
+    /// that were if too few are left.
+    pub fn recount(&self) -> (Count, Margin) {
+        let serving = self.serving().map(|m| &*m.upstream.vitals);
+        self.vitals.peers.recount(&self.policy.guard.eject, serving)
+    }
+
+    /// The members that requests are meant for: neither draining nor last resort.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = &Member> + Clone {
+        self.members.iter().filter(|m| !m.resort && m.instance.standing == Standing::Serving)
     }
 
     /// Chooses a member for one request. Neither locks nor allocates.

@@ -8,7 +8,12 @@ use http::{
     response::Parts,
 };
 use model::{Outcome, Refusal};
-use transport::{Body, Lease, h1::Connection, pool::Pool, relay::Source};
+use transport::{
+    Body, Lease,
+    h1::Connection,
+    pool::{Listening, Pool},
+    relay::Source,
+};
 
 use super::{Failure, Outbound, patience::Patience};
 use crate::{exchange::Exchange, refuse, rewrite};
@@ -28,8 +33,13 @@ pub(super) async fn send(
     }
     let body = out.body.take().map_or(Body::Empty, Body::Upload);
     patience.sent();
+    let listening = Listening::new(pool, exchange.record.upload.clone());
     let sending = connection.send.try_send_request(Request::from_parts(head, body));
-    let response = match patience.wait(exchange, pin!(sending)).await {
+    let answer = patience.wait(exchange, pin!(sending)).await;
+    if answer.is_ok() {
+        listening.heard();
+    }
+    let response = match answer {
         Err(refusal) => return Err(Failure::given_up(refusal)),
         Ok(Err(mut error)) => {
             let unsent = error.take_message().map(Request::into_body);

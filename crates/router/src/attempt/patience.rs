@@ -21,7 +21,7 @@ use transport::{
 };
 
 use super::Outbound;
-use crate::{exchange::Exchange, rewrite};
+use crate::{exchange::Exchange, refuse, rewrite};
 
 /// The limits of one request and what moved last.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(super) struct Patience {
     idle: Option<Duration>,
     tally: Option<Rc<Tally>>,
     sent: Instant,
+    grpc: bool,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
 }
@@ -49,7 +50,7 @@ impl Patience {
         // A client that takes nothing is given up after the idle time, also where silence is allowed.
         let timer = Timer::new(None, limits.idle, deadline);
         let tally = exchange.record.upload.clone();
-        Self { timer, head, idle, tally, sent: exchange.record.began, blocked: false }
+        Self { timer, head, idle, tally, sent: exchange.record.began, grpc, blocked: false }
     }
 
     /// Waits for what must come before anything is sent.
@@ -122,7 +123,7 @@ impl Patience {
     pub(super) fn relay(&mut self, head: Parts, source: Source, lease: Lease) -> Response<Body> {
         let mut timer = std::mem::replace(&mut self.timer, Timer::new(None, None, None));
         timer.set_idle(if is_event_stream(&head.headers) { None } else { self.idle });
-        let status = head.status.as_u16();
+        let status = if self.grpc { refuse::status_of_grpc(&head) } else { head.status.as_u16() };
         let body = Relay::new(source, timer, lease, status, rewrite::clean_trailers).into_body();
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = http::Version::HTTP_11;

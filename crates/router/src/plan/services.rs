@@ -3,12 +3,12 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use balancer::{Algorithm, Place};
-use discovery::{Policy, Rules, claims::Merge};
+use discovery::{Guard, Policy, Rules, claims::Merge};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
 
-use super::Limits;
+use super::{Limits, guard};
 use crate::settings::{self as typed, Service, ServiceTls, Settings};
 
 /// What `services:` says.
@@ -37,6 +37,7 @@ pub(super) fn compile(
         protocol: all.protocol,
         tls,
         rules: rules(settings, all, &Rules::default())?,
+        guard: guard::with(&Guard::default(), all)?,
     };
     let limits = limits.with(&all.timeouts, all.max_body);
     let mut services =
@@ -51,6 +52,7 @@ pub(super) fn compile(
                 None => Arc::clone(&default.tls),
             },
             rules: rules(settings, service, &default.rules)?,
+            guard: guard::with(&default.guard, service)?,
         };
         services.limits.insert(id.clone(), limits.with(&service.timeouts, service.max_body));
         services.policies.insert(id, Arc::new(policy));

@@ -8,7 +8,7 @@ use model::Protocol;
 use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
-use super::Timeouts;
+use super::{Breaker, EjectOrOff, OrOff, Timeouts};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -30,6 +30,10 @@ pub struct Service {
     pub hold: Option<Span>,
     /// What becomes of it when no registry has confirmed it for long.
     pub max_stale: Option<MaxStale>,
+    /// When its instances are put out for what they answer.
+    pub eject: Option<Located<EjectOrOff>>,
+    /// When none of its requests is sent. Off.
+    pub breaker: Option<Located<OrOff<Breaker>>>,
 }
 
 /// How what several registries say of one service is joined.
