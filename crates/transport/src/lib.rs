@@ -8,7 +8,8 @@
 //! * [`upstream`]: one instance, shared by all cores; [`lease`]: the right to use it once.
 //! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`.
 //!
-//! Beside it, [`client`]: a small HTTP client for control planes. [`clock`] makes ticks.
+//! Beside it, [`client`]: a small HTTP client for control planes; [`look`]: one exchange with an instance, to see how it
+//! does. [`clock`] makes ticks.
 //!
 //! The data path is single-threaded by design: what is `!Send` here never leaves its core.
 
@@ -20,6 +21,7 @@ pub mod h1;
 pub mod h2;
 pub mod io;
 pub mod lease;
+pub mod look;
 mod ping;
 pub mod pool;
 pub mod pump;

@@ -115,7 +115,8 @@ impl Upstream {
     }
 }
 
-fn authority(address: &Address, protocol: Protocol, tls: Option<&ClientTls>) -> Authority {
+/// What is at this address is called so, unless the configuration says otherwise.
+pub(crate) fn authority(address: &Address, protocol: Protocol, tls: Option<&ClientTls>) -> Authority {
     let named = tls.filter(|_| protocol == Protocol::Https).and_then(|tls| tls.server_name.as_ref());
     let host = named.map_or_else(|| address.host.clone(), |name| Host::parse(&name.to_str()));
     let text =
