@@ -118,7 +118,7 @@ struct MemberView {
     /// Average time to the response head, in milliseconds; absent before the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
-    /// `in`, `probing`, or `out` with cause and seconds.
+    /// `in`, `probing`, or `out` with causes and seconds.
     admission: String,
     requests: u64,
     failures: u64,
@@ -223,6 +223,7 @@ fn member(member: &Member, now: Tick) -> MemberView {
             Admission::Out { cause, since, .. } => {
                 format!("out ({}) for {} s", cause.as_str(), now.since(since).as_secs())
             }
+            Admission::Held { by, since } => format!("out ({by}) for {} s", now.since(since).as_secs()),
         },
         requests: totals.requests,
         failures: totals.failures,

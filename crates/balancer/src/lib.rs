@@ -28,7 +28,7 @@ use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use model::{Instance, Tick, UpstreamKey};
 
-pub use admission::{Admission, Cause};
+pub use admission::{Admission, Cause, Hold, Holds};
 pub use algorithm::{Algorithm, ConsistentHash, HashKey, Scheme};
 pub use hash::hash;
 pub use vitals::{Totals, Vitals};

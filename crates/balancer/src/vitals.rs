@@ -9,7 +9,7 @@ use std::{
 
 use model::{Outcome, Tick};
 
-use crate::{Admission, Cause, admission::Gate, ewma::Ewma};
+use crate::{Admission, Cause, Hold, admission::Gate, ewma::Ewma};
 
 /// Live state of one instance. Survives table swaps and reloads.
 ///
@@ -21,7 +21,7 @@ use crate::{Admission, Cause, admission::Gate, ewma::Ewma};
 pub struct Vitals {
     /// Written by `begin`, `try_begin` and `end`; read by balancers at each pick.
     in_flight: AtomicU32,
-    /// Written by `end` and by a `try_begin` that takes the probe; read by balancers at each pick.
+    /// Written by `end`, by a `try_begin` that takes the probe, and by `hold` and `release`; read by balancers at each pick.
     gate: Gate,
     /// Written by `end`; read by the admin page, and by balancers that go by latency.
     latency: Ewma,
@@ -90,6 +90,18 @@ impl Vitals {
         // Last, so that who sees the request gone sees what it left. Saturating: an `end` too many must not make the
         // instance look like the busiest of all for as long as the process runs.
         let _ = self.in_flight.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+    }
+
+    /// Keeps the instance out for this cause until [`release`](Self::release), whatever its answers: it becomes last choice
+    /// and gets no probes. What is under way goes on. For those who know of instances by other ways than requests. True if
+    /// this cause did not hold it before.
+    pub fn hold(&self, cause: Hold, now: Tick) -> bool {
+        self.gate.hold(cause, now)
+    }
+
+    /// This cause keeps it out no longer; others may. True if it did.
+    pub fn release(&self, cause: Hold) -> bool {
+        self.gate.release(cause)
     }
 
     /// Requests in flight.

@@ -43,13 +43,13 @@ fn one_request_probes_and_its_answer_lets_the_instance_in() {
 #[test]
 fn rests_double_up_to_thirty_seconds_and_keep_their_beginning() {
     let gate = Gate::default();
-    let mut now = at(5);
+    let mut now = at(500);
     for row in 0..40 {
         gate.fail(Cause::Connect, now);
         let expected = (S * 2_u32.pow(row.min(10))).min(30 * S);
         let rest = rest(&gate, now);
         assert!((expected..=expected * 5 / 4).contains(&rest), "rest {row}: {rest:?}");
-        assert!(matches!(gate.state(now), Admission::Out { since, .. } if since == at(5)));
+        assert!(matches!(gate.state(now), Admission::Out { since, .. } if since == at(500)));
         now = now.after(rest);
         assert!(gate.enter(now), "rest {row}");
     }
@@ -125,4 +125,39 @@ fn a_word_holds_every_rest() {
         }
     }
     assert_eq!(Rest::of(0), None);
+}
+
+#[test]
+fn what_is_held_stays_out_until_all_let_go() {
+    let gate = Gate::default();
+    assert!(gate.hold(Hold::Check, at(100)) && gate.hold(Hold::Drained, at(900)));
+    assert!(!gate.hold(Hold::Check, at(1000)), "it was held for that already");
+    gate.succeed();
+    assert!(!gate.admits(at(90_000_000)) && !gate.enter(at(90_000_000)));
+    match gate.state(at(1000)) {
+        Admission::Held { by, since } => {
+            assert_eq!(by.to_string(), "drained, check");
+            assert_eq!(since, at(100));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(gate.release(Hold::Check) && !gate.release(Hold::Check) && !gate.release(Hold::Unproven));
+    assert!(!gate.admits(at(2000)));
+    assert!(gate.release(Hold::Drained));
+    assert!(gate.admits(at(2000)) && gate.enter(at(2000)));
+    assert_eq!(gate.state(at(2000)), Admission::In);
+}
+
+#[test]
+fn a_rest_goes_on_while_it_is_held() {
+    let gate = failed();
+    gate.hold(Hold::Unproven, at(100));
+    gate.fail(Cause::Connect, at(5000));
+    assert!(matches!(gate.state(at(5000)), Admission::Held { .. }));
+    gate.release(Hold::Unproven);
+    assert!(rest(&gate, at(5000)) >= 2 * S, "the failure after the rest was not counted");
+    gate.hold(Hold::Unproven, at(5001));
+    gate.succeed();
+    gate.release(Hold::Unproven);
+    assert_eq!(gate.state(at(5001)), Admission::In);
 }
