@@ -49,7 +49,7 @@ pub(crate) fn policies(balance: Algorithm) -> Arc<Policies> {
     let trust = Trust { verify: false, ..Trust::default() };
     let tls = Arc::new(ClientTls::new(&trust).expect("no files to read"));
     Arc::new(Policies {
-        default: Arc::new(Policy { balance, protocol: None, tls, rules: Rules::default() }),
+        default: Arc::new(Policy { balance, protocol: None, tls, rules: Rules::default(), checks: Arc::default() }),
         services: HashMap::new(),
         routed: [].into(),
         exposure: Exposure::Everything,

@@ -27,7 +27,7 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use discovery::{TableCell, freshness::Freshness, history::History, status::Status};
+use discovery::{TableCell, freshness::Freshness, health::Findings, history::History, status::Status};
 use telemetry::metrics::Registry as Metrics;
 use tokio::sync::watch;
 
@@ -46,6 +46,8 @@ pub struct Admin {
     pub freshness: Arc<Freshness>,
     /// What happened.
     pub history: Arc<History>,
+    /// What active checks find.
+    pub findings: Arc<Findings>,
     /// Whether the router wants new work.
     pub readiness: Arc<Readiness>,
     /// The counters of the data path.

@@ -6,6 +6,7 @@ use axum::{Router, extract, http::header, response::IntoResponse, routing::get};
 use discovery::{
     TableCell,
     freshness::Freshness,
+    health::{Findings, Totals, check::What},
     status::{Source, State, Status},
 };
 use prometheus_client::{
@@ -37,6 +38,8 @@ pub struct DiscoveryMetrics {
     pub status: watch::Receiver<Arc<Status>>,
     /// How long changes took to be published.
     pub freshness: Arc<Freshness>,
+    /// What active checks find.
+    pub findings: Arc<Findings>,
 }
 
 impl Collector for DiscoveryMetrics {
@@ -53,11 +56,28 @@ impl Collector for DiscoveryMetrics {
         info.encode_info(&[("digest", digest.as_str())])?;
         let status = Arc::clone(&self.status.borrow());
         sources(&mut encoder, &status)?;
+        checks(&mut encoder, &self.findings.totals())?;
         let help = "From an update of a source to the table that holds it";
         let unit = Unit::Seconds;
         let publish = encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?;
         histogram(&self.freshness, publish)
     }
+}
+
+/// What active checks did and found.
+fn checks(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    for (name, help, counts) in [
+        ("health_checks", "Looks at instances", &totals.looks),
+        ("health_check_failures", "Looks at instances that failed", &totals.failures),
+    ] {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (kind, count) in What::KINDS.iter().zip(counts) {
+            ConstCounter::new(*count).encode(metric.encode_family(&[("kind", *kind)])?)?;
+        }
+    }
+    gauge(encoder, "health_watched", "Instances that are looked at", totals.watched)?;
+    gauge(encoder, "health_down", "Instances that are out because a check fails", totals.down)?;
+    gauge(encoder, "health_unproven", "New instances that have not passed their checks yet", totals.unproven)
 }
 
 /// What is known of each source.

@@ -10,6 +10,7 @@ use axum::{
 use balancer::Admission;
 use discovery::{
     Member, Service,
+    health::{Finding, Findings, check::What},
     status::{Doubt, Source, State as SourceState, Status},
 };
 use model::{ServiceId, Standing, Tag, Tick};
@@ -122,13 +123,32 @@ struct MemberView {
     admission: String,
     requests: u64,
     failures: u64,
+    /// What the router's own checks say of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<CheckView>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckView {
+    /// `http`, `grpc`, `tcp` or `tls`.
+    kind: &'static str,
+    /// `readiness` or `liveness`.
+    role: &'static str,
+    /// `passing`, `failing`, or `unknown` before the first verdict.
+    result: &'static str,
+    /// Seconds since that is so.
+    for_s: u64,
+    /// What the last look saw.
+    saw: String,
+    /// Seconds until the next look; 0 if it is due or under way.
+    next_in_s: u64,
 }
 
 async fn all(State(admin): State<Admin>) -> Json<TableView> {
     let now = clock::tick();
     let table = admin.table.load();
     let status = admin.status.borrow().clone();
-    let mut services: Vec<_> = table.services().map(|s| service(s, &status, now)).collect();
+    let mut services: Vec<_> = table.services().map(|s| service(s, &status, &admin.findings, now)).collect();
     services.sort_by(|a, b| a.name.cmp(&b.name));
     let members = |name: &str| services.iter().flat_map(|s| &s.members).filter(|m| m.source == name).count();
     Json(TableView {
@@ -149,7 +169,7 @@ async fn sources(State(admin): State<Admin>) -> Json<Vec<SourceView>> {
 
 async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<ServiceView>, Fault> {
     let status = admin.status.borrow().clone();
-    let found = admin.table.load().service(&name).map(|s| service(s, &status, clock::tick()));
+    let found = admin.table.load().service(&name).map(|s| service(s, &status, &admin.findings, clock::tick()));
     found.map(Json).ok_or_else(|| Fault::not_found(format!("no source speaks of {name:?}, and no route names it")))
 }
 
@@ -183,7 +203,7 @@ fn doubted(service: &ServiceId, doubt: &Doubt, now: Tick) -> DoubtView {
     DoubtView { service: service.clone(), error: doubt.error.to_string(), for_s: now.since(doubt.since).as_secs() }
 }
 
-fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
+fn service(service: &Service, status: &Status, findings: &Findings, now: Tick) -> ServiceView {
     let names = |source: &&Arc<Source>| service.members.iter().any(|m| m.source == source.name);
     let sources = || status.sources.iter().filter(names);
     ServiceView {
@@ -192,11 +212,11 @@ fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
-        members: service.members.iter().map(|m| member(m, now)).collect(),
+        members: service.members.iter().map(|m| member(m, findings, now)).collect(),
     }
 }
 
-fn member(member: &Member, now: Tick) -> MemberView {
+fn member(member: &Member, findings: &Findings, now: Tick) -> MemberView {
     let (instance, upstream, vitals) = (&member.instance, &member.upstream, &member.upstream.vitals);
     let totals = vitals.totals();
     MemberView {
@@ -227,6 +247,22 @@ fn member(member: &Member, now: Tick) -> MemberView {
         },
         requests: totals.requests,
         failures: totals.failures,
+        checks: findings.of(vitals).iter().map(|finding| check(finding, now)).collect(),
+    }
+}
+
+fn check(finding: &Finding, now: Tick) -> CheckView {
+    CheckView {
+        kind: What::KINDS[finding.kind],
+        role: finding.role.as_str(),
+        result: match finding.passes {
+            None => "unknown",
+            Some(true) => "passing",
+            Some(false) => "failing",
+        },
+        for_s: now.since(finding.since).as_secs(),
+        saw: finding.saw.to_string(),
+        next_in_s: finding.next.map_or(0, |next| next.since(now).as_secs()),
     }
 }
 

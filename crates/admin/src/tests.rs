@@ -19,7 +19,7 @@ fn policies() -> Policies {
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
     Policies {
-        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default() }),
+        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default(), checks: Arc::default() }),
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,
@@ -45,6 +45,7 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
         status: discovery.status(),
         freshness: discovery.freshness(),
         history: discovery.history(),
+        findings: discovery.findings(),
         readiness: Arc::default(),
         metrics: Arc::new(telemetry::metrics::Metrics::new().1),
     };

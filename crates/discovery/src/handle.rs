@@ -12,6 +12,7 @@ use transport::Upstream;
 use crate::{
     Policies, Table, TableCell,
     freshness::Freshness,
+    health::Findings,
     history::History,
     memory::Memory,
     provider::{
@@ -40,6 +41,7 @@ pub struct Discovery {
     status: watch::Receiver<Arc<Status>>,
     freshness: Arc<Freshness>,
     history: Arc<History>,
+    findings: Arc<Findings>,
     commands: mpsc::Sender<Command>,
     /// Held over a whole reload, so that two do not mix.
     sources: Mutex<Sources>,
@@ -54,7 +56,7 @@ impl Discovery {
     /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies, and what
     /// `memory` remembers of the sources.
     ///
-    /// `retire` is told which upstreams left the table; the reconciler calls it, so it must not block.
+    /// `retire` is told which upstreams left the table; the reconciler and active checks call it, so it must not block.
     ///
     /// # Errors
     /// If a source's settings cannot work; nothing runs then.
@@ -62,7 +64,7 @@ impl Discovery {
         sources: Vec<(String, Settings)>,
         policies: Policies,
         memory: Option<Memory>,
-        retire: impl Fn(Vec<UpstreamKey>) + Send + 'static,
+        retire: impl Fn(Vec<UpstreamKey>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let policies = Arc::new(policies);
         let (interest_sender, interest) = watch::channel(Arc::new(policies.interest()));
@@ -81,8 +83,9 @@ impl Discovery {
             freshness.clone(),
             history.clone(),
             memory,
-            Box::new(retire),
+            Arc::new(retire),
         );
+        let findings = reconciler.findings();
         let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands }));
         arrange(&commands_sender, &mut all, change, policies).await;
         Ok(Self {
@@ -90,6 +93,7 @@ impl Discovery {
             status,
             freshness,
             history,
+            findings,
             commands: commands_sender,
             sources: Mutex::new(all),
             reconciler: Some(reconciler),
@@ -143,6 +147,12 @@ impl Discovery {
     #[must_use]
     pub fn history(&self) -> Arc<History> {
         self.history.clone()
+    }
+
+    /// What active checks find.
+    #[must_use]
+    pub fn findings(&self) -> Arc<Findings> {
+        self.findings.clone()
     }
 
     /// For the data path to say what it found out.

@@ -69,6 +69,10 @@ pub enum What {
     TooOld,
     /// What was remembered stands until the source answers.
     Remembered,
+    /// An instance does not pass its active checks.
+    Unhealthy,
+    /// It passes them again, or for the first time.
+    Healthy,
     /// Settings changed, or the router started.
     Arranged,
 }
@@ -90,6 +94,8 @@ impl What {
             Self::Skipped => "skipped",
             Self::TooOld => "too_old",
             Self::Remembered => "remembered",
+            Self::Unhealthy => "unhealthy",
+            Self::Healthy => "healthy",
             Self::Arranged => "arranged",
         }
     }

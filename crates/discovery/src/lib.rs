@@ -5,6 +5,7 @@
 //! * [`claims`]: what every source says of every service, three-valued; suspects.
 //! * [`table`]: the immutable snapshot requests read.
 //! * `reconciler`: the only writer of the table.
+//! * [`health`]: what the router finds out by itself: active checks.
 //! * [`history`]: the last events, with their causes.
 //! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
@@ -15,6 +16,7 @@ pub mod claims;
 mod digest;
 pub mod freshness;
 mod handle;
+pub mod health;
 pub mod history;
 pub mod memory;
 pub mod policy;

@@ -12,6 +12,7 @@ use transport::ClientTls;
 
 use crate::{
     claims::{Holds, Merge, TooOld},
+    health::Check,
     provider::Interest,
 };
 
@@ -26,6 +27,8 @@ pub struct Policy {
     pub tls: Arc<ClientTls>,
     /// What is made of what registries say of it.
     pub rules: Rules,
+    /// How the router looks after its instances by itself.
+    pub checks: Arc<[Check]>,
 }
 
 /// What is made of what registries say of one service.

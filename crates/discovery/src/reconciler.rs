@@ -13,7 +13,11 @@ mod pace;
 mod remember;
 mod story;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use model::{ServiceId, Tick, UpstreamKey};
 use tokio::{
@@ -26,9 +30,10 @@ use crate::{
     Policies, Table, TableCell,
     claims::{Change, Claims, SourceId, TooOld},
     freshness::Freshness,
+    health::{Findings, Monitor, Newcomers, new_ones},
     history::{About, History, What},
     memory::Memory,
-    provider::{Interest, Message},
+    provider::{Interest, Message, Settings},
     reconciler::{overdue::Overdue, pace::Pace, remember::Remembering, story::Cause},
     status::{Status, Turn, Word},
     table::{Next, Touched},
@@ -44,7 +49,7 @@ pub(crate) const MAILBOX: usize = 64;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Is told which upstreams left the table, so that every core drains their connections.
-pub(crate) type Retire = Box<dyn Fn(Vec<UpstreamKey>) + Send>;
+pub(crate) type Retire = Arc<dyn Fn(Vec<UpstreamKey>) + Send + Sync>;
 
 /// A message of the rest of the program.
 #[derive(Debug)]
@@ -81,6 +86,8 @@ pub(crate) struct Reconciler {
     replaced: Vec<Arc<Table>>,
     remembering: Remembering,
     overdue: Overdue,
+    monitor: Monitor,
+    newcomers: Newcomers,
 }
 
 impl Reconciler {
@@ -95,6 +102,7 @@ impl Reconciler {
         retire: Retire,
     ) -> Self {
         let policies = cell.with(|table| table.policies.clone());
+        let monitor = Monitor::new(Arc::clone(&history), Arc::clone(&retire));
         Self {
             cell,
             status,
@@ -110,7 +118,14 @@ impl Reconciler {
             replaced: Vec::new(),
             remembering: Remembering::new(memory),
             overdue: Overdue::default(),
+            monitor,
+            newcomers: Newcomers::default(),
         }
+    }
+
+    /// What active checks find.
+    pub(crate) fn findings(&self) -> Arc<Findings> {
+        self.monitor.findings()
     }
 
     /// Runs until nobody can send commands any more.
@@ -201,6 +216,7 @@ impl Reconciler {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Arrange { sources, policies, done } => {
+                self.newcomers.arrange(sources.iter().map(|(_, name, _)| name));
                 let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
                 let interest = policies.interest();
                 self.claims.arrange(ids, policies.holds(), &interest, clock::tick());
@@ -283,9 +299,10 @@ impl Reconciler {
         };
         // One after the other: all lists at once are much memory when all services are touched.
         let touched = causes.keys().map(|s| -> Touched { (s.clone(), joined(s)) });
-        let Some(Next { table, arrived, departed }) = self.cell.with(|t| t.next(touched, &self.policies)) else {
-            return;
-        };
+        let next = self.cell.with(|t| t.next(touched, &self.policies));
+        let Some(Next { table, arrived, departed }) = next else { return self.note_told(&status) };
+        self.watch(&table, causes.keys(), &new_ones(&arrived, &departed), &status);
+        self.note_told(&status);
         let generation = table.generation;
         self.replaced.push(self.cell.store(table));
         for (seen, freshness) in &unpublished {
@@ -298,5 +315,31 @@ impl Reconciler {
         if !departed.is_empty() {
             (self.retire)(departed.iter().map(|u| u.key).collect());
         }
+    }
+
+    /// Looks after the instances as the next table has them. Those that have to prove themselves are held from here on,
+    /// before any request can see them.
+    fn watch<'a>(
+        &mut self,
+        table: &Table,
+        services: impl Iterator<Item = &'a ServiceId>,
+        new: &HashSet<UpstreamKey>,
+        status: &Status,
+    ) {
+        let newcomers = &self.newcomers;
+        let vouches = |source: &str| {
+            status.sources.iter().any(|s| *s.name == *source && Settings::reports_health(s.kind))
+        };
+        let is_new = |upstream: &Upstream, source: &Arc<str>| {
+            new.contains(&upstream.key) && newcomers.are_of(source) && !vouches(source)
+        };
+        for service in services {
+            self.monitor.follow(service, table.service(service.as_str()).map(|s| &**s), is_new, clock::tick());
+        }
+    }
+
+    /// What every source that has answered by now said is in the table.
+    fn note_told(&mut self, status: &Status) {
+        self.newcomers.told(status.sources.iter().filter(|s| s.answered).map(|s| &s.name));
     }
 }

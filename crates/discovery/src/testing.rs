@@ -45,6 +45,7 @@ pub(crate) fn policies() -> Policies {
             protocol: None,
             tls: tls(1),
             rules: Rules::default(),
+            checks: Arc::default(),
         }),
         services: HashMap::new(),
         routed: [].into(),
@@ -62,6 +63,7 @@ pub(crate) fn with_protocol(mut policies: Policies, protocol: Protocol, fingerpr
         protocol: Some(protocol),
         tls: tls(fingerprint),
         rules: Rules::default(),
+        checks: Arc::default(),
     });
     policies
 }

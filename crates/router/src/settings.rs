@@ -1,6 +1,7 @@
 //! The configuration file, as typed. Every section's struct lives in the crate that uses it; this one nests them.
 //! `docs/configuration.md` has every key, default and unit.
 
+mod check;
 mod discovery;
 mod expose;
 mod host;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
+pub use check::{Body, Check, GrpcCheck, HttpCheck, TcpCheck, TlsCheck};
 pub use discovery::Discovery;
 pub use expose::Expose;
 pub use host::Host;

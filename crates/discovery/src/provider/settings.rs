@@ -76,6 +76,12 @@ impl Settings {
         }
     }
 
+    /// Whether sources of this kind say of their instances how they are, so that one they name needs no further proof. A
+    /// container without a check of its own counts as soon as it runs, so Docker's do not.
+    pub(crate) fn reports_health(kind: &str) -> bool {
+        matches!(kind, "embedded" | "consul" | "kubernetes")
+    }
+
     /// Whether these settings can work, as far as can be told without using them.
     ///
     /// # Errors

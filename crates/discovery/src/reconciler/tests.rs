@@ -12,6 +12,7 @@ use crate::{
     testing::{instance, policies, service},
 };
 
+mod proving;
 mod remembered;
 mod told;
 
@@ -60,7 +61,7 @@ impl Stage {
             freshness.clone(),
             history.clone(),
             memory,
-            Box::new(retire),
+            Arc::new(retire),
         );
         let task = tokio::spawn(reconciler.run(Mailbox { updates: updates_receiver, commands: commands_receiver }));
         let stage =

@@ -168,6 +168,7 @@ impl Running {
             status: self.discovery.status(),
             freshness: self.discovery.freshness(),
             history: self.discovery.history(),
+            findings: self.discovery.findings(),
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.registry),
         }

@@ -219,7 +219,7 @@ fn rewriting(headers: &typed::Headers) -> Result<Rewriting, SettingsError> {
     Ok(Rewriting { host, forwarded: headers.forwarded, via: headers.via, trusted, ours: ours.into() })
 }
 
-fn header_name(name: &Located<String>) -> Result<HeaderName, SettingsError> {
+pub(super) fn header_name(name: &Located<String>) -> Result<HeaderName, SettingsError> {
     HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| SettingsError::at(name, format!("{:?} is no header name", **name)))
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use balancer::{Algorithm, Place};
-use discovery::{Policy, Rules, claims::Merge};
+use discovery::{Policy, Rules, claims::Merge, health::Check};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
@@ -37,6 +37,7 @@ pub(super) fn compile(
         protocol: all.protocol,
         tls,
         rules: rules(settings, all, &Rules::default())?,
+        checks: checks(all, &Arc::default())?,
     };
     let limits = limits.with(&all.timeouts, all.max_body);
     let mut services =
@@ -51,6 +52,7 @@ pub(super) fn compile(
                 None => Arc::clone(&default.tls),
             },
             rules: rules(settings, service, &default.rules)?,
+            checks: checks(service, &default.checks)?,
         };
         services.limits.insert(id.clone(), limits.with(&service.timeouts, service.max_body));
         services.policies.insert(id, Arc::new(policy));
@@ -76,6 +78,11 @@ fn rules(settings: &Settings, service: &Service, all: &Rules) -> Result<Rules, S
     };
     let max_stale = service.max_stale.map(|stale| (stale.after.get(), stale.action)).or(all.max_stale);
     Ok(Rules { merge, hold: service.hold.map(Span::get).or(all.hold), max_stale })
+}
+
+/// How a service is checked; what it leaves out is as for all.
+fn checks(service: &Service, all: &Arc<[Check]>) -> Result<Arc<[Check]>, SettingsError> {
+    service.check.as_ref().map_or_else(|| Ok(Arc::clone(all)), |typed| super::checks::compile(&typed.0))
 }
 
 /// `discovery.hold` compiled.

@@ -6,9 +6,9 @@ use balancer::Algorithm;
 use discovery::claims::TooOld;
 use model::Protocol;
 use serde::Deserialize;
-use settings::{Entries, Located, Size, Span};
+use settings::{Entries, Located, OneOrMany, Size, Span};
 
-use super::Timeouts;
+use super::{Check, Timeouts};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Service {
     pub hold: Option<Span>,
     /// What becomes of it when no registry has confirmed it for long.
     pub max_stale: Option<MaxStale>,
+    /// How the router looks after its instances by itself; an empty list: not at all.
+    pub check: Option<OneOrMany<Located<Check>>>,
 }
 
 /// How what several registries say of one service is joined.

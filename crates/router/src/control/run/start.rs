@@ -53,6 +53,7 @@ impl Running {
             table: discovery.table(),
             status: discovery.status(),
             freshness: discovery.freshness(),
+            findings: discovery.findings(),
         }));
         let mut cores = Vec::new();
         for (number, seat) in seats.into_iter().enumerate() {
