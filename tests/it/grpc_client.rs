@@ -49,7 +49,7 @@ fn grpcs_own_library_finds_nothing_amiss() {
 }
 
 /// The interpreter `GRPC_PYTHON`, else `python3`, if it has the library.
-fn python_with_grpcio() -> Option<String> {
+pub(crate) fn python_with_grpcio() -> Option<String> {
     let python = std::env::var("GRPC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     if Command::new(&python).args(["-c", "import grpc"]).output().is_ok_and(|output| output.status.success()) {
         return Some(python);

@@ -24,6 +24,8 @@ mod forward;
 #[cfg(test)]
 mod grpc_client;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod kubernetes;

@@ -93,6 +93,9 @@ struct ServiceView {
     /// Sources that have not spoken of it since they started: what is remembered of them stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remembered: Vec<String>,
+    /// Nobody admits requests, so that all are used as last choice.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    panic: bool,
     members: Vec<MemberView>,
 }
 
@@ -212,6 +215,7 @@ fn service(service: &Service, status: &Status, findings: &Findings, now: Tick) -
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
+        panic: !service.members.is_empty() && !service.members.iter().any(|m| m.upstream.vitals.admits(now)),
         members: service.members.iter().map(|m| member(m, findings, now)).collect(),
     }
 }

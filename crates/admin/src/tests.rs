@@ -19,7 +19,13 @@ fn policies() -> Policies {
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
     Policies {
-        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default(), checks: Arc::default() }),
+        default: Arc::new(Policy {
+            balance: Algorithm::LeastRequests,
+            protocol: None,
+            tls,
+            rules: Rules::default(),
+            checks: Arc::default(),
+        }),
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,

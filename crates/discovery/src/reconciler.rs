@@ -327,9 +327,8 @@ impl Reconciler {
         status: &Status,
     ) {
         let newcomers = &self.newcomers;
-        let vouches = |source: &str| {
-            status.sources.iter().any(|s| *s.name == *source && Settings::reports_health(s.kind))
-        };
+        let vouches =
+            |source: &str| status.sources.iter().any(|s| *s.name == *source && Settings::reports_health(s.kind));
         let is_new = |upstream: &Upstream, source: &Arc<str>| {
             new.contains(&upstream.key) && newcomers.are_of(source) && !vouches(source)
         };

@@ -121,11 +121,7 @@ async fn tls(upstream: &Upstream, tcp: TcpStream) -> Result<(Stream, Version), D
 }
 
 /// Does TLS with an instance at this host, whose certificate is verified as the settings say.
-pub(crate) async fn handshake(
-    tls: &ClientTls,
-    host: &Host,
-    tcp: TcpStream,
-) -> Result<TlsStream<TcpStream>, DialError> {
+pub(crate) async fn handshake(tls: &ClientTls, host: &Host, tcp: TcpStream) -> Result<TlsStream<TcpStream>, DialError> {
     let name = match (&tls.server_name, host) {
         (Some(name), _) => name.clone(),
         (None, Host::Ip(ip)) => ServerName::IpAddress((*ip).into()),

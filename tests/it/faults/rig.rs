@@ -235,7 +235,13 @@ fn policies(exposure: Exposure) -> Policies {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(tls), server_name: None, fingerprint: 1 });
-    let policy = Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default(), checks: Arc::default() };
+    let policy = Policy {
+        balance: Algorithm::LeastRequests,
+        protocol: None,
+        tls,
+        rules: Rules::default(),
+        checks: Arc::default(),
+    };
     Policies {
         default: Arc::new(policy),
         services: HashMap::new(),

@@ -11,13 +11,7 @@ use std::{
 use balancer::Vitals;
 use model::Tick;
 
-use super::{
-    Role,
-    check::What,
-    probe::Found,
-    state::Standing,
-    subject::Subject,
-};
+use super::{Role, check::What, probe::Found, state::Standing, subject::Subject};
 
 /// What one check knows of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +75,7 @@ impl Findings {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let load = |counts: &[AtomicU64; What::KINDS.len()]| counts.each_ref().map(|count| count.load(Relaxed));
-        let mut totals =
-            Totals { looks: load(&self.looks), failures: load(&self.failures), ..Totals::default() };
+        let mut totals = Totals { looks: load(&self.looks), failures: load(&self.failures), ..Totals::default() };
         let subjects: Vec<_> = self.lock().values().cloned().collect();
         for subject in subjects {
             totals.watched += 1;

@@ -24,6 +24,8 @@ use super::{
 
 /// What looks call themselves.
 const AGENT: &str = concat!("pointsman/", env!("CARGO_PKG_VERSION"), " (health check)");
+/// As much as is kept of what was seen, in bytes.
+const SAW: usize = 256;
 /// As much as is read of what comes on a bare connection.
 const TALK: usize = 4096;
 
@@ -67,12 +69,18 @@ pub(super) async fn look(check: &Check, target: &Target) -> Found {
     let spot = Spot { address: &address, protocol, tls: &target.tls };
     let mut missing = "connection";
     match timeout(check.pace.timeout, attempt(&check.what, &spot, &mut missing)).await {
-        Ok(Ok(saw)) => Found::Passed(saw),
-        Ok(Err(Trouble::Dial(error))) if error.is_ours() => Found::Nothing(format!("not looked: {error}")),
-        Ok(Err(Trouble::Dial(error))) => Found::Failed(error.to_string()),
-        Ok(Err(Trouble::Other(saw))) => Found::Failed(saw),
+        Ok(Ok(saw)) => Found::Passed(short(saw)),
+        Ok(Err(Trouble::Dial(error))) if error.is_ours() => Found::Nothing(short(format!("not looked: {error}"))),
+        Ok(Err(Trouble::Dial(error))) => Found::Failed(short(error.to_string())),
+        Ok(Err(Trouble::Other(saw))) => Found::Failed(short(saw)),
         Err(_) => Found::Failed(format!("no {missing} within {}", span(check.pace.timeout))),
     }
+}
+
+/// Part of it is what an instance said, and it is kept for each.
+fn short(mut saw: String) -> String {
+    saw.truncate(saw.floor_char_boundary(SAW));
+    saw
 }
 
 /// `missing` becomes what is waited for.
@@ -82,7 +90,9 @@ async fn attempt(what: &What, spot: &Spot<'_>, missing: &mut &'static str) -> Re
         What::Grpc(grpc) => Box::pin(grpc::ask(grpc, spot, missing)).await,
         What::Tcp(tcp) => talk(tcp, spot, missing).await,
         What::Tls => {
-            spot.tls().await?;
+            let (mut stream, _) = spot.tls().await?;
+            // An end in order, so that the instance has nothing to log; nothing is lost without.
+            drop(stream.shutdown().await);
             Ok("TLS handshake done".to_owned())
         }
     }

@@ -20,11 +20,8 @@ const MOST: usize = 8;
 const LONGEST: usize = 1024;
 
 /// Where nothing is said.
-const INTERVAL: Duration = Duration::from_secs(10);
 const FAST: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
-const RISE: u8 = 2;
-const FALL: u8 = 3;
 
 pub(super) fn compile(typed: &[Located<typed::Check>]) -> Result<Arc<[Check]>, SettingsError> {
     if let Some(more) = typed.get(MOST) {
@@ -56,7 +53,7 @@ fn check(typed: &Located<typed::Check>) -> Result<Check, SettingsError> {
 }
 
 fn pace(typed: &typed::Check) -> Result<Pace, String> {
-    let interval = typed.interval.map_or(INTERVAL, Span::get);
+    let interval = typed.interval.get();
     let fast = typed.fast.map_or(FAST.min(interval), Span::get);
     for (name, time) in [("interval", interval), ("fast", fast)] {
         if !INTERVALS.contains(&time) {
@@ -70,7 +67,7 @@ fn pace(typed: &typed::Check) -> Result<Pace, String> {
     if timeout.is_zero() || timeout > interval {
         return Err("timeout must be above zero, and not above interval".to_owned());
     }
-    let (rise, fall) = (typed.rise.unwrap_or(RISE), typed.fall.unwrap_or(FALL));
+    let typed::Check { rise, fall, .. } = *typed;
     for (name, number) in [("rise", rise), ("fall", fall)] {
         if !IN_A_ROW.contains(&number) {
             return Err(format!("{name} {number} must be from {} to {}", IN_A_ROW.start(), IN_A_ROW.end()));
@@ -88,6 +85,9 @@ fn http(typed: &typed::HttpCheck) -> Result<Http, SettingsError> {
     })?;
     let status = typed.status.0.iter().map(|text| Statuses::range(text).map_err(|e| SettingsError::at(text, e)));
     let status: Vec<_> = status.collect::<Result<_, _>>()?;
+    if status.is_empty() {
+        return Err(SettingsError::at(&typed.path, "status: []: no answer would pass; write 200-299, or leave it out"));
+    }
     let host = typed.host.as_ref().map(|host| {
         let parsed = crate::authority::Authority::parse(host).ok().and_then(|_| host.parse().ok());
         parsed.ok_or_else(|| SettingsError::at(host, format!("{:?} is no host; write name or name:port", **host)))
@@ -97,7 +97,7 @@ fn http(typed: &typed::HttpCheck) -> Result<Http, SettingsError> {
         typed::Body::Contains(_) => Err(SettingsError::at(body, "contains: nothing is in every body; write some text")),
         typed::Body::Matches(pattern) => Wanted::matching(pattern).map_err(|e| SettingsError::at(body, e)),
     });
-    let method = method(typed.method.as_ref())?;
+    let method = method(&typed.method)?;
     if let (Some(body), &Method::HEAD) = (body, &method) {
         return Err(SettingsError::at(body, "an answer to HEAD has no body; write method: GET"));
     }
@@ -106,21 +106,27 @@ fn http(typed: &typed::HttpCheck) -> Result<Http, SettingsError> {
         path,
         host: host.transpose()?,
         headers: headers(typed)?,
-        status: if status.is_empty() { Statuses::default() } else { Statuses(status) },
+        status: Statuses(status),
         body: wanted.transpose()?,
         protocol: typed.protocol,
     })
 }
 
-fn method(typed: Option<&Located<String>>) -> Result<Method, SettingsError> {
-    let Some(text) = typed else { return Ok(Method::GET) };
+fn method(text: &Located<String>) -> Result<Method, SettingsError> {
     let parsed = Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok();
     let usable = parsed.filter(|method| *method != Method::CONNECT && *method != Method::TRACE);
     usable.ok_or_else(|| SettingsError::at(text, format!("{:?} is no method to look with; write GET or HEAD", **text)))
 }
 
 fn headers(typed: &typed::HttpCheck) -> Result<HeaderMap, SettingsError> {
-    let ours = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::TE];
+    let ours = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TE,
+    ];
     let mut headers = HeaderMap::new();
     for (name, value) in &typed.headers {
         let parsed = super::compile::header_name(name)?;
@@ -128,7 +134,10 @@ fn headers(typed: &typed::HttpCheck) -> Result<HeaderMap, SettingsError> {
             return Err(SettingsError::at(name, "write it as the key host"));
         }
         if ours.contains(&parsed) {
-            return Err(SettingsError::at(name, "says how a message is carried, which is not for a check to say; remove it"));
+            return Err(SettingsError::at(
+                name,
+                "says how a message is carried, which is not for a check to say; remove it",
+            ));
         }
         let mut secret = HeaderValue::from_str(value).map_err(|_| SettingsError::at(value, "is no header value"))?;
         // It may be a token.
@@ -206,6 +215,7 @@ mod tests {
             ("{ http: { path: '/a b' } }", "begin with /"),
             ("{ http: { path: '/a#b' } }", "begin with /"),
             ("{ http: { path: /, status: 2xx } }", "200-299"),
+            ("{ http: { path: /, status: [] } }", "no answer would pass"),
             ("{ http: { path: /, body: { matches: '(' } } }", "no regular expression"),
             ("{ http: { path: /, body: { contains: '' } } }", "some text"),
             ("{ http: { path: /, body: { contains: a }, method: HEAD } }", "method: GET"),
@@ -222,7 +232,10 @@ mod tests {
             ("{ tcp: {}, interval: 1s, timeout: 2s }", "not above interval"),
             ("{ tcp: {}, fall: 0 }", "fall 0"),
             ("{ tcp: {}, role: startup }", "liveness"),
-            ("[ { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} } ]", "at most 8"),
+            (
+                "[ { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} }, { tcp: {} } ]",
+                "at most 8",
+            ),
         ] {
             let error = compiled(check).unwrap_err();
             assert!(error.contains(part) && error.starts_with("a.yml:1:"), "{check}: {error}");

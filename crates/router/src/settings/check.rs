@@ -6,7 +6,7 @@ use serde::Deserialize;
 use settings::{Entries, Located, OneOrMany, Span};
 
 /// One check of every instance of a service: exactly one of the first four, and how often.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Check {
     /// A request by HTTP has a wanted answer.
@@ -22,15 +22,33 @@ pub struct Check {
     /// Where, if not at the instance's own port.
     pub port: Option<u16>,
     /// From one look to the next.
-    pub interval: Option<Span>,
-    /// The same in doubt.
+    pub interval: Span,
+    /// The same in doubt; 1 s if absent, or `interval` if that is less.
     pub fast: Option<Span>,
-    /// How long one look may take.
+    /// How long one look may take; 2 s if absent, or `interval` if that is less.
     pub timeout: Option<Span>,
     /// Successes in a row after which a failing check passes.
-    pub rise: Option<u8>,
+    pub rise: u8,
     /// Failures in a row after which a passing check fails.
-    pub fall: Option<u8>,
+    pub fall: u8,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self {
+            http: None,
+            grpc: None,
+            tcp: None,
+            tls: None,
+            role: Role::default(),
+            port: None,
+            interval: Span::from_secs(10),
+            fast: None,
+            timeout: None,
+            rise: 2,
+            fall: 3,
+        }
+    }
 }
 
 /// A request by HTTP.
@@ -39,17 +57,17 @@ pub struct Check {
 pub struct HttpCheck {
     /// Its path, with query if need be.
     pub path: Located<String>,
-    /// Its method; `GET` if absent.
-    #[serde(default)]
-    pub method: Option<Located<String>>,
+    /// Its method.
+    #[serde(default = "get")]
+    pub method: Located<String>,
     /// Its `Host`; that of requests if absent.
     #[serde(default)]
     pub host: Option<Located<String>>,
     /// More fields.
     #[serde(default)]
     pub headers: Entries<Located<String>>,
-    /// Statuses that pass: `204`, `200-299`; the latter if there are none.
-    #[serde(default)]
+    /// Statuses that pass: `204`, `200-299`.
+    #[serde(default = "success")]
     pub status: OneOrMany<Located<String>>,
     /// What must stand in the body.
     #[serde(default)]
@@ -57,6 +75,14 @@ pub struct HttpCheck {
     /// What is spoken, if not what the instance speaks.
     #[serde(default)]
     pub protocol: Option<Protocol>,
+}
+
+fn get() -> Located<String> {
+    "GET".to_owned().into()
+}
+
+fn success() -> OneOrMany<Located<String>> {
+    OneOrMany(vec!["200-299".to_owned().into()])
 }
 
 /// What must stand in the first 64 KiB of a body.

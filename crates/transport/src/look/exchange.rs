@@ -86,8 +86,7 @@ async fn http2(stream: Box<dyn Duplex>, request: Request<Bytes>, most: usize) ->
         let (mut head, body) = request.into_parts();
         head.version = HttpVersion::HTTP_2;
         let empty = body.is_empty();
-        let (response, mut stream) =
-            send.send_request(Request::from_parts(head, ()), empty).map_err(|e| chain(&e))?;
+        let (response, mut stream) = send.send_request(Request::from_parts(head, ()), empty).map_err(|e| chain(&e))?;
         if !empty {
             stream.send_data(body, true).map_err(|e| chain(&e))?;
         }
@@ -115,10 +114,7 @@ fn add(read: &mut BytesMut, data: &Bytes, most: usize) {
 }
 
 /// Runs an exchange while its connection is driven in the same task, so that both end together.
-async fn beside<T>(
-    talk: impl Future<Output = Result<T, String>>,
-    connection: impl Future,
-) -> Result<T, String> {
+async fn beside<T>(talk: impl Future<Output = Result<T, String>>, connection: impl Future) -> Result<T, String> {
     let mut talk = std::pin::pin!(talk);
     tokio::select! {
         biased;

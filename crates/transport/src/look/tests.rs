@@ -32,7 +32,10 @@ async fn http1(answer: &[u8], most: usize) -> (Result<Answer, String>, String) {
 async fn a_request_by_http_1_is_in_origin_form_and_closes() {
     let (answer, request) = http1(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: y\r\n\r\nhello", 3).await;
     let answer = answer.unwrap();
-    assert_eq!((answer.status.as_u16(), &answer.body[..], &answer.headers["x"]), (200, &b"hel"[..], &"y".parse().unwrap()));
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body[..], &answer.headers["x"]),
+        (200, &b"hel"[..], &"y".parse().unwrap())
+    );
     assert!(request.starts_with("GET /health?x=1 HTTP/1.1\r\n"), "{request}");
     for field in ["host: pets:81\r\n", "connection: close\r\n", "x-probe: 1\r\n"] {
         assert!(request.contains(field), "{field} in {request}");

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 use ::http::{HeaderMap, Method};
 use balancer::Vitals;
 use model::Host;
-use tokio::net::TcpListener;
 use testkit::{BlackHole, Certs, Instance, Reply, Seen, bounded};
+use tokio::net::TcpListener;
 use transport::{ClientTls, Upstream, tls::Trust};
 
 use super::*;
@@ -47,7 +47,7 @@ fn get(path: &str) -> Http {
         path: path.parse().unwrap(),
         host: None,
         headers: HeaderMap::new(),
-        status: Statuses::default(),
+        status: Statuses(vec![200..=299]),
         body: None,
         protocol: None,
     }
@@ -173,7 +173,10 @@ async fn whoever_hangs_is_garbage_or_is_not_there_fails_in_time() {
         let here = target(garbage, protocol, &Trust::default());
         failed(bounded("garbage is told", http(get("/"), &here)).await, "");
     }
-    failed(bounded("garbage is told", http(get("/"), &target(garbage, Protocol::Https, &Trust::default()))).await, "TLS");
+    failed(
+        bounded("garbage is told", http(get("/"), &target(garbage, Protocol::Https, &Trust::default()))).await,
+        "TLS",
+    );
 }
 
 #[tokio::test]
