@@ -300,9 +300,9 @@ impl Reconciler {
         // One after the other: all lists at once are much memory when all services are touched.
         let touched = causes.keys().map(|s| -> Touched { (s.clone(), joined(s)) });
         let next = self.cell.with(|t| t.next(touched, &self.policies));
-        let Some(Next { table, arrived, departed }) = next else { return self.note_told(&status) };
+        let Some(Next { table, arrived, departed }) = next else { return self.note_told(causes.keys(), &status) };
         self.watch(&table, causes.keys(), &new_ones(&arrived, &departed), &status);
-        self.note_told(&status);
+        self.note_told(causes.keys(), &status);
         let generation = table.generation;
         self.replaced.push(self.cell.store(table));
         for (seen, freshness) in &unpublished {
@@ -330,15 +330,23 @@ impl Reconciler {
         let vouches =
             |source: &str| status.sources.iter().any(|s| *s.name == *source && Settings::reports_health(s.kind));
         let is_new = |upstream: &Upstream, source: &Arc<str>| {
-            new.contains(&upstream.key) && newcomers.are_of(source) && !vouches(source)
+            new.contains(&upstream.key) && newcomers.are_of(source, &upstream.service) && !vouches(source)
         };
         for service in services {
             self.monitor.follow(service, table.service(service.as_str()).map(|s| &**s), is_new, clock::tick());
         }
     }
 
-    /// What every source that has answered by now said is in the table.
-    fn note_told(&mut self, status: &Status) {
-        self.newcomers.told(status.sources.iter().filter(|s| s.answered).map(|s| &s.name));
+    /// What sources have said of these services by now is in the table.
+    fn note_told<'a>(&mut self, services: impl Iterator<Item = &'a ServiceId> + Clone, status: &Status) {
+        for source in status.sources.iter().filter(|s| self.newcomers.awaits(&s.name)).cloned().collect::<Vec<_>>() {
+            if source.answered {
+                self.newcomers.told_all(&source.name);
+                continue;
+            }
+            let itself =
+                |s: &&ServiceId| self.claims.speaks_of(source.id, s) && !self.claims.is_inherited(source.id, s);
+            services.clone().filter(itself).for_each(|service| self.newcomers.told(&source.name, service));
+        }
     }
 }

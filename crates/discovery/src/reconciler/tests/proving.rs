@@ -34,6 +34,14 @@ impl Stage {
         self.cell.with(state)
     }
 
+    /// Another source than number 7 names the instances of `a`.
+    async fn says_as(&self, source: SourceId, numbers: &[u8]) {
+        let list = numbers.iter().map(|n| instance(&n.to_string(), *n));
+        let update =
+            Update::Service { service: service("a"), knowledge: Knowledge::of(list), deregistered: Vec::new() };
+        self.updates.send((source, update)).await.unwrap();
+    }
+
     async fn arrange_kind(&self, id: SourceId, kind: &'static str, policies: Policies) {
         let (done, arranged) = oneshot::channel();
         let sources = vec![(id, "test".into(), kind)];
@@ -69,21 +77,34 @@ async fn a_list_that_is_changed_by_a_reload_has_newcomers_too() {
     stage.generation(1).await;
     // Another source of the same name, as a static list that is written anew.
     stage.arrange_kind(8, "static", checked(20)).await;
-    let list = [1, 2].map(|n| instance(&n.to_string(), n));
-    let update = Update::Service { service: service("a"), knowledge: Knowledge::of(list), deregistered: Vec::new() };
-    stage.updates.send((8, update)).await.unwrap();
+    stage.says_as(8, &[1, 2]).await;
     sleep(Duration::from_millis(5)).await;
     assert_eq!(stage.held("2"), Hold::Unproven.as_str());
 }
 
 #[tokio::test(start_paused = true)]
+async fn until_a_source_has_told_all_nobody_it_names_first_is_new() {
+    let stage = Stage::with(checked(20), None).await;
+    for (generation, numbers) in [(1, &[1][..]), (2, &[1, 2])] {
+        stage.says("a", numbers).await;
+        stage.generation(generation).await;
+    }
+    assert_eq!((stage.held("1").as_str(), stage.held("2").as_str()), ("in", Hold::Unproven.as_str()));
+    // Of other services it told nothing yet.
+    stage.says("b", &[3]).await;
+    stage.generation(3).await;
+    let b = stage.cell.with(|t| t.service("b").unwrap().members[0].upstream.clone());
+    assert!(b.vitals.admits(clock::tick()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registry_that_reports_health_is_believed() {
     let stage = Stage::with(checked(20), None).await;
-    stage.arrange_kind(7, "consul", checked(20)).await;
-    stage.says("a", &[1]).await;
-    stage.generation(1).await;
-    stage.says("a", &[1, 2]).await;
-    stage.generation(2).await;
+    stage.arrange_kind(8, "consul", checked(20)).await;
+    for (generation, numbers) in [(1, &[1][..]), (2, &[1, 2])] {
+        stage.says_as(8, numbers).await;
+        stage.generation(generation).await;
+    }
     assert_eq!(stage.held("2"), "in");
 }
 
