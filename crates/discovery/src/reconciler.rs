@@ -300,9 +300,9 @@ impl Reconciler {
         // One after the other: all lists at once are much memory when all services are touched.
         let touched = causes.keys().map(|s| -> Touched { (s.clone(), joined(s)) });
         let next = self.cell.with(|t| t.next(touched, &self.policies));
-        let Some(Next { table, arrived, departed }) = next else { return self.note_told(causes.keys(), &status) };
-        self.watch(&table, causes.keys(), &new_ones(&arrived, &departed), &status);
-        self.note_told(causes.keys(), &status);
+        let Some(Next { table, arrived, departed }) = next else { return self.note_told(&causes, &status) };
+        self.watch(&table, &causes, &new_ones(&arrived, &departed), &status);
+        self.note_told(&causes, &status);
         let generation = table.generation;
         self.replaced.push(self.cell.store(table));
         for (seen, freshness) in &unpublished {
@@ -319,10 +319,10 @@ impl Reconciler {
 
     /// Looks after the instances as the next table has them. Those that have to prove themselves are held from here on,
     /// before any request can see them.
-    fn watch<'a>(
+    fn watch(
         &mut self,
         table: &Table,
-        services: impl Iterator<Item = &'a ServiceId>,
+        services: &BTreeMap<ServiceId, Cause>,
         new: &HashSet<UpstreamKey>,
         status: &Status,
     ) {
@@ -332,13 +332,13 @@ impl Reconciler {
         let is_new = |upstream: &Upstream, source: &Arc<str>| {
             new.contains(&upstream.key) && newcomers.are_of(source, &upstream.service) && !vouches(source)
         };
-        for service in services {
+        for service in services.keys() {
             self.monitor.follow(service, table.service(service.as_str()).map(|s| &**s), is_new, clock::tick());
         }
     }
 
     /// What sources have said of these services by now is in the table.
-    fn note_told<'a>(&mut self, services: impl Iterator<Item = &'a ServiceId> + Clone, status: &Status) {
+    fn note_told(&mut self, services: &BTreeMap<ServiceId, Cause>, status: &Status) {
         for source in status.sources.iter().filter(|s| self.newcomers.awaits(&s.name)).cloned().collect::<Vec<_>>() {
             if source.answered {
                 self.newcomers.told_all(&source.name);
@@ -346,7 +346,7 @@ impl Reconciler {
             }
             let itself =
                 |s: &&ServiceId| self.claims.speaks_of(source.id, s) && !self.claims.is_inherited(source.id, s);
-            services.clone().filter(itself).for_each(|service| self.newcomers.told(&source.name, service));
+            services.keys().filter(itself).for_each(|service| self.newcomers.told(&source.name, service));
         }
     }
 }

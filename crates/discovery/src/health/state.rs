@@ -34,7 +34,7 @@ impl State {
     /// The same instance under other checks: what is known by those that stay is kept.
     pub(super) fn under(&self, before: &[Check], checks: &[Check], now: Tick) -> Self {
         let kept = |check: &Check| before.iter().position(|old| old == check).map(|at| self.rows[at]);
-        let rows: Vec<_> = checks.iter().map(|check| kept(check).unwrap_or((Row::default(), now))).collect();
+        let rows: Vec<_> = checks.iter().map(|check| kept(check).unwrap_or_else(|| (Row::default(), now))).collect();
         Self { unproven: self.unproven && !rows.is_empty(), rows }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let before = [one.clone(), two.clone()];
         let state = State::new(2, false, Tick(0)).step(&before, 1, false, Tick(7));
         assert_eq!(state.standing(&before), Standing::Down);
-        let moved = state.under(&before, &[two.clone(), three.clone()], Tick(9));
+        let moved = state.under(&before, &[two, three.clone()], Tick(9));
         assert_eq!((moved.row(0), moved.row(1).1), ((Row { passes: Some(false), against: 0 }, Tick(7)), Tick(9)));
         assert_eq!(state.under(&before, &[one, three], Tick(9)).standing(&before), Standing::Up);
     }

@@ -54,7 +54,7 @@ fn check(typed: &Located<typed::Check>) -> Result<Check, SettingsError> {
 
 fn pace(typed: &typed::Check) -> Result<Pace, String> {
     let interval = typed.interval.get();
-    let fast = typed.fast.map_or(FAST.min(interval), Span::get);
+    let fast = typed.fast.map_or_else(|| FAST.min(interval), Span::get);
     for (name, time) in [("interval", interval), ("fast", fast)] {
         if !INTERVALS.contains(&time) {
             return Err(format!("{name} must be from 100ms to 1h"));
@@ -63,7 +63,7 @@ fn pace(typed: &typed::Check) -> Result<Pace, String> {
     if fast > interval {
         return Err("fast must not be longer than interval: it is for when there is doubt".to_owned());
     }
-    let timeout = typed.timeout.map_or(TIMEOUT.min(interval), Span::get);
+    let timeout = typed.timeout.map_or_else(|| TIMEOUT.min(interval), Span::get);
     if timeout.is_zero() || timeout > interval {
         return Err("timeout must be above zero, and not above interval".to_owned());
     }

@@ -106,7 +106,7 @@ async fn http2(stream: Box<dyn Duplex>, request: Request<Bytes>, most: usize) ->
         answer.body = read.freeze();
         Ok(answer)
     };
-    beside(talk, connection).await
+    Box::pin(beside(talk, connection)).await
 }
 
 fn add(read: &mut BytesMut, data: &Bytes, most: usize) {
