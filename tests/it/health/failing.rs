@@ -69,7 +69,8 @@ async fn a_reload_changes_the_check_and_keeps_what_is_known() {
     stands(&router, "pets", &a, "out (check)").await;
     passes(&router, "pets", &b).await;
     // Something else is changed: nobody is let in for that, not for a moment.
-    reload(&router, config(&http("/health"), &[&a, &b]).set("hold", "31s")).await;
+    let services = format!("{{ \"*\": {{ balance: round_robin, check: {} }} }}", http("/health"));
+    reload(&router, config("[]", &[&a, &b]).set("services", &services)).await;
     assert!(member(&router, "pets", &a).await["admission"].as_str().unwrap().starts_with("out (check)"));
     // Another check: what the old one found is of no interest.
     reload(&router, config(&http("/other"), &[&a, &b])).await;

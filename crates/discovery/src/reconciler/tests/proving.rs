@@ -117,8 +117,11 @@ async fn what_is_found_stays_over_a_reload_and_goes_with_the_check() {
     stage.generation(2).await;
     sleep(Duration::from_millis(500)).await;
     assert_eq!(stage.held("2"), Hold::Check.as_str());
-    stage.arrange(&[(7, "test")], checked(1)).await;
-    assert_eq!(stage.held("2"), Hold::Check.as_str(), "nothing about it changed");
+    let mut other = checked(1);
+    let turns = Policy { balance: balancer::Algorithm::RoundRobin, ..(*other.default).clone() };
+    other.default = Arc::new(turns);
+    stage.arrange(&[(7, "test")], other).await;
+    assert_eq!(stage.held("2"), Hold::Check.as_str(), "its check is the same");
     stage.arrange(&[(7, "test")], policies()).await;
     assert_eq!(stage.held("2"), "in", "nobody looks any more");
     sleep(Duration::from_secs(60)).await;
@@ -128,7 +131,7 @@ async fn what_is_found_stays_over_a_reload_and_goes_with_the_check() {
     assert_eq!((stage.held("1").as_str(), stage.held("2").as_str()), ("in", "in"));
     // An unproven one is let go too.
     stage.says("a", &[1, 2, 3]).await;
-    stage.generation(5).await;
+    stage.generation(6).await;
     assert_eq!(stage.held("3"), Hold::Unproven.as_str());
     stage.arrange(&[(7, "test")], policies()).await;
     assert_eq!(stage.held("3"), "in");
