@@ -41,12 +41,17 @@ impl RoundRobin {
 impl Balancer for RoundRobin {
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let steps = self.round.len();
-        let start = self.next.fetch_add(1, Relaxed).checked_rem(steps)?;
-        let turns = around(steps, start).map(|step| self.round[step] as usize);
-        turns
-            .take(WALK)
-            .find(|&at| self.roster.is_wanted(at, ask))
-            .or_else(|| self.roster.best(ask, around(self.roster.len(), start % self.roster.len())))
+        // The turn of one that cannot take it is used up: its neighbour in the round would have it each time otherwise.
+        let turns = std::iter::repeat_with(|| self.next.fetch_add(1, Relaxed).checked_rem(steps));
+        let turns = turns.map_while(|step| Some(self.round[step?] as usize)).take(WALK);
+        let mut last = None;
+        for at in turns {
+            last = Some(at);
+            if self.roster.is_wanted(at, ask) && self.roster.is_warm(at, ask.now, fastrand::f64) {
+                return last;
+            }
+        }
+        self.roster.best(ask, around(self.roster.len(), last?))
     }
 }
 

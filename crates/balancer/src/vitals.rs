@@ -64,8 +64,13 @@ impl Vitals {
         let began = Tick(now.0.saturating_sub(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)));
         self.requests.fetch_add(1, Relaxed);
         match outcome {
-            Outcome::Answered(_) => {
-                self.latency.observe(elapsed, now);
+            Outcome::Answered(status) => {
+                // A server's error that comes fast is no quick answer.
+                if status < 500 {
+                    self.latency.observe(elapsed, now)
+                } else {
+                    self.latency.failed(elapsed, now)
+                }
                 self.gate.succeed();
             }
             Outcome::ConnectFailed => {
@@ -84,6 +89,7 @@ impl Vitals {
             }
             Outcome::Refused | Outcome::Reset | Outcome::Protocol => {
                 self.failures.fetch_add(1, Relaxed);
+                self.latency.failed(elapsed, now);
                 self.gate.give_back(began, now);
             }
         }
@@ -110,7 +116,12 @@ impl Vitals {
         self.gate.state(now)
     }
 
-    /// Average time to the response head, leaning to the worst; `None` before the first answer.
+    /// How fast it is, for balancers.
+    pub(crate) fn ewma(&self) -> &Ewma {
+        &self.latency
+    }
+
+    /// Average time to the response head, leaning to the worst; failures count as slow answers. `None` before the first.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency.get()

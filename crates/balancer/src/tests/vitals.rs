@@ -19,20 +19,23 @@ fn ended(outcome: Outcome) -> Vitals {
 
 #[test]
 fn each_outcome_counts_as_what_it_is() {
-    for (outcome, failures, admits, measured) in [
-        (Outcome::Answered(200), 0, true, true),
-        (Outcome::Answered(500), 0, true, true),
-        (Outcome::ConnectFailed, 1, false, false),
-        (Outcome::Refused, 1, true, false),
-        (Outcome::Reset, 1, true, false),
-        (Outcome::TimedOut, 1, true, true),
-        (Outcome::Protocol, 1, true, false),
-        (Outcome::Abandoned, 0, true, true),
+    // Nothing but a failure known: as slow as that.
+    let failed = Some(1000 * MS);
+    for (outcome, failures, admits, latency) in [
+        (Outcome::Answered(200), 0, true, Some(10 * MS)),
+        (Outcome::Answered(404), 0, true, Some(10 * MS)),
+        (Outcome::Answered(500), 0, true, failed),
+        (Outcome::ConnectFailed, 1, false, None),
+        (Outcome::Refused, 1, true, failed),
+        (Outcome::Reset, 1, true, failed),
+        (Outcome::TimedOut, 1, true, Some(10 * MS)),
+        (Outcome::Protocol, 1, true, failed),
+        (Outcome::Abandoned, 0, true, Some(10 * MS)),
     ] {
         let vitals = ended(outcome);
         assert_eq!(vitals.totals(), Totals { requests: 1, failures }, "{outcome:?}");
         assert_eq!(vitals.admits(NOW), admits, "{outcome:?}");
-        assert_eq!(vitals.latency(), measured.then_some(10 * MS), "{outcome:?}");
+        assert_eq!(vitals.latency(), latency, "{outcome:?}");
         assert_eq!(vitals.in_flight(), 0, "{outcome:?}");
     }
 }
