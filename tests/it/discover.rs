@@ -1,5 +1,6 @@
 //! Which instances requests reach, while registries change under load: discovery and balancing through a whole router.
 
+mod balance;
 mod choose;
 mod consul;
 mod embedded;
@@ -8,6 +9,7 @@ mod file;
 mod kubernetes;
 mod remembered;
 pub(crate) mod rig;
+mod sticky;
 mod swap;
 mod withdraw;
 mod zookeeper;

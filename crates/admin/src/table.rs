@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     routing::get,
 };
-use balancer::Admission;
+use balancer::{Admission, Balance};
 use discovery::{
     Member, Service,
     status::{Doubt, Source, State as SourceState, Status},
@@ -84,6 +84,8 @@ struct ServiceView {
     name: ServiceId,
     /// Whether clients may reach it.
     exposed: bool,
+    /// How an instance is chosen.
+    balance: &'static str,
     /// Environments a request can name.
     environments: Vec<Tag>,
     /// Seconds since it was last certain that this is true; absent if it is now.
@@ -114,8 +116,17 @@ struct MemberView {
     tags: Vec<Tag>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<(String, String)>,
+    /// The group it is in, if not the first: it gets what those before it are not well enough for.
+    #[serde(skip_serializing_if = "is_zero")]
+    group: usize,
+    /// The part of its share that it has now, while it is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_start: Option<f64>,
+    /// What clients that stay with it carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sticky: Option<String>,
     in_flight: u32,
-    /// Average time to the response head, in milliseconds; absent before the first answer.
+    /// Average time to the response head, in milliseconds, higher if it fails; absent before the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
     /// `in`, `probing`, or `out` with cause and seconds.
@@ -189,14 +200,15 @@ fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
     ServiceView {
         name: service.id.clone(),
         exposed: service.exposed,
+        balance: service.policy.balance.algorithm.name(),
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
-        members: service.members.iter().map(|m| member(m, now)).collect(),
+        members: service.members.iter().map(|m| member(m, &service.policy.balance, now)).collect(),
     }
 }
 
-fn member(member: &Member, now: Tick) -> MemberView {
+fn member(member: &Member, balance: &Balance, now: Tick) -> MemberView {
     let (instance, upstream, vitals) = (&member.instance, &member.upstream, &member.upstream.vitals);
     let totals = vitals.totals();
     MemberView {
@@ -215,6 +227,9 @@ fn member(member: &Member, now: Tick) -> MemberView {
         environment_only: instance.environment_only,
         tags: instance.tags.to_vec(),
         labels: instance.labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+        group: balance.group(instance),
+        slow_start: balance.slow_start.map(|slow| slow.reached(upstream.since, now)).filter(|part| *part < 1.0),
+        sticky: member.token.map(|token| format!("{token:016x}")),
         in_flight: vitals.in_flight(),
         latency_ms: vitals.latency().map(millis),
         admission: match vitals.state(now) {

@@ -1,7 +1,7 @@
 use std::{sync::Mutex, time::Duration};
 
-use balancer::{Algorithm, Place};
-use discovery::{Discovery, Policies, Policy, Rules, Settings};
+use balancer::Place;
+use discovery::{Discovery, Policies, Policy, Settings};
 use model::{Exposure, ServiceId};
 use serde_json::json;
 use transport::ClientTls;
@@ -19,7 +19,7 @@ fn policies() -> Policies {
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
     Policies {
-        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default() }),
+        default: Arc::new(Policy::new(tls)),
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,

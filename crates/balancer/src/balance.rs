@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Metadata that says which group an instance is in.
-const PRIORITY: &str = "priority";
+pub const PRIORITY: &str = "priority";
 
 /// How one service is balanced. From the outside in: groups that take over for each other, zones, an algorithm.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -2,10 +2,7 @@
 //!
 //! The most that consistent hashing may put on one instance.
 
-use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use model::Tick;
 
@@ -14,8 +11,8 @@ use crate::{due::Due, roster::Roster};
 /// Up to so many instances all are looked at whenever the one a key belongs to is busy.
 const FEW: usize = 64;
 
-/// Above that, all are looked at after so long.
-const PERIOD: Duration = Duration::from_millis(10);
+/// Above that, all are looked at after so many milliseconds.
+const PERIOD: u32 = 10;
 
 /// Consistent hashing with bounded loads: an instance has at most a factor times its fair part of the requests in flight,
 /// rounded up; what is above goes on to the next that the key belongs to.

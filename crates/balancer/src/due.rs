@@ -2,10 +2,7 @@
 //!
 //! What is worked out anew from time to time, by one of those who need it.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use model::Tick;
 
@@ -17,12 +14,12 @@ use model::Tick;
 pub(crate) struct Due(AtomicU32);
 
 impl Due {
-    /// Whether the caller shall work it out: true for one caller in each period. The time wraps after 49 days; then a result
+    /// Whether the caller shall work it out: true for one caller in each period, in milliseconds. The time wraps after 49 days; then a result
     /// is kept for up to one period more.
-    pub(crate) fn claim(&self, period: Duration, now: Tick) -> bool {
+    pub(crate) fn claim(&self, period: u32, now: Tick) -> bool {
         let last = self.0.load(Relaxed);
         let now = millis(now).max(1);
-        let is_old = last == 0 || u128::from(now.wrapping_sub(last)) >= period.as_millis();
+        let is_old = last == 0 || now.wrapping_sub(last) >= period;
         is_old && self.0.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
     }
 }
@@ -39,9 +36,8 @@ mod tests {
     #[test]
     fn one_caller_in_each_period_has_the_work() {
         let due = Due::default();
-        let period = Duration::from_millis(100);
-        let claims = (0..1000).filter(|ms| due.claim(period, Tick(ms * 1_000_000))).count();
+        let claims = (0..1000).filter(|ms| due.claim(100, Tick(ms * 1_000_000))).count();
         assert_eq!(claims, 10);
-        assert!(!due.claim(period, Tick(999_500_000)));
+        assert!(!due.claim(100, Tick(999_500_000)));
     }
 }

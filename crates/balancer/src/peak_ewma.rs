@@ -2,17 +2,14 @@
 //!
 //! The one of two that will probably answer first.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use model::Tick;
 
 use crate::{Ask, Balancer, draws::Draws, due::Due};
 
-/// How old the typical latency may be.
-const PERIOD: Duration = Duration::from_millis(100);
+/// How old the typical latency may be, in milliseconds.
+const PERIOD: u32 = 100;
 
 /// Above so many times the typical latency an instance is slow: it gets requests only while others are busier in that
 /// measure, and a single one now and then to see whether it still is.

@@ -33,12 +33,16 @@ impl SlowStart {
     #[must_use]
     pub fn reached(&self, since: Tick, now: Tick) -> f64 {
         let age = now.since(since);
-        if since <= Tick::default().after(self.window) || age >= self.window {
+        if self.is_old(since) || age >= self.window {
             return 1.0;
         }
         let part = age.as_secs_f64() / self.window.as_secs_f64();
         let part = if self.aggression == 1.0 { part } else { part.powf(1.0 / self.aggression) };
         part.max(self.least)
+    }
+
+    fn is_old(&self, since: Tick) -> bool {
+        since <= Tick::default().after(self.window)
     }
 }
 
@@ -55,6 +59,9 @@ impl Warming {
     /// Of candidates first seen at these times; off without a rule.
     pub(crate) fn new(rule: Option<SlowStart>, since: impl Iterator<Item = Tick> + Clone) -> Self {
         let (Some(rule), Some(newest)) = (rule, since.clone().max()) else { return Self::default() };
+        if rule.is_old(newest) {
+            return Self::default();
+        }
         Self { rule, oldest: since.min().unwrap_or_default(), over: newest.after(rule.window) }
     }
 

@@ -5,7 +5,6 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
 };
 
 use model::Tick;
@@ -16,8 +15,8 @@ use crate::{
     roster::{Rank, Roster},
 };
 
-/// How old the shares may be. A group whose instances rest is passed over at once; this is about its fair part.
-const PERIOD: Duration = Duration::from_millis(100);
+/// How old the shares may be, in milliseconds. A group whose instances rest is passed over at once; this is about its fair part.
+const PERIOD: u32 = 100;
 
 /// A group stands in for its full share while it has this part of its instances: Envoy's overprovisioning factor 1.4, hence
 /// 71 %. What is missing below that goes to the next.

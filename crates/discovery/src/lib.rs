@@ -8,6 +8,7 @@
 //! * [`history`]: the last events, with their causes.
 //! * [`memory`]: the last known good, on disk.
 //! * [`policy`]: what the configuration says of services.
+//! * [`sticky`]: what clients carry that stay with their instance.
 //! * [`status`], [`freshness`]: what the operator sees.
 //! * `handle`, `sources`: start, reload, end.
 
@@ -22,6 +23,7 @@ pub mod provider;
 mod reconciler;
 mod sources;
 pub mod status;
+pub mod sticky;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -30,4 +32,5 @@ pub use handle::{Discovery, Reporter, StartError};
 pub use memory::Memory;
 pub use policy::{Policies, Policy, Rules};
 pub use provider::Settings;
+pub use sticky::Sticky;
 pub use table::{Member, Service, Table, TableCell, TableReader};

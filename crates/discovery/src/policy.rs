@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use balancer::{Algorithm, Place};
+use balancer::{Balance, Place};
 use model::{Exposure, Protocol, ServiceId, Tag};
 use transport::ClientTls;
 
 use crate::{
+    Sticky,
     claims::{Holds, Merge, TooOld},
     provider::Interest,
 };
@@ -18,14 +19,24 @@ use crate::{
 /// How the instances of one service are chosen and spoken to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The balancing algorithm.
-    pub balance: Algorithm,
+    /// How instances are balanced.
+    pub balance: Balance,
+    /// Whether clients stay with their instance, and how.
+    pub sticky: Option<Arc<Sticky>>,
     /// What to speak where the registry does not say; `http` if this is `None` too.
     pub protocol: Option<Protocol>,
     /// TLS to `https` instances.
     pub tls: Arc<ClientTls>,
     /// What is made of what registries say of it.
     pub rules: Rules,
+}
+
+impl Policy {
+    /// The defaults, with this TLS to `https` instances.
+    #[must_use]
+    pub fn new(tls: Arc<ClientTls>) -> Self {
+        Self { balance: Balance::default(), sticky: None, protocol: None, tls, rules: Rules::default() }
+    }
 }
 
 /// What is made of what registries say of one service.

@@ -9,13 +9,13 @@ mod patience;
 
 use std::{pin::pin, sync::Arc};
 
-use discovery::Service;
+use discovery::{Member, Service};
 use http::{HeaderValue, Method, Response, request::Parts};
 use model::{Outcome, Refusal, UpstreamKey};
 use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
 
 use crate::{
-    affinity,
+    affinity::{self, Stick},
     exchange::{Asked, Exchange},
 };
 use patience::Patience;
@@ -95,7 +95,10 @@ async fn send_until_answered(exchange: &mut Exchange, out: &mut Outbound) -> Res
             return Err(Refusal::ClientGone);
         }
         let lease = match choose(exchange, out, &tried) {
-            Ok(lease) => lease,
+            Ok((lease, stick)) => {
+                exchange.stick = stick;
+                lease
+            }
             Err(refusal) => match tried.last.take() {
                 // The only instance closed a connection under us: it may well take the request on another.
                 Some(Outcome::Refused) if tried.count < TRIES => {
@@ -158,8 +161,8 @@ impl Tried {
     }
 }
 
-/// Picks an instance from the newest table. Neither waits nor locks.
-fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, Refusal> {
+/// Picks an instance from the newest table, and what the client is to remember of it. Neither waits nor locks.
+fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<(Lease, Option<Box<Stick>>), Refusal> {
     let name = match &exchange.record.asked {
         Some(Asked::Route(route)) => exchange.plan.route(*route).service.as_str(),
         Some(Asked::Name(name)) => name,
@@ -172,14 +175,27 @@ fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, R
     };
     exchange.core.table(|table| {
         let service = table.exposed(name).ok_or(Refusal::UnknownService)?;
-        let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
-        lease(service, environment, hash, tried)
+        let key = service.policy.balance.algorithm.hash_key();
+        let hash = key.and_then(|key| affinity::hash(key, exchange, &out.head));
+        let Some(sticky) = &service.policy.sticky else {
+            return Ok((lease(service, environment, hash, None, tried)?.0, None));
+        };
+        let held = affinity::token(sticky, &out.head.headers);
+        let (lease, token) = lease(service, environment, hash, held, tried)?;
+        let new = token.filter(|token| held != Some(*token));
+        Ok((lease, new.map(|token| Box::new(Stick { sticky: Arc::clone(sticky), token }))))
     })
 }
 
-/// A lease on the balancer's choice. One that is out and lets a single request find out may have given that turn to
+/// A lease on the instance that the client stays with, else on the balancer's choice, and its token. One that is out and lets a single request find out may have given that turn to
 /// another request meanwhile; then the next choice, and if all are so, the last one in spite of it.
-fn lease(service: &Service, environment: Option<&str>, hash: Option<u64>, tried: &Tried) -> Result<Lease, Refusal> {
+fn lease(
+    service: &Service,
+    environment: Option<&str>,
+    hash: Option<u64>,
+    held: Option<u64>,
+    tried: &Tried,
+) -> Result<(Lease, Option<u64>), Refusal> {
     let now = transport::clock::tick();
     let mut passed = [UpstreamKey(0); 2 * TRIES];
     let mut count = tried.excluded;
@@ -187,22 +203,25 @@ fn lease(service: &Service, environment: Option<&str>, hash: Option<u64>, tried:
     let mut last = None;
     loop {
         let ask = balancer::Ask { hash, tried: &passed[..count], now };
-        let upstream = match service.pick(environment, &ask) {
-            Ok(member) => &member.upstream,
-            Err(refusal) => {
-                return last.map(|upstream: &Arc<Upstream>| Lease::take(Arc::clone(upstream))).ok_or(refusal);
-            }
+        let stays = held.and_then(|token| service.held(environment, token, &ask));
+        let member = match stays.map_or_else(|| service.pick(environment, &ask), Ok) {
+            Ok(member) => member,
+            Err(refusal) => return last.map(taken).ok_or(refusal),
         };
-        if let Some(lease) = Lease::try_take(upstream, now) {
-            return Ok(lease);
+        if let Some(lease) = Lease::try_take(&member.upstream, now) {
+            return Ok((lease, member.token));
         }
         if count == passed.len() {
-            return Ok(Lease::take(Arc::clone(upstream)));
+            return Ok(taken(member));
         }
-        passed[count] = upstream.key;
+        passed[count] = member.upstream.key;
         count += 1;
-        last = Some(upstream);
+        last = Some(member);
     }
+}
+
+fn taken(member: &Member) -> (Lease, Option<u64>) {
+    (Lease::take(Arc::clone(&member.upstream)), member.token)
 }
 
 /// One try with one instance.

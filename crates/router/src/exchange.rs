@@ -22,6 +22,7 @@ use transport::{
 };
 
 use crate::{
+    affinity::Stick,
     client::Client,
     core::Core,
     plan::{Current, Limits},
@@ -47,6 +48,8 @@ pub struct Exchange {
     pub grpc: bool,
     /// The ids it goes by: passed on, returned and logged.
     pub ids: Ids,
+    /// What the client is to remember of the instance that answers, if it has to learn it.
+    pub stick: Option<Box<Stick>>,
     /// What the log line will say.
     pub record: Record,
 }
@@ -157,6 +160,7 @@ impl Exchange {
             fields,
             grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
             ids: Ids::of(&head.headers, fields, time),
+            stick: None,
             record: Record::new(began, core.logs().then(|| Said::new(head, time))),
         }
     }

@@ -1,6 +1,7 @@
 //! What the file means: only valid states, everything compiled. Replaced as a whole by a reload; nothing on the path
 //! of a request reads a setting.
 
+mod balance;
 mod compile;
 mod limits;
 mod services;

@@ -24,6 +24,9 @@ pub async fn proxy(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Re
     let mut response = attempt::send(exchange, out).await?;
     let fields = rewrite::inbound(response.headers_mut());
     exchange.ids.answer(response.headers_mut(), fields);
+    if let Some(stick) = exchange.stick.take() {
+        stick.tell(response.headers_mut(), exchange.client.tls);
+    }
     Ok(response)
 }
 

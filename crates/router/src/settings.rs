@@ -1,6 +1,7 @@
 //! The configuration file, as typed. Every section's struct lives in the crate that uses it; this one nests them.
 //! `docs/configuration.md` has every key, default and unit.
 
+mod balance;
 mod discovery;
 mod expose;
 mod host;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
+pub use balance::{SameSite, SlowStart, Sticky, Switch, WeighBy};
 pub use discovery::Discovery;
 pub use expose::Expose;
 pub use host::Host;
@@ -44,7 +46,7 @@ pub struct Settings {
     pub services: Entries<Service>,
     /// The environment of requests without `env_tag`.
     pub environment: Option<Tag>,
-    /// Our zone, for `local_first`.
+    /// Our zone, for `local_first` and `prefer_zone`.
     pub zone: Option<String>,
     /// How long instances that vanished suspiciously stay as last resort.
     pub hold: Span,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use balancer::Vitals;
 use http::{HeaderValue, uri::Authority};
-use model::{Address, Host, InstanceId, Protocol, ServiceId, UpstreamKey};
+use model::{Address, Host, InstanceId, Protocol, ServiceId, Tick, UpstreamKey};
 
 use crate::ClientTls;
 
@@ -29,6 +29,8 @@ pub struct Upstream {
     pub tls: Option<Arc<ClientTls>>,
     /// What we learned. Shared with its successor if only TLS settings change.
     pub vitals: Arc<Vitals>,
+    /// When we saw it first. Inherited likewise.
+    pub since: Tick,
     /// Made at first use, because most of many instances get no request for long.
     names: OnceLock<Box<Names>>,
     learned: AtomicU8,
@@ -61,11 +63,12 @@ impl Upstream {
         protocol: Protocol,
         tls: Option<Arc<ClientTls>>,
         vitals: Arc<Vitals>,
+        since: Tick,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let key = UpstreamKey(NEXT.fetch_add(1, Ordering::Relaxed));
         let (names, learned) = (OnceLock::new(), AtomicU8::new(0));
-        Self { key, service, id, address, protocol, tls, vitals, names, learned }
+        Self { key, service, id, address, protocol, tls, vitals, since, names, learned }
     }
 
     /// `host:port` for logs.

@@ -1,4 +1,4 @@
-//! The successor of a table. Pure but for the running number of new upstreams.
+//! The successor of a table. Pure but for the running number of new upstreams, and the time they are seen.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -74,6 +74,7 @@ fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &
     let policy = policies.of(service);
     let known: HashMap<(&InstanceId, &Address), &Arc<Upstream>> =
         before.iter().map(|m| ((&m.upstream.id, &m.upstream.address), &m.upstream)).collect();
+    let tokens = policy.sticky.as_ref().map(|sticky| sticky.tokens(service));
     let member = |claimed: &Claimed| {
         let instance = &claimed.instance;
         let old = known.get(&(&instance.id, &instance.endpoint.address));
@@ -82,6 +83,7 @@ fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &
             upstream: upstream(service, instance, policy, old.copied()),
             source: claimed.source.clone(),
             resort: claimed.resort,
+            token: tokens.as_ref().map(|tokens| tokens.of(&instance.id)),
         }
     };
     list.iter().map(member).collect()
@@ -99,7 +101,8 @@ fn upstream(service: &ServiceId, instance: &Instance, policy: &Policy, old: Opti
     }
     let vitals = old.map_or_else(|| Arc::new(Vitals::default()), |old| old.vitals.clone());
     let address = instance.endpoint.address.clone();
-    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, vitals))
+    let since = old.map_or_else(transport::clock::tick, |old| old.since);
+    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, vitals, since))
 }
 
 /// Upstreams of `these` that `others` do not have.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use balancer::{Ask, Place};
+use balancer::{Ask, Place, balance::PRIORITY};
 use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
@@ -20,6 +20,8 @@ pub struct Member {
     pub source: Arc<str>,
     /// Withdrawn under suspicion: used only if no other member admits requests.
     pub resort: bool,
+    /// What its clients carry, if they stay with it.
+    pub token: Option<u64>,
 }
 
 /// One service and everything needed to choose one of its members.
@@ -57,16 +59,20 @@ impl Service {
     /// # Errors
     /// [`Refusal::NoInstance`] if nobody is there or everybody was tried.
     pub fn pick(&self, environment: Option<&str>, ask: &Ask<'_>) -> Result<&Member, Refusal> {
-        let view = match environment {
-            None => Some(&self.plain),
-            Some(name) => self
-                .environments
-                .binary_search_by(|(tag, _)| tag.as_str().cmp(name))
-                .ok()
-                .and_then(|at| self.environments.get(at))
-                .map(|(_, view)| view),
-        };
-        view.and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+        self.view(environment).and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+    }
+
+    /// The member whose token a client carries, if it takes this request: it is there, neither draining nor suspect, was not
+    /// tried, and admits requests. Whatever its weight: 0 sends it nobody new. Neither locks nor allocates.
+    #[must_use]
+    pub fn held(&self, environment: Option<&str>, token: u64, ask: &Ask<'_>) -> Option<&Member> {
+        self.view(environment)?.held(&self.members, token, ask)
+    }
+
+    fn view(&self, environment: Option<&str>) -> Option<&View> {
+        let Some(name) = environment else { return Some(&self.plain) };
+        let at = self.environments.binary_search_by(|(tag, _)| tag.as_str().cmp(name)).ok()?;
+        self.environments.get(at).map(|(_, view)| view)
     }
 
     /// Environments a request can name here.
@@ -115,6 +121,7 @@ fn digest(id: &ServiceId, members: &[Member]) -> u64 {
             .field(m.upstream.protocol.as_str())
             .field(&i.weight.to_string())
             .field(i.zone.as_deref().unwrap_or_default())
+            .field(i.label(PRIORITY).unwrap_or_default())
             .field(if i.standing == Standing::Draining { "draining" } else { "serving" })
             .field(if i.environment_only { "reserved" } else { "open" });
         for tag in &i.environments {

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 
-use model::{Exposure, Instance, Protocol, Refusal, Standing};
+use balancer::Algorithm;
+use model::{Exposure, Instance, Protocol, Refusal, Standing, UpstreamKey};
 use proptest::prelude::*;
 use transport::Upstream;
 
@@ -124,6 +125,73 @@ fn a_suspect_is_picked_only_after_all_others() {
     let alone = table.next([(service("a"), Some(vec![suspect]))], &policies).unwrap().table;
     assert_eq!(picks(alone.service("a").unwrap(), None), ["x"]);
     assert_eq!(alone.digest(), 0, "suspects are our own memory");
+}
+
+/// Policies under which clients of every service stay with their instance.
+fn sticky() -> Policies {
+    let carrier = crate::sticky::Carrier::Header(http::HeaderName::from_static("x-instance"));
+    let sticky = Some(Arc::new(crate::Sticky { carrier, secret: None }));
+    let policy = crate::Policy { sticky, ..(*policies().default).clone() };
+    Policies { default: Arc::new(policy), ..policies() }
+}
+
+fn token(table: &Table, id: &str) -> u64 {
+    let members = &table.service("a").unwrap().members;
+    members.iter().find(|m| m.instance.id.as_str() == id).and_then(|m| m.token).expect("sticky")
+}
+
+#[test]
+fn a_token_holds_while_its_instance_takes_requests() {
+    let all = || vec![instance("x", 1), instance("y", 2), in_environment("z", 3, "test", true)];
+    let first = table(sticky(), vec![("a", all())]);
+    let held = |table: &Table, id: &str, environment: Option<&str>, tried: &[UpstreamKey]| {
+        let found = table.service("a").unwrap().held(environment, token(&first, id), &ask(tried));
+        found.map(|member| member.instance.id.to_string())
+    };
+    assert_eq!(held(&first, "x", None, &[]).as_deref(), Some("x"));
+    assert_eq!(held(&first, "x", None, &[upstream(&first, "a", "x").key]), None, "tried");
+    assert_eq!(held(&first, "z", None, &[]), None, "reserved for its environment");
+    assert_eq!(held(&first, "z", Some("test"), &[]).as_deref(), Some("z"));
+    assert_eq!(first.service("a").unwrap().held(None, 1, &ask(&[])).map(|m| &m.instance.id), None);
+
+    let mut leaving = all();
+    leaving[0].standing = Standing::Draining;
+    assert_eq!(held(&then(&first, "a", leaving).unwrap().table, "x", None, &[]), None, "drains");
+    assert_eq!(held(&then(&first, "a", all().split_off(1)).unwrap().table, "x", None, &[]), None, "left");
+    let mut closed = all();
+    closed[0].weight = 0;
+    assert_eq!(held(&then(&first, "a", closed).unwrap().table, "x", None, &[]).as_deref(), Some("x"), "nobody new");
+    let vitals = &upstream(&first, "a", "x").vitals;
+    vitals.begin();
+    vitals.end(model::Outcome::ConnectFailed, std::time::Duration::ZERO, model::Tick(1));
+    assert_eq!(held(&first, "x", None, &[]), None, "rests");
+    assert!(table(policies(), vec![("a", all())]).service("a").unwrap().members[0].token.is_none(), "off");
+}
+
+#[test]
+fn a_new_instance_is_seen_when_it_comes_and_stays_of_that_age() {
+    let first = table(policies(), vec![("a", vec![instance("x", 1)])]);
+    let since = upstream(&first, "a", "x").since;
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    let other = Arc::new(with_protocol(policies(), Protocol::Https, 2));
+    let second = first.next([(service("a"), list(vec![instance("x", 1), instance("y", 2)]))], &other).unwrap().table;
+    assert_eq!(upstream(&second, "a", "x").since, since, "other TLS, same instance");
+    assert!(upstream(&second, "a", "y").since > since);
+}
+
+#[test]
+fn another_way_to_balance_keeps_what_was_learned() {
+    let first = table(policies(), vec![("a", vec![instance("x", 1), instance("y", 2)])]);
+    upstream(&first, "a", "x").vitals.begin();
+    for algorithm in [Algorithm::PeakEwma, Algorithm::RoundRobin] {
+        let mut other = policies();
+        other.default = Arc::new(crate::Policy { balance: algorithm.into(), ..(*other.default).clone() });
+        let touched = [(service("a"), list(vec![instance("x", 1), instance("y", 2)]))];
+        let Next { table: second, arrived, departed } = first.next(touched, &Arc::new(other)).unwrap();
+        assert!(arrived.is_empty() && departed.is_empty());
+        assert!(Arc::ptr_eq(upstream(&first, "a", "x"), upstream(&second, "a", "x")));
+        assert_eq!(upstream(&second, "a", "x").vitals.in_flight(), 1);
+    }
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use balancer::{Algorithm, Place};
+use balancer::Place;
 use discovery::{Policy, Rules, claims::Merge};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
 
-use super::Limits;
+use super::{Limits, balance};
 use crate::settings::{self as typed, Service, ServiceTls, Settings};
 
 /// What `services:` says.
@@ -33,7 +33,8 @@ pub(super) fn compile(
         None => Arc::new(system),
     };
     let default = Policy {
-        balance: all.balance.clone().unwrap_or(Algorithm::LeastRequests),
+        balance: balance::balance(settings, all, &balance::default())?,
+        sticky: balance::sticky(all, None)?,
         protocol: all.protocol,
         tls,
         rules: rules(settings, all, &Rules::default())?,
@@ -44,7 +45,8 @@ pub(super) fn compile(
     for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
         let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
         let policy = Policy {
-            balance: service.balance.clone().unwrap_or_else(|| default.balance.clone()),
+            balance: balance::balance(settings, service, &default.balance)?,
+            sticky: balance::sticky(service, default.sticky.as_ref())?,
             protocol: service.protocol.or(default.protocol),
             tls: match &service.tls {
                 Some(typed) => trust(typed, files)?,

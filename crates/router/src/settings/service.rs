@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use balancer::Algorithm;
 use discovery::claims::TooOld;
-use model::Protocol;
+use model::{Protocol, Tag};
 use serde::Deserialize;
-use settings::{Entries, Located, Size, Span};
+use settings::{Entries, Located, OneOrMany, Size, Span};
 
-use super::Timeouts;
+use super::{SlowStart, Sticky, Switch, Timeouts, WeighBy};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -16,6 +16,16 @@ use super::Timeouts;
 pub struct Service {
     /// The balancing algorithm.
     pub balance: Option<Algorithm>,
+    /// Metadata that counts as weight.
+    pub weigh_by: Option<WeighBy>,
+    /// How new instances begin.
+    pub slow_start: Option<Switch<SlowStart>>,
+    /// Instances of our zone first.
+    pub prefer_zone: Option<Located<bool>>,
+    /// Tags of groups that take over for each other.
+    pub failover: Option<OneOrMany<Tag>>,
+    /// Clients that stay with their instance.
+    pub sticky: Option<Switch<Located<Sticky>>>,
     /// What to speak where the registry does not say.
     pub protocol: Option<Protocol>,
     /// TLS to `https` instances.
