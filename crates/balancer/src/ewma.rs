@@ -33,8 +33,9 @@ const DOUBT: u32 = 5000;
 
 /// A peak exponentially weighted moving average, after Finagle's `PeakEwma`.
 ///
-/// A sample above the average becomes the average, up to threefold; one below pulls it down by its age-dependent share. So a sudden slowness
-/// shows with the first answer, and trust is regained slowly. A failure raises it, see [`failed`](Self::failed).
+/// A sample above the average becomes the average, up to threefold; one below pulls it down by its age-dependent share. So a
+/// sudden slowness shows with the first answers, and trust is regained slowly. A failure raises it, see
+/// [`failed`](Self::failed).
 ///
 /// Whether somebody was told to explore (the highest bit), the average (microseconds, the rest of the upper half; 0 is "no
 /// sample yet") and the time of the last sample (milliseconds, lower half) share one atomic, so that no reader or writer sees

@@ -73,7 +73,8 @@ impl Balancer for PeakEwma {
         let typical = self.typical(now);
         let (a, b) = (self.latency(one, typical), self.latency(other, typical));
         let slow = typical.saturating_mul(SLOW);
-        if a > slow && roster.vitals(one).ewma().explore(typical, now) {
+        // A request that has failed somewhere already is not the one to find out.
+        if a > slow && ask.tried.is_empty() && roster.vitals(one).ewma().explore(typical, now) {
             return Some(one);
         }
         let is_better = if a.max(b) <= slow && fastrand::u8(..UNBIASED) == 0 {

@@ -41,7 +41,8 @@ impl Weighing {
 
 /// A number, or a percentage as a part of 1. Not one that is negative or without end.
 fn number(text: &str) -> Option<f64> {
-    let (text, unit) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |text| (text.trim_end(), 100.0));
+    let text = text.trim();
+    let (text, unit) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent.trim_end(), 100.0));
     text.parse().ok().map(|number: f64| number / unit).filter(|number| number.is_finite() && *number >= 0.0)
 }
 
@@ -51,12 +52,12 @@ mod tests {
     use crate::tests::candidate;
 
     fn weights(weighing: &Weighing, said: &[(u16, &[(&str, &str)])]) -> Vec<u16> {
-        let instance = |(number, (weight, labels)): (u32, &(u16, &[(&str, &str)]))| {
+        let mut instances = Vec::new();
+        for (number, (weight, labels)) in (0..).zip(said) {
             let mut instance = (*candidate(number, *weight).instance).clone();
             instance.labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            instance.normalised()
-        };
-        let instances: Vec<_> = (0..).zip(said).map(instance).collect();
+            instances.push(instance.normalised());
+        }
         weighing.weigh(instances.iter())
     }
 

@@ -44,10 +44,10 @@ fn set_up(states: &[State]) -> Vec<Candidate> {
 /// Candidate `number` in one of three groups, in one of two zones, and new if it is even.
 fn placed(number: u32, weight: u16) -> Candidate {
     let placed = with(candidate(number, weight), |instance| {
-        instance.zone = (number % 4 != 3).then(|| if number % 2 == 0 { "a" } else { "b" }.into());
+        instance.zone = (number % 4 != 3).then(|| if number.is_multiple_of(2) { "a" } else { "b" }.into());
         instance.labels = [("priority".into(), (number % 3).to_string().into())].into();
     });
-    let since = if number % 2 == 0 { Tick(0) } else { NOW };
+    let since = if number.is_multiple_of(2) { Tick(0) } else { NOW };
     Candidate { since, ..placed }
 }
 

@@ -1,6 +1,6 @@
 //! How services are balanced, compiled.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 use balancer::{Algorithm, Balance, SlowStart, Weighing, algorithm::token};
 use discovery::{
@@ -8,7 +8,7 @@ use discovery::{
     sticky::{Carrier, Cookie},
 };
 use http::HeaderName;
-use settings::{Located, SettingsError, Span};
+use settings::{Located, SecretSource, SettingsError, Span};
 
 use crate::settings::{self as typed, SameSite, Service, Settings};
 
@@ -47,7 +47,11 @@ pub(super) fn default() -> Balance {
 }
 
 /// How the clients of a service are kept at their instance.
-pub(super) fn sticky(service: &Service, all: Option<&Arc<Sticky>>) -> Result<Option<Arc<Sticky>>, SettingsError> {
+pub(super) fn sticky(
+    service: &Service,
+    all: Option<&Arc<Sticky>>,
+    files: &mut Vec<PathBuf>,
+) -> Result<Option<Arc<Sticky>>, SettingsError> {
     let Some(switch) = &service.sticky else { return Ok(all.cloned()) };
     let Some(sticky) = &switch.0 else { return Ok(None) };
     let carrier = match (&sticky.cookie, &sticky.header) {
@@ -64,7 +68,10 @@ pub(super) fn sticky(service: &Service, all: Option<&Arc<Sticky>>) -> Result<Opt
         }
         _ => return Err(SettingsError::at(sticky, "sticky needs either `cookie: NAME` or `header: NAME`")),
     };
-    let secret = sticky.secret.as_ref().map(settings::SecretSource::read).transpose();
+    if let Some(SecretSource::File(path)) = &sticky.secret {
+        files.push(path.clone());
+    }
+    let secret = sticky.secret.as_ref().map(SecretSource::read).transpose();
     let secret = secret.map_err(|error| SettingsError::at(sticky, error.to_string()))?.filter(|s| !s.is_empty());
     Ok(Some(Arc::new(Sticky { carrier, secret })))
 }
@@ -112,7 +119,7 @@ mod tests {
     }
 
     fn carrier(yaml: &str) -> Result<Option<Carrier>, String> {
-        let sticky = sticky(&service(yaml), None).map_err(|error| error.to_string())?;
+        let sticky = sticky(&service(yaml), None, &mut Vec::new()).map_err(|error| error.to_string())?;
         Ok(sticky.map(|sticky| sticky.carrier.clone()))
     }
 
@@ -136,10 +143,24 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_may_stand_in_a_file_that_is_followed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cret\n").unwrap();
+        let yaml = format!("sticky: {{ cookie: shop, secret: {{ file: {:?} }} }}", file.path());
+        let mut files = Vec::new();
+        let found = sticky(&service(&yaml), None, &mut files).unwrap().unwrap();
+        assert_eq!(found.secret.as_ref().map(settings::Secret::expose), Some("s3cret"));
+        assert_eq!(files, [file.path()]);
+        let gone = service("sticky: { cookie: shop, secret: { file: no.such } }");
+        assert!(sticky(&gone, None, &mut files).unwrap_err().to_string().contains("no.such"));
+    }
+
+    #[test]
     fn what_a_service_leaves_out_all_say_and_off_takes_it_away() {
-        let all = sticky(&service("sticky: { cookie: shop }"), None).unwrap();
-        assert_eq!(sticky(&service("{}"), all.as_ref()).unwrap(), all);
-        assert_eq!(sticky(&service("sticky: off"), all.as_ref()).unwrap(), None);
+        let read = |yaml, all: Option<&Arc<Sticky>>| sticky(&service(yaml), all, &mut Vec::new()).unwrap();
+        let all = read("sticky: { cookie: shop }", None);
+        assert_eq!(read("{}", all.as_ref()), all);
+        assert_eq!(read("sticky: off", all.as_ref()), None);
 
         let file = Settings { zone: Some("a".to_owned()), ..Settings::default() };
         let yaml = "{ balance: random, slow_start: 5s, prefer_zone: true, failover: [ x, y ], weigh_by: { load: l } }";

@@ -34,7 +34,7 @@ pub(super) fn compile(
     };
     let default = Policy {
         balance: balance::balance(settings, all, &balance::default())?,
-        sticky: balance::sticky(all, None)?,
+        sticky: balance::sticky(all, None, files)?,
         protocol: all.protocol,
         tls,
         rules: rules(settings, all, &Rules::default())?,
@@ -46,7 +46,7 @@ pub(super) fn compile(
         let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
         let policy = Policy {
             balance: balance::balance(settings, service, &default.balance)?,
-            sticky: balance::sticky(service, default.sticky.as_ref())?,
+            sticky: balance::sticky(service, default.sticky.as_ref(), files)?,
             protocol: service.protocol.or(default.protocol),
             tls: match &service.tls {
                 Some(typed) => trust(typed, files)?,
