@@ -29,11 +29,14 @@ pub(super) fn balance(settings: &Settings, service: &Service, all: &Balance) -> 
         capacity: by.capacity.as_deref().map(Into::into),
         load: by.load.as_deref().map(Into::into),
     };
+    // What all services prefer is nothing to an algorithm that looks at zones itself.
+    let prefer_zone = service.prefer_zone.as_ref().map_or(all.prefer_zone, |prefer| **prefer);
+    let prefer_zone = prefer_zone && algorithm != Algorithm::LocalFirst;
     Ok(Balance {
         algorithm,
         weighing: service.weigh_by.as_ref().map_or_else(|| all.weighing.clone(), weighing),
         slow_start: service.slow_start.as_ref().map_or(all.slow_start, |switch| switch.0.map(|slow| slow.0)),
-        prefer_zone: service.prefer_zone.as_ref().map_or(all.prefer_zone, |prefer| **prefer),
+        prefer_zone,
         failover: service
             .failover
             .as_ref()
@@ -167,6 +170,8 @@ mod tests {
         let all = balance(&file, &service(yaml), &default()).unwrap();
         assert_eq!((all.slow_start.unwrap().window.as_secs(), all.failover.len()), (5, 2));
         assert_eq!(balance(&file, &service("{}"), &all).unwrap(), all);
+        let local = balance(&file, &service("balance: local_first"), &all).unwrap();
+        assert!(!local.prefer_zone, "it looks at zones itself");
         let none = "{ balance: peak_ewma, slow_start: off, prefer_zone: false, failover: [], weigh_by: {} }";
         assert_eq!(balance(&file, &service(none), &all).unwrap(), Balance::default());
         let shaped = balance(&file, &service("slow_start: { window: 10s, aggression: 2, least: 0.2 }"), &all).unwrap();
