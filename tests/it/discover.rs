@@ -5,6 +5,7 @@ mod consul;
 mod embedded;
 mod etcd;
 mod file;
+mod first_use;
 mod kubernetes;
 mod remembered;
 pub(crate) mod rig;

@@ -53,6 +53,7 @@ pub(crate) fn policies(balance: Algorithm) -> Arc<Policies> {
         services: HashMap::new(),
         routed: [].into(),
         exposure: Exposure::Everything,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),

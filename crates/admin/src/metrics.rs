@@ -6,7 +6,8 @@ use axum::{Router, extract, http::header, response::IntoResponse, routing::get};
 use discovery::{
     TableCell,
     freshness::Freshness,
-    status::{Source, State, Status},
+    status::{FirstUse, Source, State, Status},
+    subscriptions::Counts,
 };
 use prometheus_client::{
     collector::Collector,
@@ -53,6 +54,9 @@ impl Collector for DiscoveryMetrics {
         info.encode_info(&[("digest", digest.as_str())])?;
         let status = Arc::clone(&self.status.borrow());
         sources(&mut encoder, &status)?;
+        if let Some(first_use) = &status.first_use {
+            subscriptions(&mut encoder, first_use)?;
+        }
         let help = "From an update of a source to the table that holds it";
         let unit = Unit::Seconds;
         let publish = encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?;
@@ -86,6 +90,28 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     let mut publish = encoder.encode_descriptor("source_publish", help, Some(&unit), MetricType::Histogram)?;
     for source in &status.sources {
         histogram(&source.freshness, publish.encode_family(&[("source", &*source.name)])?)?;
+    }
+    Ok(())
+}
+
+/// What is subscribed to on first use, if anything may be.
+fn subscriptions(encoder: &mut DescriptorEncoder<'_>, first_use: &FirstUse) -> fmt::Result {
+    let FirstUse { at_most, services, unanswered, counts, dropped } = first_use;
+    let help = "Services that registries are asked about because clients named them";
+    gauge(encoder, "subscriptions", help, *services as u64)?;
+    let help = "Of the subscriptions, those no registry has answered";
+    gauge(encoder, "subscriptions_unanswered", help, *unanswered as u64)?;
+    gauge(encoder, "subscriptions_at_most", "How many subscriptions there may be", *at_most as u64)?;
+    let Counts { asked, limited, full, unknown, unanswered, idle } = counts;
+    let help = "Names that clients brought up, by whether registries were asked, and if not, why";
+    let mut wants = encoder.encode_descriptor("subscription_wants", help, None, MetricType::Counter)?;
+    for (result, count) in [("asked", asked), ("limited", limited), ("full", full), ("dropped", dropped)] {
+        ConstCounter::new(*count).encode(wants.encode_family(&[("result", result)])?)?;
+    }
+    let help = "Subscriptions that ended, by cause";
+    let mut ends = encoder.encode_descriptor("subscription_ends", help, None, MetricType::Counter)?;
+    for (cause, count) in [("idle", idle), ("unknown", unknown), ("unanswered", unanswered)] {
+        ConstCounter::new(*count).encode(ends.encode_family(&[("cause", cause)])?)?;
     }
     Ok(())
 }

@@ -32,7 +32,19 @@ struct TableView {
     /// How long the newest change took from its arrival to the table, in milliseconds.
     published_in_ms: f64,
     sources: Vec<SourceView>,
+    /// Absent if nothing is subscribed to on first use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_first_use: Option<FirstUseView>,
     services: Vec<ServiceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FirstUseView {
+    at_most: usize,
+    /// Services that registries are asked about because clients named them.
+    services: usize,
+    /// Of them, those no registry has answered.
+    unanswered: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,6 +148,11 @@ async fn all(State(admin): State<Admin>) -> Json<TableView> {
         digest: format!("{:016x}", table.digest()),
         published_in_ms: millis(admin.freshness.last()),
         sources: status.sources.iter().map(|s| source(s, members(&s.name), now)).collect(),
+        on_first_use: status.first_use.map(|f| FirstUseView {
+            at_most: f.at_most,
+            services: f.services,
+            unanswered: f.unanswered,
+        }),
         services,
     })
 }

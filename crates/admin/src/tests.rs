@@ -23,6 +23,7 @@ fn policies() -> Policies {
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),
@@ -112,7 +113,7 @@ async fn a_source_that_cannot_tell_about_a_service_says_which_why_and_since_when
     source.awaited = [ServiceId::new("orders").unwrap(), pets.clone()].into();
     source.doubts = [(pets, discovery::status::Doubt { error, since: now })].into();
     let ready = async |source: discovery::status::Source| {
-        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
         let stage = Stage::new(app(Admin { status, ..admin.clone() }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
         let doubts = stage.get("/sources").await.json()[0]["doubts"].clone();
         assert_eq!(
@@ -144,7 +145,7 @@ async fn what_is_remembered_makes_it_ready_and_stale() {
     source.recalled = true;
     source.inherited = [(ServiceId::new("pets").unwrap(), Duration::from_secs(70))].into();
     source.state = discovery::status::State::Down(model::ProviderError::Unreachable("dc1".into()));
-    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
     let stage = Stage::new(app(Admin { status, ..admin }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
     let answer = stage.get("/health/ready").await;
     assert_eq!(answer.status, 200);

@@ -69,6 +69,10 @@ pub enum What {
     TooOld,
     /// What was remembered stands until the source answers.
     Remembered,
+    /// A client named a service, and registries are asked about it from now on.
+    Subscribed,
+    /// Nobody used it for long, so they are asked no longer.
+    Released,
     /// Settings changed, or the router started.
     Arranged,
 }
@@ -90,6 +94,8 @@ impl What {
             Self::Skipped => "skipped",
             Self::TooOld => "too_old",
             Self::Remembered => "remembered",
+            Self::Subscribed => "subscribed",
+            Self::Released => "released",
             Self::Arranged => "arranged",
         }
     }

@@ -2,6 +2,7 @@
 //! all of them say ([`claims`]), [`Table::next`] makes the successor of the table, and one store publishes it.
 //!
 //! * [`provider`]: the seam, and one file per kind of source.
+//! * [`subscriptions`]: which services are asked for because a client named them.
 //! * [`claims`]: what every source says of every service, three-valued; suspects.
 //! * [`table`]: the immutable snapshot requests read.
 //! * `reconciler`: the only writer of the table.
@@ -22,6 +23,7 @@ pub mod provider;
 mod reconciler;
 mod sources;
 pub mod status;
+pub mod subscriptions;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -30,4 +32,6 @@ pub use handle::{Discovery, Reporter, StartError};
 pub use memory::Memory;
 pub use policy::{Policies, Policy, Rules};
 pub use provider::Settings;
+pub use reconciler::Answer;
+pub use subscriptions::OnFirstUse;
 pub use table::{Member, Service, Table, TableCell, TableReader};

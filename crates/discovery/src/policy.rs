@@ -13,6 +13,7 @@ use transport::ClientTls;
 use crate::{
     claims::{Holds, Merge, TooOld},
     provider::Interest,
+    subscriptions::OnFirstUse,
 };
 
 /// How the instances of one service are chosen and spoken to.
@@ -50,6 +51,9 @@ pub struct Policies {
     pub routed: HashSet<ServiceId>,
     /// What a client may name besides.
     pub exposure: Exposure,
+    /// How services that `exposure` matches are subscribed to once a client names them, where registries are asked by
+    /// name; `None`: all are, as registries' catalogues list them.
+    pub first_use: Option<OnFirstUse>,
     /// The environment a request without `env_tag` reaches; `None`: all but `environment_only` instances.
     pub environment: Option<Tag>,
     /// Where this router runs.
@@ -81,6 +85,30 @@ impl Policies {
             services.extend(named.iter().cloned());
         }
         Interest { services, exposure: self.exposure.clone() }
+    }
+
+    /// The same for sources that are asked by name, if these services are subscribed to: no catalogue, if there is a
+    /// first use to wait for.
+    #[must_use]
+    pub(crate) fn interest_by_name<'a>(&self, subscribed: impl Iterator<Item = &'a ServiceId>) -> Interest {
+        let mut interest = self.interest();
+        if self.first_use.is_some() {
+            interest.services.extend(subscribed.cloned());
+            interest.exposure = Exposure::Routed;
+        }
+        interest
+    }
+
+    /// Whether clients may name this service though the file does not, so that it is subscribed to on first use.
+    #[must_use]
+    pub fn may_subscribe(&self, service: &ServiceId) -> bool {
+        self.first_use.is_some() && self.exposure.may_expose(service) && !self.names(service)
+    }
+
+    /// Whether a route or `expose` has exactly this name.
+    pub(crate) fn names(&self, service: &ServiceId) -> bool {
+        let exactly = matches!(&self.exposure, Exposure::Matching { services, .. } if services.contains(service));
+        exactly || self.routed.contains(service)
     }
 
     /// Whether any service has words that can be too old.

@@ -49,6 +49,7 @@ pub(crate) fn policies() -> Policies {
         services: HashMap::new(),
         routed: [].into(),
         exposure: Exposure::Everything,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),

@@ -30,6 +30,8 @@ pub enum Refusal {
     UpgradeRefused,
     /// The service does not exist for clients: unknown, or known and not exposed.
     UnknownService,
+    /// Nobody asked for the service before; the registries are being asked about it.
+    Unanswered,
     /// The service is known and has no instance in the asked environment.
     NoInstance,
     /// Too much work in hand.
@@ -54,7 +56,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -65,6 +67,7 @@ impl Refusal {
         Self::MethodNotAllowed,
         Self::UpgradeRefused,
         Self::UnknownService,
+        Self::Unanswered,
         Self::NoInstance,
         Self::Overloaded,
         Self::Connect,
@@ -90,7 +93,9 @@ impl Refusal {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRefused => StatusCode::BAD_REQUEST,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownService | Self::Unanswered | Self::NoInstance | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect | Self::Reset | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -110,7 +115,12 @@ impl Refusal {
             Self::ClientTimeout | Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => 4,
             Self::NoRoute | Self::Misdirected | Self::MethodNotAllowed => 12,
             Self::Internal | Self::Protocol => 13,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded | Self::Connect | Self::Reset => 14,
+            Self::UnknownService
+            | Self::Unanswered
+            | Self::NoInstance
+            | Self::Overloaded
+            | Self::Connect
+            | Self::Reset => 14,
             Self::ClientGone => 1,
         }
     }
@@ -129,6 +139,7 @@ impl Refusal {
             Self::MethodNotAllowed => "method",
             Self::UpgradeRefused => "upgrade",
             Self::UnknownService => "no_service",
+            Self::Unanswered => "unanswered",
             Self::NoInstance => "no_instance",
             Self::Overloaded => "overload",
             Self::Connect => "connect",
@@ -163,6 +174,7 @@ impl Refusal {
             Self::UnknownService => "PTS50301",
             Self::NoInstance => "PTS50302",
             Self::Overloaded => "PTS50303",
+            Self::Unanswered => "PTS50309",
             Self::HeadTimeout => "PTS50401",
             Self::IdleTimeout => "PTS50402",
             Self::Deadline => "PTS50403",
@@ -183,6 +195,7 @@ impl Refusal {
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::UpgradeRefused => "UPGRADE_REFUSED",
             Self::UnknownService => "UNKNOWN_SERVICE",
+            Self::Unanswered => "UNANSWERED",
             Self::NoInstance => "NO_INSTANCE",
             Self::Overloaded => "OVERLOADED",
             Self::Connect => "CONNECT_FAILED",
@@ -212,6 +225,7 @@ impl Refusal {
             Self::MethodNotAllowed => "this method is not forwarded",
             Self::UpgradeRefused => "protocol upgrades are not forwarded",
             Self::UnknownService => "no service of this name is available to clients of this router",
+            Self::Unanswered => "the registries are being asked about this service; try again in a moment",
             Self::NoInstance => "the service has no instance that can take this request now; try again later",
             Self::Overloaded => "too many requests in hand; try again later",
             Self::Connect => "no instance of the service could be connected to",
@@ -228,13 +242,13 @@ impl Refusal {
     /// Seconds for `Retry-After`, where trying again later helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::NoInstance | Self::Overloaded).then_some(1)
+        matches!(self, Self::Unanswered | Self::NoInstance | Self::Overloaded).then_some(1)
     }
 
     /// Whether the operator should look into it (as against the client).
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.status().is_server_error() && *self != Self::UnknownService
+        self.status().is_server_error() && !matches!(self, Self::UnknownService | Self::Unanswered)
     }
 }
 

@@ -3,6 +3,7 @@
 //! From a request to an answering instance: choose, connect, send, and if it is certain that nothing was done, do so
 //! again with another one.
 
+mod first_use;
 mod h1;
 mod h2;
 mod patience;
@@ -96,6 +97,12 @@ async fn send_until_answered(exchange: &mut Exchange, out: &mut Outbound) -> Res
         }
         let lease = match choose(exchange, out, &tried) {
             Ok(lease) => lease,
+            // Perhaps only because no client named it before.
+            Err(refusal @ (Refusal::UnknownService | Refusal::NoInstance)) if tried.count == 0 && !tried.asked => {
+                tried.asked = true;
+                Box::pin(first_use::ask(exchange, &mut patience, refusal)).await?;
+                continue;
+            }
             Err(refusal) => match tried.last.take() {
                 // The only instance closed a connection under us: it may well take the request on another.
                 Some(Outcome::Refused) if tried.count < TRIES => {
@@ -132,13 +139,15 @@ struct Tried {
     excluded: usize,
     count: usize,
     stale: usize,
+    /// Whether registries were asked about the service.
+    asked: bool,
     last: Option<Outcome>,
     refusal: Option<Refusal>,
 }
 
 impl Tried {
     fn new() -> Self {
-        Self { keys: [UpstreamKey(0); TRIES], excluded: 0, count: 0, stale: 0, last: None, refusal: None }
+        Self { keys: [UpstreamKey(0); TRIES], excluded: 0, count: 0, stale: 0, asked: false, last: None, refusal: None }
     }
 
     fn add(&mut self, key: UpstreamKey) {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
-pub use discovery::Discovery;
+pub use discovery::{Discovery, OnFirstUse};
 pub use expose::Expose;
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};

@@ -195,6 +195,10 @@ impl Source {
         self.knowledge(name, |k| *k == Knowledge::KnownEmpty).await;
     }
 
+    pub(crate) async fn forgotten(&mut self, name: &str) {
+        self.until(name, |update| (update == Update::Forgotten(ServiceId::new(name).unwrap())).then_some(())).await;
+    }
+
     pub(crate) async fn denied(&mut self, name: &str) -> String {
         let denied = |k: &Knowledge| matches!(k, Knowledge::Unknown(ProviderError::Denied(_)));
         format!("{:?}", self.knowledge(name, denied).await)

@@ -38,6 +38,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("registries.NAME.docker", "registries: { a: { docker: { @ } } }"),
     ("registries.NAME.etcd", "registries: { a: { etcd: { endpoints: 'http://b:1', @ } } }"),
     ("discovery", "discovery: { @ }"),
+    ("discovery.on_first_use", "discovery: { on_first_use: { @ } }"),
     ("routes", "routes: [ { service: a, @ } ]"),
     ("expose", "expose: { @ }"),
     ("services", "services: { a: { @ } }"),

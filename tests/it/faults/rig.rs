@@ -241,6 +241,7 @@ fn policies(exposure: Exposure) -> Policies {
         services: HashMap::new(),
         routed: routed.into_iter().collect(),
         exposure,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(300),

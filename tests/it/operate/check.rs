@@ -45,6 +45,8 @@ const MISTAKES: &[Mistake] = &[
     ("registries: { a: { embedded: { address: 0.0.0.0:1 } } }", (1, 15), "registries.a", "reached from other machines", "set `token`"),
     ("registries: { a: { static: { services: { p: 'ftp://b:1' } } } }", (1, 45), "registries.a.static.services.p", "\"ftp://b:1\"", "write http://, h2c:// or https://"),
     ("registries: { a: { static: { services: { p: [ { url: 'http://b:1', wieght: 2 } ] } } } }", (1, 68), "registries.a.static.services.p[0].wieght", "unknown key", "did you mean \"weight\"?"),
+    ("discovery: { on_first_use: { rate: 0 } }", (1, 28), "discovery.on_first_use", "rate: 0 would let nothing through", "write at least 1"),
+    ("discovery: { on_first_use: { wait: 1m } }", (1, 28), "discovery.on_first_use", "wait: ", "write at most 10s"),
     // --- what belongs together, and what does not
     ("listeners: [ { address: 127.0.0.1:1 }, { address: 127.0.0.1:1 } ]", (1, 51), "listeners[1].address", "listened on twice", "remove one"),
     ("listeners:\n  - address: 127.0.0.1:1\n    tls:\n      certificates:\n        - { chain: no.pem, key: no.pem }", (5, 11), "listeners[0].tls.certificates[0]", "cannot read certificates from no.pem", "No such file"),
@@ -87,6 +89,12 @@ fn a_good_file_is_valid_and_doubts_about_it_are_told() {
             "routes: [ { header: { a: '*' }, service: a }, { header: { a: b }, service: b } ]",
             file.as_path(),
             "warning: ",
+        ),
+        ("discovery: { on_first_use: {} }", file.as_path(), "does nothing: no name is exposed by a pattern"),
+        (
+            "discovery: { on_first_use: {} }\nexpose: { service: 'a*' }\nregistries: { a: { static: { services: {} } } }",
+            file.as_path(),
+            "does nothing: no registry is asked service by service",
         ),
     ] {
         fs::write(&file, text).unwrap();

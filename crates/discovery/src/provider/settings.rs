@@ -76,6 +76,12 @@ impl Settings {
         }
     }
 
+    /// Whether a source of these settings is asked service by service, so that each service costs the registry something.
+    #[must_use]
+    pub fn is_asked_by_name(&self) -> bool {
+        is_asked_by_name(self.kind())
+    }
+
     /// Whether these settings can work, as far as can be told without using them.
     ///
     /// # Errors
@@ -131,6 +137,11 @@ impl Settings {
             Self::Etcd(settings) => Launch::new(etcd::Etcd::new(settings.clone())?),
         })
     }
+}
+
+/// The same of a kind. The others follow all they hold by one watch, or hold it themselves.
+pub(crate) fn is_asked_by_name(kind: &str) -> bool {
+    matches!(kind, "consul" | "zookeeper" | "dns")
 }
 
 impl Launch {

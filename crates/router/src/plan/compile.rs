@@ -85,11 +85,13 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         services: services.policies,
         routed,
         exposure: settings.expose.compile()?,
+        first_use: settings.discovery.on_first_use.as_ref().map(typed::OnFirstUse::compile).transpose()?,
         environment: settings.environment.clone(),
         place: services::place(settings.zone.as_deref()),
         hold: settings.hold.get(),
         holds: services::holds(settings)?,
     };
+    warnings.extend(services::first_use_warning(settings, &policies));
     let mut sources = Vec::new();
     for (name, source) in &settings.registries {
         source.check().map_err(|problem| SettingsError::at(name, problem))?;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use balancer::{Algorithm, Place};
-use discovery::{Policy, Rules, claims::Merge};
+use discovery::{Policies, Policy, Rules, claims::Merge};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
@@ -81,6 +81,19 @@ fn rules(settings: &Settings, service: &Service, all: &Rules) -> Result<Rules, S
 /// `discovery.hold` compiled.
 pub(super) fn holds(settings: &Settings) -> Result<HashMap<Arc<str>, Duration>, SettingsError> {
     settings.discovery.hold.iter().map(|(name, hold)| Ok((registry(settings, name)?, hold.get()))).collect()
+}
+
+/// What makes subscription on first use do nothing.
+pub(super) fn first_use_warning(settings: &Settings, policies: &Policies) -> Option<String> {
+    policies.first_use.as_ref()?;
+    let why = if !policies.exposure.needs_catalog() {
+        "no name is exposed by a pattern: write expose: { service: [ \"com.example.*\" ] } or { tag: public }"
+    } else if !settings.registries.iter().any(|(_, registry)| registry.is_asked_by_name()) {
+        "no registry is asked service by service: only consul, zookeeper and dns are"
+    } else {
+        return None;
+    };
+    Some(format!("discovery.on_first_use does nothing: {why}"))
 }
 
 /// The name of a registry of this file.

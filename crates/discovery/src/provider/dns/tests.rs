@@ -230,5 +230,5 @@ async fn services_are_looked_up_as_they_become_of_interest() {
     assert_eq!(source.next().await, empty(id("other")));
     let none = Interest { services: [id("other")].into(), exposure: Exposure::Routed };
     source.interest.send_replace(Arc::new(none));
-    assert_eq!(source.next().await, empty(id("web")));
+    assert_eq!(source.next().await, Update::Forgotten(id("web")));
 }
