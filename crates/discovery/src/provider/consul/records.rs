@@ -162,7 +162,8 @@ impl Record {
 fn address(own: Option<String>, node: Option<&str>, port: Option<i64>) -> Result<Address, String> {
     let own = own.filter(|text| !text.is_empty());
     let text = own.as_deref().or(node).unwrap_or_default();
-    let host = host::alone(text).ok_or_else(|| format!("address {text:?} {}: register it with Address", host::RULE))?;
+    let host = host::of_instance(text)
+        .ok_or_else(|| format!("address {text:?} {}: register it with Address", host::RULE_OF_INSTANCES))?;
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     let port = port.ok_or("has no port between 1 and 65535: register it with Port")?;
     Ok(Address { host, port })
