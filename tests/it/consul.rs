@@ -1,6 +1,7 @@
 //! The Consul provider against real agents.
 
 mod access;
+mod cluster;
 pub(crate) mod rig;
 
 use std::{collections::BTreeSet, sync::Arc};

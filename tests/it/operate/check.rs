@@ -47,6 +47,7 @@ const MISTAKES: &[Mistake] = &[
     ("registries: { a: { static: { services: { p: [ { url: 'http://b:1', wieght: 2 } ] } } } }", (1, 68), "registries.a.static.services.p[0].wieght", "unknown key", "did you mean \"weight\"?"),
     ("discovery: { on_first_use: { rate: 0 } }", (1, 28), "discovery.on_first_use", "rate: 0 would let nothing through", "write at least 1"),
     ("discovery: { on_first_use: { wait: 1m } }", (1, 28), "discovery.on_first_use", "wait: ", "write at most 10s"),
+    ("registries: { a: { consul: { url: 'http://b:1', near: '' } } }", (1, 15), "registries.a", "near: ", "write _agent"),
     // --- what belongs together, and what does not
     ("listeners: [ { address: 127.0.0.1:1 }, { address: 127.0.0.1:1 } ]", (1, 51), "listeners[1].address", "listened on twice", "remove one"),
     ("listeners:\n  - address: 127.0.0.1:1\n    tls:\n      certificates:\n        - { chain: no.pem, key: no.pem }", (5, 11), "listeners[0].tls.certificates[0]", "cannot read certificates from no.pem", "No such file"),
