@@ -65,6 +65,13 @@ impl Request {
     }
 }
 
+impl Attempt {
+    /// Tells the instance's vitals how it ended.
+    pub(crate) fn end(&self, outcome: Outcome, now: Tick) {
+        self.upstream.vitals.end(outcome, now.since(self.began), now);
+    }
+}
+
 impl Core {
     pub(crate) fn new(reader: TableReader) -> Self {
         Self { reader, old: None }
@@ -100,7 +107,7 @@ impl Core {
             return newest;
         }
         let stale = self.old.take().filter(|(since, _)| now.since(*since).as_secs() < 5);
-        self.old.get_or_insert(stale.unwrap_or((now, newest))).1.clone()
+        self.old.insert(stale.unwrap_or((now, newest))).1.clone()
     }
 }
 

@@ -194,7 +194,7 @@ impl World<'_> {
         if self.sabotage == Sabotage::LostLease && self.dice.u16(..500) == 0 {
             return Ok(());
         }
-        attempt.upstream.vitals.end(outcome, now.since(attempt.began), now);
+        attempt.end(outcome, now);
         self.laws.ends(attempt, outcome, now)?;
         if outcome == Outcome::ConnectFailed {
             let settled = self.claims.connect_failed(&attempt.upstream.service, &attempt.upstream.address, now);
