@@ -8,8 +8,8 @@ RECOVERED = 0.7
 SECOND = 1_000_000
 
 
-def judge(said, service, stage, is_post, first):
-    """One row of the report."""
+def judge(said, service, stage, is_post, first, is_hasty):
+    """One row of the report. Hasty clients give up by their own will; others only when nobody answers."""
     saw = Sightings(service.all)
     for numbers in (saw.by_number, saw.taken):
         for number in [number for number in numbers if number < first]:
@@ -17,7 +17,7 @@ def judge(said, service, stage, is_post, first):
     counts = {"router_made": 0, "post_unsent": 0, "post_failed": 0, "truncated": 0, "gave_up": 0, "hopeless": 0}
     examples = []
     for failure in said["failures"]:
-        kind = kind_of(failure, saw, service)
+        kind = kind_of(failure, saw, service, is_hasty)
         counts[kind] += 1
         if kind in ("router_made", "post_unsent") and len(examples) < 5:
             examples.append(f"{failure['what']}: {failure['detail']}".strip(": "))
@@ -31,9 +31,9 @@ def judge(said, service, stage, is_post, first):
     }
 
 
-def kind_of(failure, saw, service):
+def kind_of(failure, saw, service, is_hasty):
     """Whose fault it is that a client got no good answer."""
-    if failure["what"] in ("truncated", "gave_up"):
+    if failure["what"] == "truncated" or failure["what"] == "gave_up" and is_hasty:
         return failure["what"]
     sent_to = saw.by_number.get(failure["number"], [])
     begun, ended = failure["began"], failure["ended"]

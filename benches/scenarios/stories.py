@@ -12,6 +12,8 @@ class Story:
     play: "Callable"
     instances: int = 10
     patience: int = 30_000
+    # Clients give up before anything is amiss.
+    is_hasty: bool = False
     # A registry that is no part of the proxy is needed, to be lost.
     registry_is_lost: bool = False
 
@@ -164,7 +166,8 @@ ALL = {one.name: one for one in [
     Story("flapping", "two of ten fail their checks and leave the registry every other second, and serve", flapping),
     Story("slow-start", "two cold ones join ten: twenty times slower, four requests at once", slow_start),
     Story("black-hole", "one of ten dies and its address swallows SYNs; then it is back", black_hole),
-    Story("silence", "one of ten is silent on open connections and to SYNs; clients give up after 1 s", silence, patience=1000),
+    Story("silence", "one of ten is silent on open connections and to SYNs; clients give up after 1 s", silence,
+          patience=1000, is_hasty=True),
     Story("slow", "one of ten is 50 times slower; then it is well again", lambda stage: misbehave(stage, "slow 250")),
     Story("failing", "one of ten answers 503 at once; then it is well again", lambda stage: misbehave(stage, "status 503")),
     Story("resetting", "one of ten resets every stream; then it is well again", lambda stage: misbehave(stage, "reset")),
