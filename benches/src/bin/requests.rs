@@ -165,10 +165,11 @@ impl Clients {
         }
         let response = response.await.map_err(Failure::Stream)?;
         let (status, mut reason) = (response.status().as_u16(), reason(&response));
+        let is_explained = status == 200 || response.headers().contains_key("x-pointsman-reason");
         let mut body = response.into_body();
         while let Some(bytes) = body.data().await {
             let bytes = bytes.map_err(Failure::Truncated)?;
-            if status != 200 && reason.len() < TOLD_OF_EACH {
+            if !is_explained && reason.len() < TOLD_OF_EACH {
                 reason.push(' ');
                 reason.extend(String::from_utf8_lossy(&bytes).chars().take(TOLD_OF_EACH));
             }
