@@ -14,12 +14,12 @@ def judge(said, service, stage, is_post, first, is_hasty):
     for numbers in (saw.by_number, saw.taken):
         for number in [number for number in numbers if number < first]:
             del numbers[number]
-    counts = {"router_made": 0, "post_unsent": 0, "post_failed": 0, "truncated": 0, "gave_up": 0, "hopeless": 0}
+    counts = {"router_made": 0, "post_unseen": 0, "post_failed": 0, "truncated": 0, "gave_up": 0, "hopeless": 0}
     examples = []
     for failure in said["failures"]:
         kind = kind_of(failure, saw, service, is_hasty)
         counts[kind] += 1
-        if kind in ("router_made", "post_unsent") and len(examples) < 5:
+        if kind == "router_made" and len(examples) < 5:
             examples.append(f"{failure['what']}: {failure['detail']}".strip(": "))
     attempts, late = stage.knocks.counted()
     return counts | {
@@ -43,7 +43,7 @@ def kind_of(failure, saw, service, is_hasty):
         return "hopeless"
     if not failure["post"]:
         return "router_made"
-    return "post_failed" if sent_to else "post_unsent"
+    return "post_failed" if sent_to else "post_unseen"
 
 
 def recovery(backs, saw, service, ended):
@@ -65,4 +65,4 @@ def recovery(backs, saw, service, ended):
 
 def is_clean(row):
     """Whether a proxy passes: not a single error of its own, and no POST done twice."""
-    return "failure" not in row and not (row["router_made"] or row["post_unsent"] or row["post_twice"])
+    return "failure" not in row and not (row["router_made"] or row["post_twice"])
