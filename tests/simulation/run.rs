@@ -183,7 +183,7 @@ impl World<'_> {
         self.report.attempts += 1;
         self.report.last_resorts += u64::from(attempt.resort);
         let mut fate = self.script.lives[&attempt.who].fate(now, &mut self.dice);
-        if let Some(leaves) = request.patience.filter(|leaves| *leaves < fate.at) {
+        if let Some(leaves) = request.patience.filter(|leaves| *leaves <= fate.at) {
             (fate.at, fate.outcome) = (leaves.max(now), Outcome::Abandoned);
         }
         self.schedule(fate.at, Event::Over(request, attempt, fate.outcome));
