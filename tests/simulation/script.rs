@@ -99,7 +99,7 @@ impl Draft {
 
     /// Something goes wrong, or is changed.
     fn trouble(&mut self, now: Tick) {
-        match self.dice.u8(..12) {
+        match self.dice.u8(..13) {
             0 | 1 => self.crash(now),
             2 | 3 => self.misbehave(now),
             4 => self.leave(now),
@@ -116,6 +116,7 @@ impl Draft {
                 self.script.words.push((now, Update::Unreachable(why)));
             }
             10 => self.half_dies(now),
+            11 => self.all_fail(now),
             _ => self.flap(now),
         }
     }
@@ -193,6 +194,16 @@ impl Draft {
         for who in half {
             self.turn(who, now, Manner::Refusing);
             let (later, well) = (self.later(now, SECOND, 12 * SECOND), self.well());
+            self.turn(who, later, well);
+        }
+    }
+
+    /// What they all need is gone: everybody answers 503.
+    fn all_fail(&mut self, now: Tick) {
+        let later = self.later(now, SECOND, 6 * SECOND);
+        for who in self.named.clone() {
+            let well = self.well();
+            self.turn(who, now, Manner::Failing);
             self.turn(who, later, well);
         }
     }
