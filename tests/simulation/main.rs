@@ -9,7 +9,7 @@
 //! | `run.rs` | one run: events in the order of time |
 //! | `choice.rs` | what a core of the router does with one request: the real pieces, put together as the router does |
 //! | `laws.rs` | what must hold at every step, and at the end |
-//! | `sabotage.rs` | faults put in on purpose: each law must find its own |
+//! | `sabotage.rs` | faults put in on purpose: each must be found by the law it breaks |
 //! | `stress.rs` | the same pieces in real time, on many threads at once |
 //!
 //! A seed that failed once stays in [`FAILED_ONCE`] and is run each time. `SIMULATION_SEEDS=100000` runs more than usual,
