@@ -6,6 +6,7 @@ mod consul;
 mod embedded;
 mod etcd;
 mod file;
+mod kubernetes;
 pub mod server;
 mod zookeeper;
 
@@ -17,6 +18,7 @@ pub use consul::Consul;
 pub use embedded::Embedded;
 pub use etcd::Etcd;
 pub use file::File;
+pub use kubernetes::Kubernetes;
 pub use zookeeper::ZooKeeper;
 
 /// The service that is measured.

@@ -20,16 +20,19 @@ pub struct Server {
     /// As the environment's variable has it.
     pub address: String,
     own: Option<String>,
+    /// What `up` printed, if it is our own.
+    printed: String,
 }
 
 impl Server {
     /// The address is that of the environment `variable`, or the one that `tests/registries/up` prints as such.
+    ///
     /// # Panics
     /// If it does not start.
     #[must_use]
     pub fn find(name: &str, variant: &str, variable: &str) -> Self {
         if let Ok(address) = std::env::var(variable) {
-            return Self { address, own: None };
+            return Self { address, own: None, printed: String::new() };
         }
         Self::start(name, variant, variable)
     }
@@ -42,10 +45,23 @@ impl Server {
     pub fn start(name: &str, variant: &str, variable: &str) -> Self {
         let id = format!("freshness-{name}-{}", std::process::id());
         registries("install", &[name]);
-        let printed = registries("up", &[name, variant, "--id", &id]);
+        let variant = (!variant.is_empty()).then_some(variant);
+        let arguments: Vec<&str> = [name].into_iter().chain(variant).chain(["--id", &id]).collect();
+        let printed = registries("up", &arguments);
+        let mut server = Self { address: String::new(), own: Some(id), printed };
+        server.address = server.value(variable);
+        server
+    }
+
+    /// What the environment, or `up`, says of this variable.
+    ///
+    /// # Panics
+    /// If neither does.
+    #[must_use]
+    pub fn value(&self, variable: &str) -> String {
         let prefix = format!("export {variable}=");
-        let address = printed.lines().find_map(|line| line.strip_prefix(&prefix)).expect("up prints the address");
-        Self { address: address.to_owned(), own: Some(id) }
+        let printed = self.printed.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned);
+        printed.or_else(|| std::env::var(variable).ok()).expect("a variable that the server's script names")
     }
 
     /// Does this to our own: `kill` or `start`.

@@ -1,8 +1,9 @@
 //! How long from a registry's own answer until the router acts on it.
 //!
 //! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd` among
-//! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load. Servers are those of the environment, as in the tests
-//! (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`), or are started by tests/registries/up.
+//! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load. Servers are
+//! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`), or are started by
+//! tests/registries/up. Kubernetes is measured only if it is named, because its API server is compiled first.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program that prints its measurement or ends")]
 
 mod guest;
@@ -11,7 +12,7 @@ mod outage;
 
 use std::path::Path;
 
-use benches::registry::{Consul, Embedded, Etcd, File, Registry, SERVICE, ZooKeeper};
+use benches::registry::{Consul, Embedded, Etcd, File, Kubernetes, Registry, SERVICE, ZooKeeper};
 use clap::{Parser, Subcommand, ValueEnum};
 use router::{
     Router, Start,
@@ -31,7 +32,7 @@ struct Options {
     /// Comings and goings that are measured.
     #[arg(long, default_value_t = 300)]
     changes: u32,
-    /// All of them unless some are named.
+    /// All but Kubernetes unless some are named.
     registries: Vec<Kind>,
 }
 
@@ -49,6 +50,7 @@ enum Kind {
     File,
     Consul,
     Etcd,
+    Kubernetes,
     Zookeeper,
 }
 
@@ -59,10 +61,12 @@ async fn main() {
         Some(Mode::Many(many)) => many::measure(&many).await,
         Some(Mode::Outage(outage)) => outage::measure(&outage).await,
         None => {
-            let all = Kind::value_variants();
-            let named = if options.registries.is_empty() { all } else { &options.registries };
-            for kind in named {
-                idle(*kind, options.changes).await;
+            let mut kinds = options.registries;
+            if kinds.is_empty() {
+                kinds.extend(Kind::value_variants().iter().filter(|kind| **kind != Kind::Kubernetes));
+            }
+            for kind in kinds {
+                idle(kind, options.changes).await;
             }
         }
     }
@@ -74,6 +78,7 @@ async fn idle(kind: Kind, changes: u32) {
         Kind::File => alone(&File::new(), changes).await,
         Kind::Consul => alone(&Consul::start(), changes).await,
         Kind::Etcd => alone(&Etcd::start(), changes).await,
+        Kind::Kubernetes => alone(&Kubernetes::start().await, changes).await,
         Kind::Zookeeper => alone(&ZooKeeper::start().await, changes).await,
     }
 }
