@@ -5,8 +5,8 @@ pub mod canned;
 pub mod probe;
 pub mod registry;
 pub mod spread;
+pub mod threads;
 pub mod visitor;
 
 pub use probe::Probe;
-pub use registry::Registry;
 pub use spread::Spread;

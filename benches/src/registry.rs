@@ -1,12 +1,25 @@
 //! The registries under measurement, as others see them: one who registers, and one who watches.
+//!
+//! A further one is a file here and a line in `bin/freshness`.
 
-use std::{net::SocketAddr, time::Duration};
+mod consul;
+mod embedded;
+mod etcd;
+mod file;
+mod kubernetes;
+pub mod server;
+mod zookeeper;
 
-use bytes::Bytes;
-use http::Method;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-use transport::client::{Client, ClientSettings, Response};
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+pub use consul::Consul;
+pub use embedded::Embedded;
+pub use etcd::Etcd;
+pub use file::File;
+pub use kubernetes::Kubernetes;
+pub use zookeeper::ZooKeeper;
 
 /// The service that is measured.
 pub const SERVICE: &str = "freshness";
@@ -15,124 +28,46 @@ pub const HOST: &str = "host";
 /// The instance that comes and goes, and its environment: a request that names it reaches that instance or nobody.
 pub const GUEST: &str = "guest";
 
-/// For one answer of a registry; a measurement that waits this long is none.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Until a question that blocks has arrived where it blocks.
-const ARRIVED: Duration = Duration::from_millis(20);
-
-/// A registry, and how to change what it holds.
-#[derive(Debug)]
-pub enum Registry {
-    /// The router's own, by its HTTP API.
-    Embedded(Client),
-    /// A Consul agent.
-    Consul(Client),
-}
-
 /// When something was asked of a registry, and when the registry told of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Told {
     /// Before the change was sent.
     pub asked: Instant,
-    /// The embedded registry tells by its answer, Consul by waking a client that was blocked on the same service.
+    /// When the registry told others, see each registry.
     pub told: Instant,
 }
 
-impl Registry {
-    /// The router's own registry at this address.
-    #[must_use]
-    pub fn embedded(address: SocketAddr) -> Self {
-        Self::Embedded(client(&format!("http://{address}")))
-    }
+/// A registry, and how to change what it holds. All of it panics if the registry does not do what it is asked.
+pub trait Registry {
+    /// What the rows of its figures begin with.
+    const NAME: &'static str;
 
-    /// The Consul agent at this URL.
-    #[must_use]
-    pub fn consul(url: &str) -> Self {
-        Self::Consul(client(url))
-    }
+    /// Its section in the router's configuration.
+    fn section(&self) -> String;
 
     /// Registers an instance at this address.
-    ///
-    /// # Panics
-    /// If the registry does not take it.
-    pub async fn register(&self, id: &'static str, address: SocketAddr) -> Told {
-        let (ip, port, guest) = (address.ip(), address.port(), id == GUEST);
-        match self {
-            Self::Embedded(client) => {
-                let environment = guest.then_some(GUEST);
-                let body = json!({ "name": SERVICE, "id": id, "ip": ip, "port": port, "protocol": "h2c",
-                    "environment": environment, "ttl": "none" });
-                answered(client, Method::POST, "/registry/register", &body).await
-            }
-            Self::Consul(client) => {
-                let tags: &[&str] = if guest { &[GUEST] } else { &[] };
-                let body = json!({ "ID": id, "Name": SERVICE, "Address": ip, "Port": port, "Tags": tags,
-                    "Meta": { "protocol": "h2c" } });
-                seen(client, "/v1/agent/service/register", &body, id, true).await
-            }
-        }
-    }
+    fn register(&self, id: &'static str, address: SocketAddr) -> impl Future<Output = Told>;
 
     /// Takes an instance out.
-    ///
-    /// # Panics
-    /// If the registry does not know it.
-    pub async fn deregister(&self, id: &'static str) -> Told {
-        match self {
-            Self::Embedded(client) => {
-                let body = json!({ "name": SERVICE, "id": id });
-                answered(client, Method::POST, "/registry/deregister", &body).await
-            }
-            Self::Consul(client) => {
-                seen(client, &format!("/v1/agent/service/deregister/{id}"), &Value::Null, id, false).await
-            }
-        }
-    }
+    fn deregister(&self, id: &'static str) -> impl Future<Output = Told>;
 }
 
-fn client(url: &str) -> Client {
-    Client::new(ClientSettings::new(url)).expect("the URL of a registry, http://HOST:PORT")
+/// A registry that takes many services at once.
+pub trait Many: Registry + Clone + Send + Sync + 'static {
+    /// Registers so many services, named by [`name`], with so many instances each, at addresses where nobody is.
+    fn fill(&self, services: usize, instances: usize) -> impl Future<Output = ()> + Send;
+
+    /// Gives one of those instances another weight.
+    fn alter(&self, service: usize, instance: usize, weight: usize) -> impl Future<Output = ()> + Send;
 }
 
-async fn answered(client: &Client, method: Method, path: &str, body: &Value) -> Told {
-    let asked = Instant::now();
-    send(client, method, path, body).await;
-    Told { asked, told: Instant::now() }
+/// The name of one of many services.
+#[must_use]
+pub fn name(service: usize) -> String {
+    format!("many-{service}")
 }
 
-async fn seen(client: &Client, path: &str, body: &Value, id: &'static str, present: bool) -> Told {
-    let watcher = tokio::spawn(watch(client.clone(), id, present));
-    sleep(ARRIVED).await;
-    let asked = Instant::now();
-    send(client, Method::PUT, path, body).await;
-    Told { asked, told: watcher.await.expect("the watcher lives") }
-}
-
-/// Blocks until Consul's health endpoint lists the instance, or no more; returns when that answer was complete.
-async fn watch(client: Client, id: &'static str, present: bool) -> Instant {
-    let path = format!("/v1/health/service/{SERVICE}");
-    let mut index = index(&send(&client, Method::GET, &path, &Value::Null).await);
-    loop {
-        let path = format!("{path}?wait=9s&index={index}");
-        let answer = send(&client, Method::GET, &path, &Value::Null).await;
-        let at = Instant::now();
-        index = self::index(&answer);
-        let list: Value = serde_json::from_slice(&answer.body).expect("a list");
-        let listed = list.as_array().is_some_and(|all| all.iter().any(|entry| entry["Service"]["ID"] == id));
-        if listed == present {
-            return at;
-        }
-    }
-}
-
-fn index(answer: &Response) -> String {
-    let index = answer.headers.get("x-consul-index").and_then(|value| value.to_str().ok());
-    index.expect("Consul says the index of every list").to_owned()
-}
-
-async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Response {
-    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-    let answer = client.send(method, path, body, Instant::now() + PATIENCE).await.expect("the registry answers");
-    assert!(answer.status.is_success(), "{path}: {} {:?}", answer.status, answer.body);
-    answer
+/// The port of one of many instances.
+fn port(instance: usize) -> usize {
+    10_000 + instance
 }

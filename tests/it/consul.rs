@@ -1,6 +1,7 @@
 //! The Consul provider against real agents.
 
 mod access;
+mod cluster;
 pub(crate) mod rig;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -101,7 +102,7 @@ async fn services_are_watched_as_they_become_of_interest() {
 
     // A reload names another service and lets the first one go.
     source.interest.send_replace(Arc::new(named(&[&second])));
-    source.empty(&first).await;
+    source.forgotten(&first).await;
     source.known(&second, 1).await;
 
     // Exposure by tag: the catalogue is looked at, for services that are and for one that comes.

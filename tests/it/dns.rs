@@ -185,6 +185,25 @@ async fn requests_go_to_the_lowest_priority_and_to_the_next_one_when_it_fails() 
 }
 
 #[tokio::test]
+async fn what_is_below_the_domain_is_looked_up_once_a_client_names_it() {
+    let Some((server, key)) = shared() else { return };
+    let instance = Instance::h2c().named("one").start().await;
+    let service = unique("lazy");
+    update(&server, &key, &[format!("update add {service}.{ZONE} 1 SRV 0 1 {} web1.{ZONE}", instance.addr().port())]);
+    let dns = format!("{{ servers: {server:?}, domain: {{ name: {ZONE}, protocol: h2c }} }}");
+    let router = Config::new()
+        .set("registries", &format!("{{ names: {{ dns: {dns} }} }}"))
+        .set("expose", "{ service: 'lazy-*' }")
+        .set("discovery", "{ directory: null, on_first_use: { wait: 10s } }")
+        .start();
+    let client = router.client(Front::H2c).await;
+    let answer = client.send(get("/", &[("service_id", &service)])).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["instance"]), (200, &json!("one")));
+    let none = client.send(get("/", &[("service_id", "lazy-nobody")])).await;
+    assert_eq!((none.status.as_u16(), none.header("x-pointsman-reason")), (503, Some("no_service")));
+}
+
+#[tokio::test]
 async fn consul_answers_below_its_domain() {
     let Some(server) = environment("consul", "CONSUL_DNS") else { return };
     let registrar = Registrar::clear(&std::env::var("CONSUL_URL").unwrap());

@@ -22,6 +22,7 @@ routes:
   - { prefix: /wanted.Echo, service: echo }
   - { prefix: /wanted.Gone, service: gone }
   - { prefix: /wanted.Empty, service: empty }
+services: { empty: { warm_hold: off } }
 access_log: { format: off }
 ";
 
@@ -49,7 +50,7 @@ fn grpcs_own_library_finds_nothing_amiss() {
 }
 
 /// The interpreter `GRPC_PYTHON`, else `python3`, if it has the library.
-fn python_with_grpcio() -> Option<String> {
+pub(crate) fn python_with_grpcio() -> Option<String> {
     let python = std::env::var("GRPC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     if Command::new(&python).args(["-c", "import grpc"]).output().is_ok_and(|output| output.status.success()) {
         return Some(python);

@@ -16,6 +16,8 @@ mod documents;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod eject;
+#[cfg(test)]
 mod etcd;
 #[cfg(test)]
 mod faults;
@@ -23,6 +25,8 @@ mod faults;
 mod forward;
 #[cfg(test)]
 mod grpc_client;
+#[cfg(test)]
+mod health;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
@@ -33,6 +37,8 @@ mod operate;
 mod register;
 #[cfg(test)]
 mod registry;
+#[cfg(test)]
+mod resilience;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

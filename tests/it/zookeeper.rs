@@ -127,7 +127,7 @@ async fn services_are_watched_as_they_become_of_interest() {
 
     // A reload names another service and lets the first one go.
     source.interest.send_replace(Arc::new(named(&[&second])));
-    source.empty(&first).await;
+    source.forgotten(&first).await;
     source.known(&second, 1).await;
     writer.register(&format!("{base}/{first}/2"), &tagged);
     source.silent().await;

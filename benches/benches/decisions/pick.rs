@@ -13,10 +13,13 @@ use crate::{
 };
 
 pub(crate) fn measure(criterion: &mut Criterion) {
-    let hashed = |scheme| Algorithm::ConsistentHash(ConsistentHash { key: HashKey::ClientAddress, scheme });
+    let hashed =
+        |scheme| Algorithm::ConsistentHash(ConsistentHash { key: HashKey::ClientAddress, scheme, bound: None });
     let algorithms = [
+        ("peak_ewma", Algorithm::PeakEwma),
         ("round_robin", Algorithm::RoundRobin),
         ("least_requests", Algorithm::LeastRequests),
+        ("random", Algorithm::Random),
         ("local_first", Algorithm::LocalFirst),
         ("consistent_hash, maglev", hashed(Scheme::Maglev)),
         ("consistent_hash, ring", hashed(Scheme::Ring)),
@@ -28,6 +31,12 @@ pub(crate) fn measure(criterion: &mut Criterion) {
         let service = table.exposed(&services::name(0)).expect("it is there");
         group.bench_function(name, |b| b.iter(|| pick(black_box(service), &mut hash)));
     }
+    let bounded = ConsistentHash { key: HashKey::ClientAddress, scheme: Scheme::Maglev, bound: Some(125) };
+    let table = services::table(1, &services::policies(Algorithm::ConsistentHash(bounded)));
+    let service = table.exposed(&services::name(0)).expect("it is there");
+    // The one a key belongs to is always busy, so all are looked at.
+    service.members.iter().for_each(|member| member.upstream.vitals.begin());
+    group.bench_function("consistent_hash, maglev, bounded and busy", |b| b.iter(|| pick(service, &mut hash)));
     let table = services::table(SERVICES, &services::policies(Algorithm::LeastRequests));
     let services: Vec<&Service> = table.services().map(AsRef::as_ref).collect();
     let mut turn = turns(services.len());

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use balancer::{Algorithm, Place};
 use discovery::{
-    Policies, Policy, Rules, Table,
+    Policies, Policy, Table,
     claims::Claimed,
     table::{Next, Touched},
 };
@@ -49,10 +49,11 @@ pub(crate) fn policies(balance: Algorithm) -> Arc<Policies> {
     let trust = Trust { verify: false, ..Trust::default() };
     let tls = Arc::new(ClientTls::new(&trust).expect("no files to read"));
     Arc::new(Policies {
-        default: Arc::new(Policy { balance, protocol: None, tls, rules: Rules::default() }),
+        default: Arc::new(Policy { balance: balance.into(), ..Policy::new(tls) }),
         services: HashMap::new(),
         routed: [].into(),
         exposure: Exposure::Everything,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),

@@ -3,12 +3,15 @@
 //! * [`health`]: is the router alive, is it ready.
 //! * [`history`]: what happened, and why.
 //! * [`metrics`]: the counters, for Prometheus.
-//! * [`table`]: who serves what, as the router sees it now.
+//! * [`table`]: who serves what, as the router sees it now; `circuit`: why not.
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
+//! * [`drain`]: puts an instance out.
 //! * [`fault`]: errors, in the shape clients know from the router.
 //! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` and `peers` are what one of them may take.
 
+mod circuit;
+pub mod drain;
 pub mod fault;
 pub mod guard;
 pub mod health;
@@ -27,8 +30,8 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use discovery::{TableCell, freshness::Freshness, history::History, status::Status};
-use telemetry::metrics::Registry as Metrics;
+use discovery::{Operator, TableCell, freshness::Freshness, health::Findings, history::History, status::Status};
+use telemetry::{load::Loads, metrics::Registry as Metrics};
 use tokio::sync::watch;
 
 pub use fault::Fault;
@@ -46,8 +49,14 @@ pub struct Admin {
     pub freshness: Arc<Freshness>,
     /// What happened.
     pub history: Arc<History>,
+    /// Puts instances out, and lets them in again.
+    pub operator: Operator,
+    /// What active checks find.
+    pub findings: Arc<Findings>,
     /// Whether the router wants new work.
     pub readiness: Arc<Readiness>,
+    /// What each core has in hand.
+    pub loads: Loads,
     /// The counters of the data path.
     pub metrics: Arc<Metrics>,
 }
@@ -55,8 +64,14 @@ pub struct Admin {
 /// The admin API for a listener at this address.
 pub fn app(admin: Admin, address: SocketAddr) -> Router {
     guard::around(
-        fault::closed(health::routes().merge(table::routes()).merge(history::routes()).merge(metrics::routes()))
-            .with_state(admin),
+        fault::closed(
+            health::routes()
+                .merge(table::routes())
+                .merge(drain::routes())
+                .merge(history::routes())
+                .merge(metrics::routes()),
+        )
+        .with_state(admin),
         address,
     )
 }

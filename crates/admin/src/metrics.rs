@@ -3,10 +3,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{Router, extract, http::header, response::IntoResponse, routing::get};
+use balancer::{Admission, Cause};
 use discovery::{
-    TableCell,
+    Table, TableCell,
     freshness::Freshness,
-    status::{Source, State, Status},
+    health::{Findings, Totals as Looks, check::What},
+    outliers::Totals,
+    status::{FirstUse, Source, State, Status},
+    subscriptions::Counts,
 };
 use prometheus_client::{
     collector::Collector,
@@ -37,6 +41,10 @@ pub struct DiscoveryMetrics {
     pub status: watch::Receiver<Arc<Status>>,
     /// How long changes took to be published.
     pub freshness: Arc<Freshness>,
+    /// What active checks find.
+    pub findings: Arc<Findings>,
+    /// How often instances were put out.
+    pub ejections: Arc<Totals>,
 }
 
 impl Collector for DiscoveryMetrics {
@@ -51,13 +59,62 @@ impl Collector for DiscoveryMetrics {
         let digest = format!("{:016x}", table.digest());
         let mut info = encoder.encode_descriptor("table", help, None, MetricType::Info)?;
         info.encode_info(&[("digest", digest.as_str())])?;
+        ejections(&mut encoder, &self.ejections, &table)?;
         let status = Arc::clone(&self.status.borrow());
         sources(&mut encoder, &status)?;
+        checks(&mut encoder, &self.findings.totals())?;
+        if let Some(first_use) = &status.first_use {
+            subscriptions(&mut encoder, first_use)?;
+        }
         let help = "From an update of a source to the table that holds it";
         let unit = Unit::Seconds;
         let publish = encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?;
         histogram(&self.freshness, publish)
     }
+}
+
+/// What active checks did and found.
+fn checks(encoder: &mut DescriptorEncoder<'_>, totals: &Looks) -> fmt::Result {
+    for (name, help, counts) in [
+        ("health_checks", "Looks at instances", &totals.looks),
+        ("health_check_failures", "Looks at instances that failed", &totals.failures),
+    ] {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (kind, count) in What::KINDS.iter().zip(counts) {
+            ConstCounter::new(*count).encode(metric.encode_family(&[("kind", *kind)])?)?;
+        }
+    }
+    gauge(encoder, "health_watched", "Instances that are looked at", totals.watched)?;
+    gauge(encoder, "health_down", "Instances that are out because a check fails", totals.down)?;
+    gauge(encoder, "health_unproven", "New instances that have not passed their checks yet", totals.unproven)
+}
+
+/// Who is out, and how often somebody was put out.
+fn ejections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals, table: &Table) -> fmt::Result {
+    let help = "Instances put out, by cause";
+    let mut metric = encoder.encode_descriptor("ejections", help, None, MetricType::Counter)?;
+    for (cause, count) in totals.ejections() {
+        ConstCounter::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
+    }
+    let mut out = [0_u64; Cause::ALL.len()];
+    let mut held = 0;
+    for member in table.services().flat_map(|service| &service.members) {
+        let vitals = &member.upstream.vitals;
+        if let Some((cause, _)) = vitals.rest() {
+            out[Cause::ALL.iter().position(|c| *c == cause).unwrap_or_default()] += 1;
+        }
+        held += u64::from(matches!(vitals.state(clock::tick()), Admission::Held { .. }));
+    }
+    let help = "Instances that are out now and come back by themselves, by cause";
+    let mut metric = encoder.encode_descriptor("ejected", help, None, MetricType::Gauge)?;
+    for (cause, count) in Cause::ALL.iter().zip(out) {
+        ConstGauge::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
+    }
+    gauge(encoder, "held", "Instances that a check or an operator keeps out now", held)?;
+    let help =
+        "Times all instances of a service that were out for what they answer were let in, because too few were left";
+    counter(encoder, "ejection_panics", help, totals.panics())?;
+    counter(encoder, "circuits_opened", "Times the circuit breaker of a service opened", totals.opened())
 }
 
 /// What is known of each source.
@@ -90,6 +147,28 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     Ok(())
 }
 
+/// What is subscribed to on first use, if anything may be.
+fn subscriptions(encoder: &mut DescriptorEncoder<'_>, first_use: &FirstUse) -> fmt::Result {
+    let FirstUse { at_most, services, unanswered, counts, dropped } = first_use;
+    let help = "Services that registries are asked about because clients named them";
+    gauge(encoder, "subscriptions", help, *services as u64)?;
+    let help = "Of the subscriptions, those no registry has answered";
+    gauge(encoder, "subscriptions_unanswered", help, *unanswered as u64)?;
+    gauge(encoder, "subscriptions_at_most", "How many subscriptions there may be", *at_most as u64)?;
+    let Counts { asked, limited, full, unknown, unanswered, idle } = counts;
+    let help = "Names that clients brought up, by whether registries were asked, and if not, why";
+    let mut wants = encoder.encode_descriptor("subscription_wants", help, None, MetricType::Counter)?;
+    for (result, count) in [("asked", asked), ("limited", limited), ("full", full), ("dropped", dropped)] {
+        ConstCounter::new(*count).encode(wants.encode_family(&[("result", result)])?)?;
+    }
+    let help = "Subscriptions that ended, by cause";
+    let mut ends = encoder.encode_descriptor("subscription_ends", help, None, MetricType::Counter)?;
+    for (cause, count) in [("idle", idle), ("unknown", unknown), ("unanswered", unanswered)] {
+        ConstCounter::new(*count).encode(ends.encode_family(&[("cause", cause)])?)?;
+    }
+    Ok(())
+}
+
 /// One number of each source.
 fn family(
     encoder: &mut DescriptorEncoder<'_>,
@@ -116,6 +195,10 @@ fn histogram(freshness: &Freshness, mut encoder: MetricEncoder<'_>) -> fmt::Resu
     let counts: Vec<(f64, u64)> = freshness.counts().map(|(at, count)| (bound(at), count)).collect();
     let count = counts.iter().map(|(_, count)| count).sum();
     encoder.encode_histogram::<NoLabelSet>(freshness.sum().as_secs_f64(), count, &counts, None)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

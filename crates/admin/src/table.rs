@@ -7,16 +7,21 @@ use axum::{
     extract::{Path, State},
     routing::get,
 };
-use balancer::Admission;
+use balancer::Balance;
 use discovery::{
     Member, Service,
+    health::{Finding, Findings, check::What},
     status::{Doubt, Source, State as SourceState, Status},
 };
 use model::{ServiceId, Standing, Tag, Tick};
 use serde::Serialize;
+use telemetry::load::Load;
 use transport::clock;
 
-use crate::{Admin, Fault};
+use crate::{
+    Admin, Fault,
+    circuit::{self, BreakerView, CircuitView},
+};
 
 pub(crate) fn routes() -> Router<Admin> {
     Router::new().route("/table", get(all)).route("/table/{service}", get(one)).route("/sources", get(sources))
@@ -32,7 +37,30 @@ struct TableView {
     /// How long the newest change took from its arrival to the table, in milliseconds.
     published_in_ms: f64,
     sources: Vec<SourceView>,
+    /// What each core has in hand.
+    cores: Vec<CoreView>,
+    /// Absent if nothing is subscribed to on first use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_first_use: Option<FirstUseView>,
     services: Vec<ServiceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct CoreView {
+    connections: usize,
+    /// Requests whose answer is not complete.
+    requests: u32,
+    /// How late it comes to its work, in milliseconds.
+    lag_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct FirstUseView {
+    at_most: usize,
+    /// Services that registries are asked about because clients named them.
+    services: usize,
+    /// Of them, those no registry has answered.
+    unanswered: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +112,8 @@ struct ServiceView {
     name: ServiceId,
     /// Whether clients may reach it.
     exposed: bool,
+    /// How an instance is chosen.
+    balance: &'static str,
     /// Environments a request can name.
     environments: Vec<Tag>,
     /// Seconds since it was last certain that this is true; absent if it is now.
@@ -92,7 +122,28 @@ struct ServiceView {
     /// Sources that have not spoken of it since they started: what is remembered of them stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remembered: Vec<String>,
+    /// Requests in hand, and those that wait: for a place, for an instance.
+    in_flight: u32,
+    #[serde(skip_serializing_if = "is_none")]
+    queued: u32,
+    #[serde(skip_serializing_if = "is_none")]
+    held: u32,
+    /// Nobody admits requests, so that all are used as last choice.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    panic: bool,
+    /// Its circuit breaker; absent if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<BreakerView>,
+    retries: RetriesView,
     members: Vec<MemberView>,
+}
+
+/// Retries and hedges that had to be paid from the service's budget.
+#[derive(Debug, Serialize)]
+struct RetriesView {
+    allowed: u64,
+    /// Not made, because the budget was spent.
+    refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,21 +165,52 @@ struct MemberView {
     tags: Vec<Tag>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<(String, String)>,
+    /// The group it is in, if not the first: it gets what those before it are not well enough for.
+    #[serde(skip_serializing_if = "is_zero")]
+    group: usize,
+    /// The part of its share that it has now, while it is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_start: Option<f64>,
+    /// What clients that stay with it carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sticky: Option<String>,
     in_flight: u32,
-    /// Average time to the response head, in milliseconds; absent before the first answer.
+    /// Average time to the response head, in milliseconds, higher if it fails; absent before the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
-    /// `in`, `probing`, or `out` with cause and seconds.
+    /// `in`, `probing`, or `out` with causes and seconds.
     admission: String,
+    /// What keeps it out and what ends that; absent if it takes requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<CircuitView>,
     requests: u64,
     failures: u64,
+    /// What the router's own checks say of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<CheckView>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckView {
+    /// `http`, `grpc`, `tcp` or `tls`.
+    kind: &'static str,
+    /// `readiness` or `liveness`.
+    role: &'static str,
+    /// `passing`, `failing`, or `unknown` before the first verdict.
+    result: &'static str,
+    /// Seconds since that is so.
+    for_s: u64,
+    /// What the last look saw.
+    saw: String,
+    /// Seconds until the next look; 0 if it is due or under way.
+    next_in_s: u64,
 }
 
 async fn all(State(admin): State<Admin>) -> Json<TableView> {
     let now = clock::tick();
     let table = admin.table.load();
     let status = admin.status.borrow().clone();
-    let mut services: Vec<_> = table.services().map(|s| service(s, &status, now)).collect();
+    let mut services: Vec<_> = table.services().map(|s| service(s, &status, &admin.findings, now)).collect();
     services.sort_by(|a, b| a.name.cmp(&b.name));
     let members = |name: &str| services.iter().flat_map(|s| &s.members).filter(|m| m.source == name).count();
     Json(TableView {
@@ -136,6 +218,12 @@ async fn all(State(admin): State<Admin>) -> Json<TableView> {
         digest: format!("{:016x}", table.digest()),
         published_in_ms: millis(admin.freshness.last()),
         sources: status.sources.iter().map(|s| source(s, members(&s.name), now)).collect(),
+        cores: admin.loads.0.iter().map(|load| core(load)).collect(),
+        on_first_use: status.first_use.map(|f| FirstUseView {
+            at_most: f.at_most,
+            services: f.services,
+            unanswered: f.unanswered,
+        }),
         services,
     })
 }
@@ -149,7 +237,7 @@ async fn sources(State(admin): State<Admin>) -> Json<Vec<SourceView>> {
 
 async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<ServiceView>, Fault> {
     let status = admin.status.borrow().clone();
-    let found = admin.table.load().service(&name).map(|s| service(s, &status, clock::tick()));
+    let found = admin.table.load().service(&name).map(|s| service(s, &status, &admin.findings, clock::tick()));
     found.map(Json).ok_or_else(|| Fault::not_found(format!("no source speaks of {name:?}, and no route names it")))
 }
 
@@ -179,24 +267,36 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
     }
 }
 
+fn core(load: &Load) -> CoreView {
+    CoreView { connections: load.connections(), requests: load.requests(), lag_ms: millis(load.lag()) }
+}
+
 fn doubted(service: &ServiceId, doubt: &Doubt, now: Tick) -> DoubtView {
     DoubtView { service: service.clone(), error: doubt.error.to_string(), for_s: now.since(doubt.since).as_secs() }
 }
 
-fn service(service: &Service, status: &Status, now: Tick) -> ServiceView {
+fn service(service: &Service, status: &Status, findings: &Findings, now: Tick) -> ServiceView {
     let names = |source: &&Arc<Source>| service.members.iter().any(|m| m.source == source.name);
     let sources = || status.sources.iter().filter(names);
+    let retries = service.vitals.budget.totals();
     ServiceView {
         name: service.id.clone(),
         exposed: service.exposed,
+        balance: service.policy.balance.algorithm.name(),
         environments: service.environments().cloned().collect(),
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
-        members: service.members.iter().map(|m| member(m, now)).collect(),
+        in_flight: service.vitals.occupancy.in_flight(),
+        queued: service.vitals.occupancy.queued(),
+        held: service.vitals.occupancy.held(),
+        panic: !service.members.is_empty() && !service.members.iter().any(|m| m.upstream.vitals.admits(now)),
+        breaker: circuit::of_service(&service.vitals.breaker, now),
+        retries: RetriesView { allowed: retries.allowed, refused: retries.refused },
+        members: service.members.iter().map(|m| member(m, &service.policy.balance, findings, now)).collect(),
     }
 }
 
-fn member(member: &Member, now: Tick) -> MemberView {
+fn member(member: &Member, balance: &Balance, findings: &Findings, now: Tick) -> MemberView {
     let (instance, upstream, vitals) = (&member.instance, &member.upstream, &member.upstream.vitals);
     let totals = vitals.totals();
     MemberView {
@@ -215,22 +315,41 @@ fn member(member: &Member, now: Tick) -> MemberView {
         environment_only: instance.environment_only,
         tags: instance.tags.to_vec(),
         labels: instance.labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+        group: balance.group(instance),
+        slow_start: balance.slow_start.map(|slow| slow.reached(upstream.since, now)).filter(|part| *part < 1.0),
+        sticky: member.token.map(|token| format!("{token:016x}")),
         in_flight: vitals.in_flight(),
         latency_ms: vitals.latency().map(millis),
-        admission: match vitals.state(now) {
-            Admission::In => "in".to_owned(),
-            Admission::Probing => "probing".to_owned(),
-            Admission::Out { cause, since, .. } => {
-                format!("out ({}) for {} s", cause.as_str(), now.since(since).as_secs())
-            }
-        },
+        admission: circuit::word(vitals.state(now), now),
+        circuit: circuit::of_instance(vitals.state(now), now),
         requests: totals.requests,
         failures: totals.failures,
+        checks: findings.of(vitals).iter().map(|finding| check(finding, now)).collect(),
+    }
+}
+
+fn check(finding: &Finding, now: Tick) -> CheckView {
+    CheckView {
+        kind: What::KINDS[finding.kind],
+        role: finding.role.as_str(),
+        result: match finding.passes {
+            None => "unknown",
+            Some(true) => "passing",
+            Some(false) => "failing",
+        },
+        for_s: now.since(finding.since).as_secs(),
+        saw: finding.saw.to_string(),
+        next_in_s: finding.next.map_or(0, |next| next.since(now).as_secs()),
     }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls it with
 fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls it with
+fn is_none(number: &u32) -> bool {
     *number == 0
 }
 

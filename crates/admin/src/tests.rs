@@ -1,7 +1,7 @@
 use std::{sync::Mutex, time::Duration};
 
-use balancer::{Algorithm, Place};
-use discovery::{Discovery, Policies, Policy, Rules, Settings};
+use balancer::Place;
+use discovery::{Discovery, Policies, Policy, Settings};
 use model::{Exposure, ServiceId};
 use serde_json::json;
 use transport::ClientTls;
@@ -19,10 +19,11 @@ fn policies() -> Policies {
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(config), server_name: None, fingerprint: 1 });
     Policies {
-        default: Arc::new(Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default() }),
+        default: Arc::new(Policy::new(tls)),
         services: [].into(),
         routed: [ServiceId::new("lonely").unwrap()].into(),
         exposure: Exposure::Everything,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),
@@ -38,14 +39,17 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
         settings::parse(yaml, std::path::Path::new("router.yml"), &|_| None).unwrap();
     let sources = entries.into_iter().map(|(name, settings)| (name.into_inner(), settings)).collect();
     let retired = Mutex::new(Vec::new());
-    let retire = move |keys| retired.lock().unwrap().extend(keys);
+    let retire = move |leaving| retired.lock().unwrap().extend(leaving);
     let discovery = Discovery::start(sources, policies(), None, retire).await.unwrap();
     let admin = Admin {
         table: discovery.table(),
         status: discovery.status(),
         freshness: discovery.freshness(),
         history: discovery.history(),
+        operator: discovery.operator(),
+        findings: discovery.findings(),
         readiness: Arc::default(),
+        loads: Loads([].into()),
         metrics: Arc::new(telemetry::metrics::Metrics::new().1),
     };
     let stage = Stage::new(app(admin.clone(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
@@ -112,7 +116,7 @@ async fn a_source_that_cannot_tell_about_a_service_says_which_why_and_since_when
     source.awaited = [ServiceId::new("orders").unwrap(), pets.clone()].into();
     source.doubts = [(pets, discovery::status::Doubt { error, since: now })].into();
     let ready = async |source: discovery::status::Source| {
-        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
         let stage = Stage::new(app(Admin { status, ..admin.clone() }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
         let doubts = stage.get("/sources").await.json()[0]["doubts"].clone();
         assert_eq!(
@@ -144,7 +148,7 @@ async fn what_is_remembered_makes_it_ready_and_stale() {
     source.recalled = true;
     source.inherited = [(ServiceId::new("pets").unwrap(), Duration::from_secs(70))].into();
     source.state = discovery::status::State::Down(model::ProviderError::Unreachable("dc1".into()));
-    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)] }));
+    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
     let stage = Stage::new(app(Admin { status, ..admin }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
     let answer = stage.get("/health/ready").await;
     assert_eq!(answer.status, 200);
@@ -200,4 +204,30 @@ async fn the_history_is_told_and_filtered() {
     let sources = stage.get("/sources").await.json();
     assert_eq!((&sources[0]["name"], &sources[0]["state"]), (&json!("direct"), &json!("live")));
     assert!(sources[0]["heard_s_ago"].is_u64() && sources[0]["read_s_ago"].is_u64(), "{sources}");
+}
+
+#[tokio::test]
+async fn an_instance_is_put_out_and_let_in_again() {
+    let (discovery, admin, stage) = start(PETS).await;
+    settled(&discovery).await;
+    let id = stage.get("/table/pets").await.json()["members"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/table/pets/{id}");
+    let admission =
+        async || stage.get("/table/pets").await.json()["members"][0]["admission"].as_str().unwrap().to_owned();
+    for (verb, drained, word) in [("drain", true, "drained"), ("undrain", false, "in")] {
+        for changed in [true, false] {
+            let answer = stage.post(&format!("{path}/{verb}"), "").await;
+            let expected = json!({ "service": "pets", "instance": id, "drained": drained, "changed": changed });
+            assert_eq!((answer.status, answer.json()), (200, expected));
+            assert!(admission().await.contains(word), "{}", admission().await);
+        }
+    }
+    let events: Vec<&str> =
+        admin.history.select(&discovery::history::Filter::default()).iter().map(|e| e.event.word()).collect();
+    assert!(events.ends_with(&["drained", "undrained"]), "{events:?}");
+    assert_eq!(stage.post("/table/pets/none/drain", "").await.status, 404);
+    assert_eq!(stage.post("/table/none/none/drain", "").await.status, 404);
+    assert_eq!(stage.get(&format!("{path}/drain")).await.status, 405);
+    let page = stage.ask(&format!("POST {path}/drain"), &["origin: http://evil.example"], "").await;
+    assert_eq!(page.status, 403);
 }

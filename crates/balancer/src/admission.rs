@@ -1,19 +1,20 @@
 //! hot path
 //!
-//! Whether an instance takes requests: one state, whatever the cause.
+//! Whether an instance takes requests: one state, whatever the cause. Requests that fail put it out for a time, a rest;
+//! others (`hold`) until they let go.
+
+mod hold;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use model::Tick;
 
-/// First rest after a failure. A restarting process is back within about a second.
-const FIRST: Duration = Duration::from_secs(1);
+use crate::Peers;
 
-/// Longest rest. Also what an instance that is back after long absence waits at most for its first request.
-const LONGEST: Duration = Duration::from_secs(30);
+pub use hold::{Hold, Holds};
 
 /// How long the probe may take before another request may be the probe: longer than the default wait for a response
 /// head (15 s), so that only probes that do not end (a stream, a lost lease) are ever overtaken.
@@ -32,9 +33,25 @@ pub enum Admission {
         since: Tick,
         /// When one request may try it; in the past if none came since.
         until: Tick,
+        /// Which rest in a row this is, from 1.
+        row: u8,
     },
     /// The rest is over, and one request tries it.
-    Probing,
+    Probing {
+        /// Why it was out.
+        cause: Cause,
+        /// Since when it takes no others.
+        since: Tick,
+        /// How many rests in a row are over.
+        row: u8,
+    },
+    /// Somebody keeps it out until he lets go: it is last choice, and time alone changes nothing.
+    Held {
+        /// All that hold it.
+        by: Holds,
+        /// Since when somebody does without a break.
+        since: Tick,
+    },
 }
 
 /// What put an instance out.
@@ -43,33 +60,71 @@ pub enum Admission {
 pub enum Cause {
     /// No connection could be made.
     Connect = 1,
+    /// Too many failures in a row: 502, 503, 504, broken off, timed out, protocol broken.
+    Consecutive = 2,
+    /// It fails more of its requests than the other instances do.
+    SuccessRate = 3,
+    /// It is slower than the other instances.
+    Latency = 4,
 }
 
 impl Cause {
+    /// Every cause, in the order of the declaration.
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Consecutive, Self::SuccessRate, Self::Latency];
+
     /// One word for status pages and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Consecutive => "consecutive",
+            Self::SuccessRate => "success_rate",
+            Self::Latency => "latency",
         }
     }
 
-    fn of(number: u8) -> Option<Self> {
-        [Self::Connect].into_iter().find(|c| *c as u8 == number)
+    /// Whether it is a judgement on what the instance answers, of which there may be too many to be true. That no
+    /// connection can be made is a fact.
+    #[must_use]
+    pub fn is_judged(self) -> bool {
+        self != Self::Connect
     }
+
+    /// Whether it is a judgement by comparison with others.
+    pub(crate) fn is_compared(self) -> bool {
+        matches!(self, Self::SuccessRate | Self::Latency)
+    }
+
+    fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| *c as u8 == number)
+    }
+}
+
+/// Which side of the gate an instance is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    In,
+    /// Out for what it answers, and for nothing else.
+    Ejected,
+    /// Out for what nobody but time, checks or an operator can change.
+    Out,
 }
 
 /// The state, in one word so that every step is one compare-and-swap.
 ///
-/// Zero is "in", which is all a pick looks at while all is well. Else, from the highest bit: the cause (8 bits), rests in
-/// a row (7), probing (1), and a time in microseconds (48 bits, nine years): the end of the rest, or the start of the
-/// probe.
+/// Zero is "in", which is all a pick looks at while all is well. Else, from the highest bit: the cause of a rest (5 bits,
+/// 0 if there is none), who holds it (3), rests in a row (7), probing (1), and a time in microseconds (48 bits, nine
+/// years): the end of the rest, or the start of the probe.
+///
+/// The two times are for display only, and in tenths of a second (13 years). They are written after `word`, so a reader
+/// may for an instant see the previous one.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     word: AtomicU64,
-    /// When it went from in to out, in nanoseconds; display only. Written after `word`, so a reader may for an instant
-    /// see the previous one.
-    since: AtomicU64,
+    /// When the first rest in this row began.
+    rests: AtomicU32,
+    /// When the first of those that hold it began to.
+    held: AtomicU32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,71 +135,184 @@ struct Rest {
     micros: u64,
 }
 
+/// Microseconds from a probe that said nothing to the next one, at least.
+const AGAIN: u64 = 1_000_000;
 const TIME_BITS: u32 = 48;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+const CAUSE_SHIFT: u32 = 59;
+const HOLDS_SHIFT: u32 = 56;
+const HOLDS_MASK: u64 = 0b111 << HOLDS_SHIFT;
+/// Rests in a row that are counted.
+const MOST: u8 = 0x7F;
+/// Nanoseconds in a tenth of a second.
+const TENTH: u64 = 100_000_000;
 
 impl Gate {
     pub(crate) fn admits(&self, now: Tick) -> bool {
-        Rest::of(self.word.load(Relaxed)).is_none_or(|rest| rest.is_over(now))
+        let word = self.word.load(Relaxed);
+        word == 0 || word & HOLDS_MASK == 0 && Rest::of(word).is_none_or(|rest| rest.is_over(now))
     }
 
     /// Takes the probe if a rest is over. True if the caller may go ahead.
     pub(crate) fn enter(&self, now: Tick) -> bool {
         let word = self.word.load(Relaxed);
+        if word == 0 {
+            return true;
+        }
+        if word & HOLDS_MASK != 0 {
+            return false;
+        }
         let Some(rest) = Rest::of(word) else { return true };
         let probe = Rest { probing: true, micros: micros(now), ..rest };
         rest.is_over(now) && self.word.compare_exchange(word, probe.word(), Relaxed, Relaxed).is_ok()
     }
 
-    /// The instance answered.
-    pub(crate) fn succeed(&self) {
-        // Most calls find it in; a store then would take the cache line from every reader.
-        if self.word.load(Relaxed) != 0 {
-            self.word.store(0, Relaxed);
+    /// The instance answered a request that began then: no rest is due. What it was judged for is not undone by the answer
+    /// to a request that it had before, and who holds it knows better than one answer.
+    pub(crate) fn succeed(&self, began: Tick) {
+        let word = self.word.load(Relaxed);
+        // Most calls find it in; a write then would take the cache line from every reader.
+        if word == 0 {
+            return;
+        }
+        if let Some(rest) = Rest::of(word)
+            && (!rest.cause.is_judged() || rest.is_tried_by(began))
+        {
+            // If somebody was faster, what he found is newer.
+            let _ = self.word.compare_exchange(word, word & HOLDS_MASK, Relaxed, Relaxed);
         }
     }
 
-    /// A failure that this cause counts. While a rest lasts, failures of requests sent before it say nothing new.
-    pub(crate) fn fail(&self, cause: Cause, now: Tick) {
-        let before = self.word.fetch_update(Relaxed, Relaxed, |word| match Rest::of(word) {
-            None => Some(Rest::after(cause, 0, now).word()),
-            Some(rest) if rest.probing || rest.is_over(now) => Some(Rest::after(cause, rest.row, now).word()),
+    /// What is out for what it answered comes back, whatever the others say of it.
+    pub(crate) fn pardon(&self) {
+        let next = |word| Rest::of(word).filter(|rest| rest.cause.is_judged()).map(|_| word & HOLDS_MASK);
+        let _ = self.word.fetch_update(Relaxed, Relaxed, next);
+    }
+
+    /// Puts it out after so many rests of late, if it does not rest already. True if so.
+    pub(crate) fn eject(&self, cause: Cause, rests: u8, peers: &Peers, now: Tick) -> bool {
+        let rest = Rest { cause, row: rests, probing: false, micros: 0 }.next(peers, now);
+        let done = self.step(|before| before.is_none().then_some(rest)).is_some();
+        if done {
+            self.rests.store(tenths(now), Relaxed);
+        }
+        done
+    }
+
+    /// No connection could be made. While a rest lasts, that says nothing new. True if it took requests until now.
+    pub(crate) fn cut_off(&self, peers: &Peers, now: Tick) -> bool {
+        let next = |rest: Rest| Rest { cause: Cause::Connect, ..rest }.next(peers, now);
+        let before = self.step(|rest| match rest {
+            None => Some(Rest::first(Cause::Connect, peers, now)),
+            Some(rest) if rest.probing || rest.is_over(now) => Some(next(rest)),
+            // A fact, whatever it was judged for: no pardon lets it in.
+            Some(rest) if rest.cause.is_judged() => Some(Rest { cause: Cause::Connect, ..rest }),
             Some(_) => None,
         });
-        if before == Ok(0) {
-            self.since.store(now.0, Relaxed);
+        if before == Some(None) {
+            self.rests.store(tenths(now), Relaxed);
         }
+        before == Some(None)
+    }
+
+    /// A request that began then failed, and the instance rests: if it was sent when the rest was over, the next rest
+    /// begins. An instance that can be connected to again and then fails is out for what it answers, if that is allowed;
+    /// else it is in. False if it does not rest.
+    pub(crate) fn fail_again(&self, began: Tick, peers: &Peers, now: Tick) -> bool {
+        let word = self.word.load(Relaxed);
+        let Some(rest) = Rest::of(word) else { return false };
+        if !rest.is_tried_by(began) {
+            return true;
+        }
+        let judged = rest.cause.is_judged();
+        let next = match judged || peers.claim() {
+            true if judged => rest.next(peers, now).word(),
+            true => Rest { cause: Cause::Consecutive, ..rest }.next(peers, now).word(),
+            false => 0,
+        };
+        let done = self.word.compare_exchange(word, next | word & HOLDS_MASK, Relaxed, Relaxed).is_ok();
+        if !done && !judged && next != 0 {
+            peers.unclaim();
+        }
+        true
     }
 
     /// A request that began then ended without saying anything about the instance. If it was the probe, the next request
     /// is. Of any that began before the probe that is known not to be so.
     pub(crate) fn give_back(&self, began: Tick, now: Tick) {
-        let _ = self.word.fetch_update(Relaxed, Relaxed, |word| {
-            let rest = Rest::of(word).filter(|r| r.probing && micros(began) >= r.micros)?;
-            Some(Rest { probing: false, micros: micros(now), ..rest }.word())
+        self.step(|rest| {
+            let rest = rest.filter(|r| r.probing && r.is_tried_by(began))?;
+            // One try a second: clients that give up soon must not knock at a dead instance one after the other.
+            Some(Rest { probing: false, micros: micros(now).max(rest.micros + AGAIN), ..rest })
         });
     }
 
+    pub(crate) fn hold(&self, cause: Hold, now: Tick) -> bool {
+        let before = self.word.fetch_or(cause.bit(), Relaxed);
+        if before & HOLDS_MASK == 0 {
+            self.held.store(tenths(now), Relaxed);
+        }
+        before & cause.bit() == 0
+    }
+
+    pub(crate) fn release(&self, cause: Hold) -> bool {
+        self.word.fetch_and(!cause.bit(), Relaxed) & cause.bit() != 0
+    }
+
+    /// As who counts its service's instances sees it.
+    pub(crate) fn side(&self) -> Side {
+        let word = self.word.load(Relaxed);
+        match Rest::of(word) {
+            _ if word == 0 => Side::In,
+            Some(rest) if rest.cause.is_judged() && word & HOLDS_MASK == 0 => Side::Ejected,
+            _ => Side::Out,
+        }
+    }
+
+    pub(crate) fn rest(&self) -> Option<(Cause, Tick)> {
+        Rest::of(self.word.load(Relaxed)).map(|rest| (rest.cause, tick(self.rests.load(Relaxed))))
+    }
+
     pub(crate) fn state(&self, now: Tick) -> Admission {
-        match Rest::of(self.word.load(Relaxed)) {
+        let word = self.word.load(Relaxed);
+        let by = Holds::of(word);
+        if !by.is_empty() {
+            return Admission::Held { by, since: tick(self.held.load(Relaxed)) };
+        }
+        match Rest::of(word) {
             None => Admission::In,
-            Some(rest) if rest.probing && !rest.is_over(now) => Admission::Probing,
-            Some(rest) => {
-                let since = Tick(self.since.load(Relaxed));
-                Admission::Out { cause: rest.cause, since, until: Tick(rest.ends() * 1000) }
+            Some(rest @ Rest { cause, row, .. }) => {
+                let since = tick(self.rests.load(Relaxed));
+                match rest.probing && !rest.is_over(now) {
+                    true => Admission::Probing { cause, since, row },
+                    false => Admission::Out { cause, since, until: Tick(rest.ends() * 1000), row },
+                }
             }
         }
+    }
+
+    /// Goes from one rest to the next, whoever holds it meanwhile. Returns the rest before, if there was a step.
+    fn step(&self, next: impl Fn(Option<Rest>) -> Option<Rest>) -> Option<Option<Rest>> {
+        let next = |word| Some(next(Rest::of(word))?.word() | word & HOLDS_MASK);
+        self.word.fetch_update(Relaxed, Relaxed, next).ok().map(Rest::of)
     }
 }
 
 impl Rest {
-    /// The rest after this many in a row: doubling up to the longest, and up to a quarter more at random, so that routers
-    /// that saw the same failure do not come back in step.
-    fn after(cause: Cause, row: u8, now: Tick) -> Self {
-        // 2^5 times a second is above the longest already.
-        let wait = (FIRST * (1 << row.min(5))).min(LONGEST);
-        let wait = wait + wait.mul_f64(fastrand::f64() / 4.0);
-        Self { cause, row: row.saturating_add(1).min(0x7F), probing: false, micros: micros(now.after(wait)) }
+    fn first(cause: Cause, peers: &Peers, now: Tick) -> Self {
+        Self { cause, row: 1, probing: false, micros: micros(peers.end_of_rest(0, now)) }
+    }
+
+    /// The rest after this one. Those of outliers are the longest from the first on.
+    fn next(self, peers: &Peers, now: Tick) -> Self {
+        let row = self.row.saturating_add(1).min(MOST);
+        let before = if self.cause.is_compared() { MOST } else { self.row };
+        Self { row, probing: false, micros: micros(peers.end_of_rest(before, now)), ..self }
+    }
+
+    /// Whether a request that began then was sent after the rest was over, so that its fate says how the instance is now.
+    fn is_tried_by(self, began: Tick) -> bool {
+        micros(began) >= self.micros
     }
 
     fn ends(self) -> u64 {
@@ -156,15 +324,24 @@ impl Rest {
     }
 
     fn of(word: u64) -> Option<Self> {
-        let [cause, flags, ..] = word.to_be_bytes();
-        let cause = Cause::of(cause)?;
+        let cause = Cause::of((word >> CAUSE_SHIFT) as u8)?;
+        let flags = (word >> TIME_BITS) as u8;
         Some(Self { cause, row: flags >> 1, probing: flags & 1 == 1, micros: word & TIME_MASK })
     }
 
     fn word(self) -> u64 {
         let flags = self.row << 1 | u8::from(self.probing);
-        u64::from(self.cause as u8) << 56 | u64::from(flags) << TIME_BITS | self.micros & TIME_MASK
+        (self.cause as u64) << CAUSE_SHIFT | u64::from(flags) << TIME_BITS | self.micros & TIME_MASK
     }
+}
+
+/// Ten a second: 13 years in 32 bits.
+fn tenths(tick: Tick) -> u32 {
+    u32::try_from(tick.0 / TENTH).unwrap_or(u32::MAX)
+}
+
+fn tick(tenths: u32) -> Tick {
+    Tick(u64::from(tenths) * TENTH)
 }
 
 fn micros(tick: Tick) -> u64 {

@@ -8,7 +8,8 @@ use serde::{
 };
 
 use crate::{
-    Balancer, Candidate, Place, hashed::Hashed, least_requests::LeastRequests, local_first::LocalFirst, maglev::Maglev,
+    Balance, Balancer, Candidate, Place, SlowStart, bound::Bound, draws::Draws, hashed::Hashed,
+    least_requests::LeastRequests, local_first::local_first, maglev::Maglev, peak_ewma::PeakEwma, random::Random,
     ring::Ring, roster::Roster, round_robin::RoundRobin,
 };
 
@@ -16,11 +17,15 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
+    /// Of two at random the one that will probably answer first: by latency and requests in flight, for its weight.
+    #[default]
+    PeakEwma,
     /// Each in its turn, in proportion to the weights.
     RoundRobin,
     /// Of two at random the one with fewer requests in flight for its weight.
-    #[default]
     LeastRequests,
+    /// At random, in proportion to the weights.
+    Random,
     /// Instances on this host, then in this zone, then the rest; among them as `least_requests`.
     LocalFirst,
     /// The same key to the same instance, as long as that instance is there and takes requests.
@@ -28,17 +33,47 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Builds the balancer for these candidates. All tables and schedules are computed here, off the request path.
+    /// Builds the balancer for these candidates, with nothing beside: see [`Balance`].
     #[must_use]
     pub fn build(&self, candidates: Vec<Candidate>, place: &Place) -> Box<dyn Balancer> {
+        Balance::from(self.clone()).of(candidates, place)
+    }
+
+    /// Over candidates that are all alike but for their weights and, to some algorithms, their distance.
+    pub(crate) fn over(
+        &self,
+        candidates: Vec<Candidate>,
+        place: &Place,
+        slow_start: Option<SlowStart>,
+    ) -> Box<dyn Balancer> {
+        let roster = |candidates| Roster::new(candidates, slow_start);
+        let draws = |candidates| Draws::new(roster(candidates));
         match self {
-            Self::RoundRobin => Box::new(RoundRobin::new(Roster::new(candidates))),
-            Self::LeastRequests => Box::new(LeastRequests::new(Roster::new(candidates))),
-            Self::LocalFirst => Box::new(LocalFirst::new(candidates, place)),
-            Self::ConsistentHash(by) => match by.scheme {
-                Scheme::Maglev => Box::new(Hashed::new(candidates, Maglev::new)),
-                Scheme::Ring => Box::new(Hashed::new(candidates, Ring::new)),
-            },
+            Self::PeakEwma => Box::new(PeakEwma::new(draws(candidates))),
+            Self::RoundRobin => Box::new(RoundRobin::new(roster(candidates))),
+            Self::LeastRequests => Box::new(LeastRequests::new(draws(candidates))),
+            Self::Random => Box::new(Random::new(draws(candidates))),
+            Self::LocalFirst => Box::new(local_first(candidates, place, slow_start)),
+            Self::ConsistentHash(by) => {
+                let bound = by.bound.map(Bound::new);
+                match by.scheme {
+                    Scheme::Maglev => Box::new(Hashed::new(candidates, slow_start, bound, Maglev::new)),
+                    Scheme::Ring => Box::new(Hashed::new(candidates, slow_start, bound, Ring::new)),
+                }
+            }
+        }
+    }
+
+    /// The word it is configured by.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PeakEwma => "peak_ewma",
+            Self::RoundRobin => "round_robin",
+            Self::LeastRequests => "least_requests",
+            Self::Random => "random",
+            Self::LocalFirst => "local_first",
+            Self::ConsistentHash(_) => "consistent_hash",
         }
     }
 
@@ -47,19 +82,21 @@ impl Algorithm {
     pub fn hash_key(&self) -> Option<&HashKey> {
         match self {
             Self::ConsistentHash(by) => Some(&by.key),
-            Self::RoundRobin | Self::LeastRequests | Self::LocalFirst => None,
+            Self::PeakEwma | Self::RoundRobin | Self::LeastRequests | Self::Random | Self::LocalFirst => None,
         }
     }
 }
 
-/// Settings of `consistent_hash`: `client_address`, or a map with one of `header`, `cookie`, `client_address: true`, and
-/// optionally `algorithm`. A request without the key is balanced as by `least_requests`.
+/// Settings of `consistent_hash`: `client_address`, or a map with one of `header`, `cookie`, `query`,
+/// `client_address: true`, and optionally `algorithm` and `bounded_load`. A request without the key is balanced as by `least_requests`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsistentHash {
     /// What of the request is hashed.
     pub key: HashKey,
     /// How hashes map to instances.
     pub scheme: Scheme,
+    /// The most one instance may have of the requests in flight, in hundredths of its fair part; `None`: any number.
+    pub bound: Option<u32>,
 }
 
 /// What of a request says where it belongs.
@@ -69,6 +106,8 @@ pub enum HashKey {
     Header(String),
     /// The value of this cookie.
     Cookie(String),
+    /// The value of this query parameter.
+    Query(String),
     /// The address of the client, without the port.
     ClientAddress,
 }
@@ -91,29 +130,44 @@ pub enum Scheme {
 struct Written {
     header: Option<String>,
     cookie: Option<String>,
+    query: Option<String>,
     #[serde(default)]
     client_address: bool,
     #[serde(default)]
     algorithm: Scheme,
+    bounded_load: Option<f64>,
 }
 
 impl Written {
     fn check(self) -> Result<ConsistentHash, String> {
-        let key = match (self.header, self.cookie, self.client_address) {
-            (Some(name), None, false) => HashKey::Header(token("header", &name)?.to_ascii_lowercase()),
-            (None, Some(name), false) => HashKey::Cookie(token("cookie", &name)?.to_owned()),
-            (None, None, true) => HashKey::ClientAddress,
+        let key = match (self.header, self.cookie, self.query, self.client_address) {
+            (Some(name), None, None, false) => HashKey::Header(token("header", &name)?.to_ascii_lowercase()),
+            (None, Some(name), None, false) => HashKey::Cookie(token("cookie", &name)?.to_owned()),
+            (None, None, Some(name), false) if !name.is_empty() => HashKey::Query(name),
+            (None, None, None, true) => HashKey::ClientAddress,
             _ => {
-                let choice = "`header: NAME`, `cookie: NAME` and `client_address: true`";
+                let choice = "`header: NAME`, `cookie: NAME`, `query: NAME` and `client_address: true`";
                 return Err(format!("consistent_hash needs exactly one of {choice}"));
             }
         };
-        Ok(ConsistentHash { key, scheme: self.algorithm })
+        Ok(ConsistentHash { key, scheme: self.algorithm, bound: self.bounded_load.map(bound).transpose()? })
     }
 }
 
-/// Header and cookie names are tokens (RFC 9110 section 5.6.2, RFC 6265 section 4.1.1).
-fn token<'a>(kind: &str, name: &'a str) -> Result<&'a str, String> {
+/// A factor in hundredths.
+fn bound(factor: f64) -> Result<u32, String> {
+    if (1.01..=100.0).contains(&factor) {
+        Ok((factor * 100.0).round() as u32)
+    } else {
+        Err(format!("bounded_load: {factor} is not between 1.01 and 100; write 1.25 for a quarter above the fair part"))
+    }
+}
+
+/// Checks a name: header and cookie names are tokens (RFC 9110 section 5.6.2, RFC 6265 section 4.1.1).
+///
+/// # Errors
+/// If it is none; the text says what is.
+pub fn token<'a>(kind: &str, name: &'a str) -> Result<&'a str, String> {
     let ok = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if !name.is_empty() && name.bytes().all(ok) {
         Ok(name)
@@ -134,12 +188,14 @@ impl<'de> de::Visitor<'de> for Visitor {
     type Value = ConsistentHash;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`client_address` or a map with `header`, `cookie` or `client_address`")
+        f.write_str("`client_address` or a map with `header`, `cookie`, `query` or `client_address`")
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<ConsistentHash, E> {
         match word {
-            "client_address" => Ok(ConsistentHash { key: HashKey::ClientAddress, scheme: Scheme::default() }),
+            "client_address" => {
+                Ok(ConsistentHash { key: HashKey::ClientAddress, scheme: Scheme::default(), bound: None })
+            }
             other => Err(E::unknown_variant(other, &["client_address"])),
         }
     }

@@ -13,14 +13,39 @@ use model::Tick;
 /// between the requests of a quiet service, short enough to forget a garbage collection within half a minute.
 const DECAY: Duration = Duration::from_secs(10);
 
+/// How many times as low an answer of an instance that was slow, to a request that went to see, makes the average at least.
+/// What it answers now says more than what it did then: after a timeout of 15 s it is back within four such answers, which
+/// is 20 s.
+const FALL: u32 = 8;
+
+/// How many times as high one answer can make the average. One that is slow for what it was asked, and not for who was asked,
+/// must not take an instance out for a minute; of an instance that is fifty times too slow four answers tell.
+const RISE: u32 = 3;
+
+/// A failure counts as an answer that took so many times the average, with its age-dependent share. Of an instance that fails
+/// one of a hundred requests the average is a quarter higher for it; from one of twenty on it grows until the instance gets
+/// hardly any, threefold in about half a second if all fail.
+const FAILURE: u32 = 20;
+
+/// Failures raise the average to this, not further: with the decay an instance is then back within two minutes.
+const WORST: u32 = 10_000_000;
+
+/// What an instance that has done nothing but fail begins with.
+const FAILED: u32 = 1_000_000;
+
+/// After so many milliseconds without an answer an average is doubted.
+const DOUBT: u32 = 5000;
+
 /// A peak exponentially weighted moving average, after Finagle's `PeakEwma`.
 ///
-/// A sample above the average becomes the average; one below pulls it down by its age-dependent share. So a sudden slowness
-/// shows with the first answer, and trust is regained slowly.
+/// A sample above the average becomes the average, up to threefold; one below pulls it down by its age-dependent share. So a
+/// sudden slowness shows with the first answers, and trust is regained slowly. A failure raises it, see
+/// [`failed`](Self::failed).
 ///
-/// Average (microseconds, upper half; 0 is "no sample yet") and time of the last sample (milliseconds, lower half) share
-/// one atomic, so that no reader or writer sees one without the other. The time wraps after 49 days: an instance idle for
-/// 25 gives its next sample too little influence, once.
+/// Whether somebody was told to explore (the highest bit), the average (microseconds, the rest of the upper half; 0 is "no
+/// sample yet") and the time of the last sample (milliseconds, lower half) share one atomic, so that no reader or writer sees
+/// one without the others. The time wraps after 49 days: an instance idle for 25 gives its next sample too little influence,
+/// once.
 ///
 /// Source: <https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala>
 #[derive(Debug, Default)]
@@ -29,8 +54,11 @@ pub(crate) struct Ewma(AtomicU64);
 #[derive(Clone, Copy)]
 struct State {
     micros: u32,
+    asked: bool,
     millis: u32,
 }
+
+const ASKED: u32 = 1 << 31;
 
 impl Ewma {
     /// An answer came after `elapsed`.
@@ -39,25 +67,64 @@ impl Ewma {
         let millis = millis(now);
         let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
             let old = State::of(word);
-            // Another core may have been here with a slightly later time: then no time has passed.
-            let age = millis.wrapping_sub(old.millis).cast_signed().max(0).unsigned_abs();
-            let micros = if sample >= old.micros { sample } else { decayed(old.micros, sample, age) };
-            Some(State { micros, millis: old.millis.wrapping_add(age) }.word())
+            let age = old.age(millis);
+            let micros = match old.micros {
+                0 => sample,
+                known if sample >= known => sample.min(known.saturating_mul(RISE)),
+                known if old.asked => mixed(known, sample, age).min(known / FALL).max(sample),
+                known => mixed(known, sample, age).max(sample),
+            };
+            Some(State { micros, asked: false, millis: old.millis.wrapping_add(old.passed(millis)) }.word())
         });
     }
 
-    /// No answer came within `elapsed`: raises the average to that if it is lower, and never lowers it.
-    pub(crate) fn at_least(&self, elapsed: Duration, now: Tick) {
+    /// A request failed after `elapsed`: raises the average, and never lowers it.
+    pub(crate) fn failed(&self, elapsed: Duration, now: Tick) {
         let sample = micros(elapsed);
         let millis = millis(now);
         let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
-            (sample > State::of(word).micros).then(|| State { micros: sample, millis }.word())
+            let old = State::of(word);
+            let age = old.age(millis);
+            let micros = match old.micros {
+                0 => FAILED,
+                known => mixed(known, known.saturating_mul(FAILURE), age).min(WORST).max(known),
+            };
+            let at = if old.micros == 0 { millis } else { old.millis.wrapping_add(old.passed(millis)) };
+            Some(State { micros: micros.max(sample), asked: false, millis: at }.word())
         });
+    }
+
+    /// If nothing was heard for long, tells the caller alone to go and see. What comes of that counts as much as an answer
+    /// after this time; if it took longer still to ask, the average goes towards what is typical for the rest of it, as it
+    /// says less and less of what is now.
+    pub(crate) fn explore(&self, typical: u32, now: Tick) -> bool {
+        let word = self.0.load(Relaxed);
+        let old = State::of(word);
+        let Some(rest) = old.passed(millis(now)).checked_sub(DOUBT) else { return false };
+        let new = State { micros: mixed(old.micros, typical, rest), asked: true, millis: millis(now) };
+        self.0.compare_exchange(word, new.word(), Relaxed, Relaxed).is_ok()
+    }
+
+    /// No answer came within `elapsed`: raises the average to that if it is lower, and never lowers it. No time says nothing.
+    pub(crate) fn at_least(&self, elapsed: Duration, now: Tick) {
+        if elapsed.is_zero() {
+            return;
+        }
+        let sample = micros(elapsed);
+        let millis = millis(now);
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            (sample > State::of(word).micros).then(|| State { micros: sample, asked: false, millis }.word())
+        });
+    }
+
+    /// The average in microseconds; 0 before the first sample.
+    pub(crate) fn micros(&self) -> u32 {
+        State::of(self.0.load(Relaxed)).micros
     }
 
     /// The average; `None` before the first sample.
     pub(crate) fn get(&self) -> Option<Duration> {
-        let micros = State::of(self.0.load(Relaxed)).micros;
+        let micros = self.micros();
         (micros > 0).then(|| Duration::from_micros(micros.into()))
     }
 }
@@ -65,25 +132,38 @@ impl Ewma {
 impl State {
     fn of(word: u64) -> Self {
         let [a, b, c, d, rest @ ..] = word.to_be_bytes();
-        Self { micros: u32::from_be_bytes([a, b, c, d]), millis: u32::from_be_bytes(rest) }
+        let high = u32::from_be_bytes([a, b, c, d]);
+        Self { micros: high & !ASKED, asked: high & ASKED != 0, millis: u32::from_be_bytes(rest) }
+    }
+
+    /// Milliseconds since the last sample, or since somebody was told to explore. Another core may have been here with a
+    /// slightly later time: then none.
+    fn passed(self, millis: u32) -> u32 {
+        millis.wrapping_sub(self.millis).cast_signed().max(0).unsigned_abs()
+    }
+
+    /// How old the average is.
+    fn age(self, millis: u32) -> u32 {
+        self.passed(millis).saturating_add(if self.asked { DOUBT } else { 0 })
     }
 
     fn word(self) -> u64 {
-        u64::from(self.micros) << 32 | u64::from(self.millis)
+        let high = self.micros | if self.asked { ASKED } else { 0 };
+        u64::from(high) << 32 | u64::from(self.millis)
     }
 }
 
-/// Between the average and a lower sample: the older the average, the nearer to the sample.
-fn decayed(average: u32, sample: u32, age_millis: u32) -> u32 {
+/// Between the average and a sample: the older the average, the nearer to the sample.
+fn mixed(average: u32, sample: u32, age_millis: u32) -> u32 {
     let keep = (-f64::from(age_millis) / DECAY.as_secs_f64() / 1000.0).exp();
     let micros = f64::from(average) * keep + f64::from(sample) * (1.0 - keep);
-    // A mean of two u32 fits; the cast drops the fraction, and `max` what rounding took below the sample.
-    (micros as u32).max(sample)
+    // A mean of two u32 fits; the cast drops the fraction.
+    micros as u32
 }
 
-/// At least 1, as 0 means "no sample yet"; saturates at 71 minutes.
+/// At least 1, as 0 means "no sample yet"; saturates at 35 minutes.
 fn micros(elapsed: Duration) -> u32 {
-    u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX).max(1)
+    u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX).clamp(1, ASKED - 1)
 }
 
 /// The low 32 bits; differences are taken modulo 2^32.
@@ -107,13 +187,22 @@ mod tests {
     fn it_rises_at_once_and_falls_slowly() {
         let ewma = Ewma::default();
         assert_eq!(ewma.get(), None);
-        ewma.observe(10 * MS, at(0));
+        ewma.observe(40 * MS, at(0));
         ewma.observe(100 * MS, at(1));
         assert_eq!(ewma.get(), Some(100 * MS));
         ewma.observe(10 * MS, at(10_001));
         let fallen = ewma.get().unwrap();
         // 10 + 90 / e
         assert!((43 * MS..44 * MS).contains(&fallen), "{fallen:?}");
+    }
+
+    #[test]
+    fn one_answer_raises_it_to_threefold_at_most() {
+        let ewma = Ewma::default();
+        for expected in [10, 30, 90, 270, 500] {
+            ewma.observe(if expected == 10 { 10 * MS } else { 500 * MS }, at(0));
+            assert_eq!(ewma.get(), Some(expected * MS));
+        }
     }
 
     #[test]
@@ -134,6 +223,55 @@ mod tests {
         assert_eq!(ewma.get(), Some(700 * MS));
     }
 
+    #[test]
+    fn failing_fast_makes_it_rise() {
+        let ewma = Ewma::default();
+        ewma.failed(MS, at(0));
+        assert_eq!(ewma.get(), Some(1000 * MS), "nothing but a failure is known");
+        let ewma = Ewma::default();
+        ewma.observe(10 * MS, at(0));
+        for ms in 1..=650 {
+            ewma.failed(MS / 10, at(ms));
+        }
+        assert!(ewma.get() > Some(30 * MS), "{:?}", ewma.get());
+        for ms in 651..100_000 {
+            ewma.failed(MS / 10, at(ms));
+        }
+        assert_eq!(ewma.get(), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn one_failure_of_a_hundred_is_hardly_seen() {
+        let ewma = Ewma::default();
+        for ms in 0..60_000 {
+            if ms % 100 == 99 { ewma.failed(MS / 10, at(ms)) } else { ewma.observe(10 * MS, at(ms)) }
+        }
+        assert!(ewma.get() < Some(14 * MS), "{:?}", ewma.get());
+    }
+
+    #[test]
+    fn an_old_average_is_doubted_and_one_answer_tells() {
+        let slow = || {
+            let ewma = Ewma::default();
+            ewma.observe(1000 * MS, at(0));
+            assert!(!ewma.explore(10_000, at(4999)));
+            assert!(ewma.explore(10_000, at(5000)) && !ewma.explore(10_000, at(5001)));
+            assert_eq!(ewma.get(), Some(1000 * MS), "nothing is known yet");
+            ewma
+        };
+        let (well, still_slow, fails) = (slow(), slow(), slow());
+        well.observe(10 * MS, at(5010));
+        assert_eq!(well.get(), Some(125 * MS), "an eighth");
+        well.observe(10 * MS, at(5020));
+        assert!(well.get() > Some(124 * MS), "only the first one: {:?}", well.get());
+        still_slow.observe(1000 * MS, at(6000));
+        assert_eq!(still_slow.get(), Some(1000 * MS));
+        fails.failed(MS, at(5001));
+        assert!(fails.get() > Some(5000 * MS), "{:?}", fails.get());
+        let long_ago = slow();
+        assert!(long_ago.explore(10_000, at(100_000)) && long_ago.get() < Some(11 * MS), "{:?}", long_ago.get());
+    }
+
     proptest! {
         #[test]
         fn it_stays_between_the_lowest_and_the_highest_sample(
@@ -147,7 +285,7 @@ mod tests {
             let low = samples.iter().map(|s| s.0).min().unwrap();
             let high = samples.iter().map(|s| s.0).max().unwrap();
             prop_assert!((low..=high).contains(&average), "{average} outside {low}..={high}");
-            prop_assert!(average >= samples.last().unwrap().0, "a peak was missed");
+            prop_assert!(average >= samples.last().unwrap().0.min(3 * low), "a peak was missed");
         }
     }
 }

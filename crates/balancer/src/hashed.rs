@@ -6,8 +6,11 @@ use std::fmt::Debug;
 
 use crate::{
     Ask, Balancer, Candidate,
+    bound::Bound,
+    draws::Draws,
     least_requests::LeastRequests,
     roster::{Roster, WALK, around},
+    slow_start::SlowStart,
 };
 
 /// A fixed map from hashes to members.
@@ -31,12 +34,18 @@ pub(crate) struct Hashed<L> {
     /// Candidate of each member.
     members: Box<[usize]>,
     least: LeastRequests,
+    bound: Option<Bound>,
 }
 
 impl<L: Lookup> Hashed<L> {
-    pub(crate) fn new(candidates: Vec<Candidate>, lookup: impl FnOnce(&[Member<'_>]) -> L) -> Self {
+    pub(crate) fn new(
+        candidates: Vec<Candidate>,
+        slow_start: Option<SlowStart>,
+        bound: Option<Bound>,
+        lookup: impl FnOnce(&[Member<'_>]) -> L,
+    ) -> Self {
         let instances: Vec<_> = candidates.iter().map(|c| c.instance.clone()).collect();
-        let roster = Roster::new(candidates);
+        let roster = Roster::new(candidates, slow_start);
         let mut sorted: Vec<_> = instances
             .iter()
             .zip(roster.weights())
@@ -45,7 +54,14 @@ impl<L: Lookup> Hashed<L> {
             .collect();
         sorted.sort_by_key(|(_, member)| member.id);
         let (members, sorted): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
-        Self { lookup: lookup(&sorted), members: members.into(), least: LeastRequests::new(roster) }
+        let least = LeastRequests::new(Draws::new(roster));
+        Self { lookup: lookup(&sorted), members: members.into(), least, bound }
+    }
+
+    /// The least busy of all that are wanted: it has no more than its fair part.
+    fn least_busy(&self, ask: &Ask<'_>) -> Option<usize> {
+        let roster = self.least.roster();
+        (0..roster.len()).filter(|&at| roster.is_wanted(at, ask)).min_by_key(|&at| roster.load(at, ask.now))
     }
 }
 
@@ -53,10 +69,21 @@ impl<L: Lookup> Balancer for Hashed<L> {
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let Some(hash) = ask.hash else { return self.least.pick(ask) };
         let roster = self.least.roster();
+        let mut load = None;
         let mut owners = self.lookup.owners(hash).take(WALK).map(|member| self.members[member]);
-        owners.find(|&at| roster.is_wanted(at, ask)).or_else(|| {
+        let found = owners.find(|&at| {
+            roster.is_wanted(at, ask)
+                && roster.is_warm(at, ask.now, || fraction(hash))
+                && self.bound.as_ref().is_none_or(|bound| bound.allows(roster, at, &mut load, ask.now))
+        });
+        found.or_else(|| self.bound.as_ref().and_then(|_| self.least_busy(ask))).or_else(|| {
             let owner = self.lookup.owners(hash).next().unwrap_or_default();
             roster.best(ask, around(self.members.len(), owner).map(|member| self.members[member]))
         })
     }
+}
+
+/// From 0 to 1, by other bits than those that find the owner: a key goes to a new instance once for all during its slow start.
+fn fraction(hash: u64) -> f64 {
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
 }

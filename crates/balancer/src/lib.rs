@@ -1,37 +1,70 @@
 //! Decides which instance gets a request. Pure: no I/O, no locks, no allocation in `pick`, and time is an argument.
 //!
+//! * [`balance`]: how a service is balanced: an algorithm, weights ([`weighing`]), [`slow_start`], and `tiers` of instances
+//!   that take over for each other.
 //! * [`algorithm`]: what the configuration can name; the registration point.
 //! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
-//! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on.
-//! * `round_robin`, `least_requests`, `local_first`: one algorithm each.
-//! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash).
+//! * [`eject`]: who is put out for what he answers, and for how long; never too many.
+//! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`], a [`quantile`] of its latency, what its
+//!   instances share in [`eject`], its [`breaker`] and its [`occupancy`].
+//! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on; `draws` of them by
+//!   chance.
+//! * `random`, `round_robin`, `least_requests`, `peak_ewma`, `local_first`: one algorithm each.
+//! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash), with a `bound`.
+//! * `due`: what is worked out anew from time to time.
 //!
 //! A new algorithm is one file, one variant of [`Algorithm`] and one arm in [`Algorithm::build`]; the laws in `tests`
 //! run over every variant.
 
 pub mod admission;
 pub mod algorithm;
+pub mod balance;
+mod bound;
+pub mod breaker;
+pub mod budget;
+mod draws;
+mod due;
+pub mod eject;
 mod ewma;
 pub mod hash;
 mod hashed;
 mod least_requests;
 mod local_first;
 mod maglev;
+pub mod occupancy;
+mod peak_ewma;
+pub mod quantile;
+mod random;
 mod ring;
 mod roster;
 mod round_robin;
+pub mod service_vitals;
+pub mod slow_start;
+mod streak;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod tiers;
 pub mod vitals;
+pub mod weighing;
 
 use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use model::{Instance, Tick, UpstreamKey};
 
-pub use admission::{Admission, Cause};
+pub use admission::{Admission, Cause, Hold, Holds};
 pub use algorithm::{Algorithm, ConsistentHash, HashKey, Scheme};
+pub use balance::{Balance, Contender};
+pub use breaker::{Breaker, Rule};
+pub use budget::{Allowance, Budget};
+pub use eject::{Eject, Peers, Sample, Verdict, judge};
 pub use hash::hash;
-pub use vitals::{Totals, Vitals};
+pub use occupancy::Occupancy;
+pub use quantile::P95;
+pub use service_vitals::ServiceVitals;
+pub use slow_start::SlowStart;
+pub use vitals::{Marks, Totals, Vitals};
+pub use weighing::Weighing;
 
 /// One instance a balancer may choose, with its live state.
 #[derive(Debug, Clone)]
@@ -40,8 +73,12 @@ pub struct Candidate {
     pub key: UpstreamKey,
     /// What the registry says of it.
     pub instance: Arc<Instance>,
+    /// Its share of the traffic relative to the others; 0 is used only when nothing else is left.
+    pub weight: u16,
     /// What we learned of it.
     pub vitals: Arc<Vitals>,
+    /// When we saw it first.
+    pub since: Tick,
 }
 
 /// What is known of the request that asks.

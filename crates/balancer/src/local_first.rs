@@ -1,5 +1,3 @@
-//! hot path
-//!
 //! Near instances before far ones.
 
 use std::net::IpAddr;
@@ -7,60 +5,21 @@ use std::net::IpAddr;
 use model::{Host, Instance};
 
 use crate::{
-    Ask, Balancer, Candidate, Place,
+    Candidate, Place,
+    draws::Draws,
     least_requests::LeastRequests,
-    roster::{Rank, Roster},
+    roster::Roster,
+    slow_start::SlowStart,
+    tiers::{Rule, Tiers},
 };
 
 /// Instances on this host as long as one is usable, then those of this zone, then the rest; among them by least requests.
 ///
 /// Distance gives way to use: a far instance that takes requests comes before a near one that rests or has weight 0.
-#[derive(Debug)]
-pub(crate) struct LocalFirst {
-    /// Nearest first; no circle is empty.
-    circles: Box<[Circle]>,
-}
-
-/// Instances at one distance.
-#[derive(Debug)]
-struct Circle {
-    least: LeastRequests,
-    /// Where its candidates are among all.
-    places: Box<[usize]>,
-}
-
-impl LocalFirst {
-    pub(crate) fn new(candidates: Vec<Candidate>, place: &Place) -> Self {
-        let unweighted = Roster::is_unweighted(&candidates);
-        let mut circles: [(Vec<usize>, Vec<Candidate>); 3] = Default::default();
-        for (at, candidate) in candidates.into_iter().enumerate() {
-            let (places, within) = &mut circles[Distance::of(&candidate.instance, place) as usize];
-            places.push(at);
-            within.push(candidate);
-        }
-        let circle = |(places, within): (Vec<usize>, _)| Circle {
-            least: LeastRequests::new(Roster::part(within, unweighted)),
-            places: places.into(),
-        };
-        Self { circles: circles.into_iter().filter(|(places, _)| !places.is_empty()).map(circle).collect() }
-    }
-}
-
-impl Balancer for LocalFirst {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
-        let mut best: Option<(Rank, usize)> = None;
-        for circle in &self.circles {
-            let Some(at) = circle.least.pick(ask) else { continue };
-            let Some(rank) = circle.least.roster().rank(at, ask) else { continue };
-            if best.is_none_or(|(found, _)| rank < found) {
-                best = Some((rank, circle.places[at]));
-            }
-            if rank == Rank::Wanted {
-                break;
-            }
-        }
-        best.map(|(_, at)| at)
-    }
+pub(crate) fn local_first(candidates: Vec<Candidate>, place: &Place, slow_start: Option<SlowStart>) -> Tiers {
+    let distance = |candidate: &Candidate| Distance::of(&candidate.instance, place) as usize;
+    let least = |within| Box::new(LeastRequests::new(Draws::new(Roster::new(within, slow_start)))) as _;
+    Tiers::new(candidates, Rule::Strict, distance, least)
 }
 
 /// Circles in this order.

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use model::UpstreamKey;
+use model::{Tick, UpstreamKey};
 
-use crate::{Ask, Candidate, Vitals};
+use crate::{Ask, Candidate, SlowStart, Vitals, slow_start::Warming};
 
 /// How far a balancer follows its own order past candidates that cannot be used, before it looks at all of them once. Orders
 /// repeat candidates; among ten of equal weight, 64 steps that miss the only usable one are 1 in 850.
@@ -14,13 +14,17 @@ pub(crate) const WALK: usize = 64;
 
 /// What a pick looks at, of all candidates side by side.
 #[derive(Debug)]
-pub(crate) struct Roster(Box<[Seat]>);
+pub(crate) struct Roster {
+    seats: Box<[Seat]>,
+    warming: Warming,
+}
 
 #[derive(Debug)]
 struct Seat {
     key: UpstreamKey,
     weight: u16,
     vitals: Arc<Vitals>,
+    since: Tick,
 }
 
 /// How much a candidate that was not tried yet is wanted; the least is the best.
@@ -38,36 +42,37 @@ pub(crate) enum Rank {
 
 impl Roster {
     /// All weights 0 say as much as all weights 1.
-    pub(crate) fn new(candidates: Vec<Candidate>) -> Self {
-        let unweighted = Self::is_unweighted(&candidates);
-        Self::part(candidates, unweighted)
-    }
-
-    /// Of some of the candidates, where `unweighted` speaks of all.
-    pub(crate) fn part(candidates: Vec<Candidate>, unweighted: bool) -> Self {
+    pub(crate) fn new(candidates: Vec<Candidate>, slow_start: Option<SlowStart>) -> Self {
+        let unweighted = candidates.iter().all(|c| c.weight == 0);
+        let warming = Warming::new(slow_start, candidates.iter().map(|c| c.since));
         let seat = |c: Candidate| Seat {
             key: c.key,
-            weight: if unweighted { 1 } else { c.instance.weight },
+            weight: if unweighted { 1 } else { c.weight },
             vitals: c.vitals,
+            since: c.since,
         };
-        Self(candidates.into_iter().map(seat).collect())
-    }
-
-    pub(crate) fn is_unweighted(candidates: &[Candidate]) -> bool {
-        candidates.iter().all(|c| c.instance.weight == 0)
+        Self { seats: candidates.into_iter().map(seat).collect(), warming }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.seats.len()
     }
 
     pub(crate) fn weights(&self) -> impl Iterator<Item = u16> {
-        self.0.iter().map(|s| s.weight)
+        self.seats.iter().map(|s| s.weight)
+    }
+
+    pub(crate) fn weight(&self, at: usize) -> u16 {
+        self.seats[at].weight
+    }
+
+    pub(crate) fn vitals(&self, at: usize) -> &Vitals {
+        &self.seats[at].vitals
     }
 
     /// `None` if it was tried.
     pub(crate) fn rank(&self, at: usize, ask: &Ask<'_>) -> Option<Rank> {
-        let seat = &self.0[at];
+        let seat = &self.seats[at];
         if ask.tried.contains(&seat.key) {
             return None;
         }
@@ -83,10 +88,26 @@ impl Roster {
         self.rank(at, ask) == Some(Rank::Wanted)
     }
 
-    /// Requests in flight for each unit of weight, in 2^16ths.
-    pub(crate) fn load(&self, at: usize) -> u64 {
-        let seat = &self.0[at];
-        (u64::from(seat.vitals.in_flight()) << 16) / u64::from(seat.weight.max(1))
+    /// Whether it takes this request as far as its slow start goes. `point` is a number from 0 to 1 that says how early in
+    /// it a candidate takes the request; it is asked for seldom.
+    pub(crate) fn is_warm(&self, at: usize, now: Tick, point: impl FnOnce() -> f64) -> bool {
+        self.warming.is_over(now) || point() < self.warming.part(self.seats[at].since, now)
+    }
+
+    /// Its weight in 2^16ths, less what a slow start takes from it; at least 1.
+    pub(crate) fn share(&self, at: usize, now: Tick) -> u64 {
+        let seat = &self.seats[at];
+        let whole = u64::from(seat.weight.max(1)) << 16;
+        if self.warming.is_over(now) {
+            return whole;
+        }
+        // At most `whole`, so it fits.
+        ((whole as f64 * self.warming.part(seat.since, now)) as u64).max(1)
+    }
+
+    /// Requests in flight for its share, in 2^16ths.
+    pub(crate) fn load(&self, at: usize, now: Tick) -> u64 {
+        (u64::from(self.seats[at].vitals.in_flight()) << 32) / self.share(at, now)
     }
 
     /// The best candidate that was not tried, the first in this order if there are several.

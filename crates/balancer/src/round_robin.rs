@@ -41,12 +41,22 @@ impl RoundRobin {
 impl Balancer for RoundRobin {
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let steps = self.round.len();
-        let start = self.next.fetch_add(1, Relaxed).checked_rem(steps)?;
-        let turns = around(steps, start).map(|step| self.round[step] as usize);
-        turns
-            .take(WALK)
-            .find(|&at| self.roster.is_wanted(at, ask))
-            .or_else(|| self.roster.best(ask, around(self.roster.len(), start % self.roster.len())))
+        // The turn of one that cannot take it is used up: its neighbour in the round would have it each time otherwise. A
+        // request that was tried elsewhere has had its turn and takes none from others, or of two instances the one that
+        // fails would be the first to be asked each time; it begins anywhere.
+        let mut own = if ask.tried.is_empty() { 0 } else { fastrand::usize(..steps.max(1)) };
+        let turns = std::iter::repeat_with(|| match ask.tried.is_empty() {
+            true => self.next.fetch_add(1, Relaxed).checked_rem(steps),
+            false => {
+                own = own.wrapping_add(1);
+                own.wrapping_sub(1).checked_rem(steps)
+            }
+        });
+        let turns = turns.map_while(|step| Some(self.round[step?] as usize)).take(WALK);
+        let ready = |at: &usize| self.roster.is_wanted(*at, ask) && self.roster.is_warm(*at, ask.now, fastrand::f64);
+        let len = self.roster.len();
+        // Of those that nobody wants any one: the turns of a whole walk bring it back to where it began.
+        turns.into_iter().find(ready).or_else(|| self.roster.best(ask, around(len, fastrand::usize(..len.max(1)))))
     }
 }
 

@@ -1,29 +1,43 @@
 //! Laws that hold for every algorithm, and the words they are written in.
 
 mod algorithm;
+mod bound;
 mod disruption;
+mod eject;
 mod laws;
+mod peak_ewma;
 mod shares;
+mod slow_start;
+mod tiers;
 mod vitals;
+mod world;
 
 use std::{net::IpAddr, sync::Arc};
 
-use model::{Address, Endpoint, Host, Instance, InstanceId, Outcome, Tick, UpstreamKey};
+use model::{Address, Endpoint, Host, Instance, InstanceId, Outcome, Tag, Tick, UpstreamKey};
 
-use crate::{Algorithm, Ask, Balancer, Candidate, ConsistentHash, HashKey, Place, Scheme, Vitals};
+use crate::{
+    Algorithm, Ask, Balance, Balancer, Candidate, ConsistentHash, HashKey, Peers, Place, Scheme, SlowStart, Vitals,
+};
 
 /// Every algorithm there is. The match makes the compiler ask for the next one.
 fn algorithms() -> Vec<Algorithm> {
     let all = vec![
+        Algorithm::PeakEwma,
         Algorithm::RoundRobin,
         Algorithm::LeastRequests,
+        Algorithm::Random,
         Algorithm::LocalFirst,
         hashing(Scheme::Maglev),
         hashing(Scheme::Ring),
     ];
     for algorithm in &all {
         match algorithm {
-            Algorithm::RoundRobin | Algorithm::LeastRequests | Algorithm::LocalFirst => (),
+            Algorithm::PeakEwma
+            | Algorithm::RoundRobin
+            | Algorithm::LeastRequests
+            | Algorithm::Random
+            | Algorithm::LocalFirst => (),
             Algorithm::ConsistentHash(by) => match by.scheme {
                 Scheme::Maglev | Scheme::Ring => (),
             },
@@ -33,16 +47,28 @@ fn algorithms() -> Vec<Algorithm> {
 }
 
 fn hashing(scheme: Scheme) -> Algorithm {
-    Algorithm::ConsistentHash(ConsistentHash { key: HashKey::ClientAddress, scheme })
+    Algorithm::ConsistentHash(ConsistentHash { key: HashKey::ClientAddress, scheme, bound: None })
+}
+
+/// Each algorithm alone, and each with everything around it that there is.
+fn balances() -> Vec<Balance> {
+    let full = |algorithm| Balance {
+        algorithm,
+        prefer_zone: true,
+        slow_start: Some(SlowStart::default()),
+        ..Balance::default()
+    };
+    algorithms().into_iter().flat_map(|algorithm| [algorithm.clone().into(), full(algorithm)]).collect()
 }
 
 /// Candidate `number`, at 10.0.0.0 and that number, with this weight.
-fn candidate(number: u32, weight: u16) -> Candidate {
+pub(crate) fn candidate(number: u32, weight: u16) -> Candidate {
     let ip = IpAddr::from((0x0A00_0000 + number).to_be_bytes());
     let address = Address { host: Host::Ip(ip), port: 8080 };
     let id = InstanceId::new(&address.to_string()).unwrap();
     let instance = Instance { weight, ..Instance::new(id, Endpoint { address, protocol: None }) };
-    Candidate { key: UpstreamKey(number.into()), instance: Arc::new(instance), vitals: Arc::new(Vitals::default()) }
+    let (instance, vitals) = (Arc::new(instance), Arc::new(Vitals::default()));
+    Candidate { key: UpstreamKey(number.into()), instance, weight, vitals, since: Tick::default() }
 }
 
 /// Candidates 0, 1, 2, … with these weights.
@@ -50,13 +76,26 @@ fn candidates(weights: &[u16]) -> Vec<Candidate> {
     (0..).zip(weights).map(|(number, &weight)| candidate(number, weight)).collect()
 }
 
+/// The same with more in it.
+fn with(candidate: Candidate, change: impl FnOnce(&mut Instance)) -> Candidate {
+    let mut instance = (*candidate.instance).clone();
+    change(&mut instance);
+    Candidate { instance: Arc::new(instance.normalised()), ..candidate }
+}
+
 /// Half a second after the failures of [`rest`], while all rests last.
 const NOW: Tick = Tick(500_000_000);
+
+/// A request that began so long ago is over.
+fn end(vitals: &Vitals, outcome: Outcome, elapsed: std::time::Duration, now: Tick) {
+    let began = Tick(now.0.saturating_sub(elapsed.as_nanos() as u64));
+    vitals.end(outcome, began, elapsed, now, &Peers::default());
+}
 
 /// Puts it out by a failed connect.
 fn rest(candidate: &Candidate) {
     candidate.vitals.begin();
-    candidate.vitals.end(Outcome::ConnectFailed, std::time::Duration::ZERO, Tick(0));
+    end(&candidate.vitals, Outcome::ConnectFailed, std::time::Duration::ZERO, Tick(0));
     assert!(!candidate.vitals.admits(NOW));
 }
 

@@ -3,13 +3,19 @@
 //! What we learned of one instance: atomics written by leases, read by balancers.
 
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
 use model::{Outcome, Tick};
 
-use crate::{Admission, Cause, admission::Gate, ewma::Ewma};
+use crate::{
+    Admission, Cause, Hold, Peers, Sample,
+    admission::{Gate, Side},
+    ewma::Ewma,
+    streak::Streak,
+    tally::{Reading, Tally},
+};
 
 /// Live state of one instance. Survives table swaps and reloads.
 ///
@@ -21,14 +27,18 @@ use crate::{Admission, Cause, admission::Gate, ewma::Ewma};
 pub struct Vitals {
     /// Written by `begin`, `try_begin` and `end`; read by balancers at each pick.
     in_flight: AtomicU32,
-    /// Written by `end` and by a `try_begin` that takes the probe; read by balancers at each pick.
+    /// Failures in a row. Written by `end` of a request that failed, and of the first that succeeds after it.
+    streak: Streak,
+    /// Written by `end`, by a `try_begin` that takes the probe, and by `hold` and `release`; read by balancers at each pick.
     gate: Gate,
     /// Written by `end`; read by the admin page, and by balancers that go by latency.
     latency: Ewma,
-    /// Written by `end`, read by the admin page.
-    requests: AtomicU64,
-    /// Written by `end`, read by the admin page.
-    failures: AtomicU64,
+    /// Written by `end`; read by the admin page, and by whoever judges instances against each other.
+    ended: Tally,
+    /// What [`Totals`] calls failures, modulo 2^32. Written by `end` of a request that failed, read by the admin page.
+    failures: AtomicU32,
+    /// What counts against it when it is judged against others, modulo 2^32. Written by `end` of a request that failed.
+    errors: AtomicU32,
 }
 
 /// What became of all attempts so far, for the admin page.
@@ -36,9 +46,16 @@ pub struct Vitals {
 pub struct Totals {
     /// Attempts that are over, however they ended.
     pub requests: u64,
-    /// Those the instance failed: no connection, refused, reset, timed out, protocol broken. An answer is none, whatever
+    /// Those the instance failed, modulo 2^32: no connection, refused, reset, timed out, protocol broken. An answer is none, whatever
     /// its status, and neither is an attempt that we or the client gave up.
     pub failures: u64,
+}
+
+/// What an instance had done at one time, to be compared with what it did later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    ended: Reading,
+    errors: u32,
 }
 
 impl Vitals {
@@ -58,38 +75,128 @@ impl Vitals {
         entered
     }
 
-    /// A request that began is over. `elapsed` is the time to the response head, or to giving up; `now` is the time of
-    /// the call.
-    pub fn end(&self, outcome: Outcome, elapsed: Duration, now: Tick) {
-        let began = Tick(now.0.saturating_sub(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)));
-        self.requests.fetch_add(1, Relaxed);
+    /// The same if fewer than `most` are in flight. On `false` nothing began.
+    #[must_use]
+    pub fn try_begin_within(&self, most: u32, now: Tick) -> bool {
+        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now);
+        if !within {
+            self.in_flight.fetch_sub(1, Relaxed);
+        }
+        within
+    }
+
+    /// A request that began then is over. `elapsed` is the time to the response head, or to giving up; `now` is the time
+    /// of the call. `peers` are the other instances of the service, whose rules say when a failure puts it out.
+    pub fn end(&self, outcome: Outcome, began: Tick, elapsed: Duration, now: Tick, peers: &Peers) {
+        self.ended.add(elapsed);
         match outcome {
-            Outcome::Answered(_) => {
-                self.latency.observe(elapsed, now);
-                self.gate.succeed();
+            Outcome::Answered(status) => {
+                if status < 500 {
+                    self.latency.observe(elapsed, now);
+                    self.streak.succeed();
+                    self.gate.succeed(began);
+                } else {
+                    // A server's error that comes fast is no quick answer.
+                    self.latency.failed(elapsed, now);
+                    self.answered_error(status, began, now, peers);
+                }
             }
             Outcome::ConnectFailed => {
                 self.failures.fetch_add(1, Relaxed);
-                self.gate.fail(Cause::Connect, now);
+                self.cut_off(now, peers);
             }
             // It took at least this long: without that, a hung instance behind impatient clients looks quick for ever.
             Outcome::Abandoned => {
                 self.latency.at_least(elapsed, now);
                 self.gate.give_back(began, now);
             }
-            Outcome::TimedOut => {
+            // A polite no: it closes, or is full.
+            Outcome::Refused => {
                 self.failures.fetch_add(1, Relaxed);
-                self.latency.at_least(elapsed, now);
+                self.latency.failed(elapsed, now);
                 self.gate.give_back(began, now);
             }
-            Outcome::Refused | Outcome::Reset | Outcome::Protocol => {
+            Outcome::Reset | Outcome::TimedOut | Outcome::Protocol => {
+                if outcome == Outcome::TimedOut {
+                    self.latency.at_least(elapsed, now);
+                } else {
+                    self.latency.failed(elapsed, now);
+                }
                 self.failures.fetch_add(1, Relaxed);
-                self.gate.give_back(began, now);
+                self.errors.fetch_add(1, Relaxed);
+                self.fail(began, now, peers);
             }
         }
         // Last, so that who sees the request gone sees what it left. Saturating: an `end` too many must not make the
         // instance look like the busiest of all for as long as the process runs.
         let _ = self.in_flight.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+    }
+
+    /// No connection can be made, says somebody who tried. Where nobody waits for that answer any more it must not be lost.
+    /// True if the instance took requests until now.
+    pub fn cut_off(&self, now: Tick, peers: &Peers) -> bool {
+        let first = self.gate.cut_off(peers, now);
+        if first {
+            peers.stir();
+        }
+        first
+    }
+
+    /// Puts the instance out for a judgement on its answers, for the longest rest, if its peers have room for that. What
+    /// rests already is left as it is. True if it was put out.
+    pub fn eject(&self, cause: Cause, now: Tick, peers: &Peers) -> bool {
+        peers.claim() && self.eject_claimed(cause, 0, now, peers)
+    }
+
+    /// Undoes what was judged of its answers.
+    pub fn pardon(&self) {
+        self.gate.pardon();
+    }
+
+    /// Some time went by without an ejection: the next one is shorter. True if there is more to forget.
+    pub fn forget(&self) -> bool {
+        self.streak.forget()
+    }
+
+    /// 502, 503 and 504 say that it cannot do its work; other errors that one request went wrong, which matters only if
+    /// its peers have fewer of them.
+    fn answered_error(&self, status: u16, began: Tick, now: Tick, peers: &Peers) {
+        self.errors.fetch_add(1, Relaxed);
+        if matches!(status, 502..=504) {
+            self.fail(began, now, peers);
+        } else {
+            self.streak.succeed();
+            self.gate.succeed(began);
+        }
+    }
+
+    fn fail(&self, began: Tick, now: Tick, peers: &Peers) {
+        let row = self.streak.fail();
+        if !self.gate.fail_again(began, peers, now) && peers.is_too_many(row) && peers.claim() {
+            self.eject_claimed(Cause::Consecutive, self.streak.eject(), now, peers);
+        }
+    }
+
+    fn eject_claimed(&self, cause: Cause, rests: u8, now: Tick, peers: &Peers) -> bool {
+        let done = self.gate.eject(cause, rests, peers, now);
+        if done {
+            peers.stir()
+        } else {
+            peers.unclaim()
+        }
+        done
+    }
+
+    /// Keeps the instance out for this cause until [`release`](Self::release), whatever its answers: it becomes last choice
+    /// and gets no probes. What is under way goes on. For those who know of instances by other ways than requests. True if
+    /// this cause did not hold it before.
+    pub fn hold(&self, cause: Hold, now: Tick) -> bool {
+        self.gate.hold(cause, now)
+    }
+
+    /// This cause keeps it out no longer; others may. True if it did.
+    pub fn release(&self, cause: Hold) -> bool {
+        self.gate.release(cause)
     }
 
     /// Requests in flight.
@@ -110,7 +217,18 @@ impl Vitals {
         self.gate.state(now)
     }
 
-    /// Average time to the response head, leaning to the worst; `None` before the first answer.
+    /// Why and since when it rests or is probed, whoever holds it besides.
+    #[must_use]
+    pub fn rest(&self) -> Option<(Cause, Tick)> {
+        self.gate.rest()
+    }
+
+    /// How fast it is, for balancers.
+    pub(crate) fn ewma(&self) -> &Ewma {
+        &self.latency
+    }
+
+    /// Average time to the response head, leaning to the worst; failures count as slow answers. `None` before the first.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency.get()
@@ -119,7 +237,30 @@ impl Vitals {
     /// What became of all attempts so far. The two numbers are read one after the other.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let failures = self.failures.load(Relaxed);
-        Totals { requests: self.requests.load(Relaxed), failures }
+        let failures = self.failures.load(Relaxed).into();
+        Totals { requests: self.ended.read().requests(), failures }
+    }
+
+    /// Where it is now, for [`since`](Self::since).
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        Marks { errors: self.errors.load(Relaxed), ended: self.ended.read() }
+    }
+
+    /// What it did since then, without strikes; `None` if it takes no requests now.
+    #[must_use]
+    pub fn since(&self, earlier: Marks) -> Option<Sample> {
+        if self.gate.side() != Side::In {
+            return None;
+        }
+        let Marks { ended, errors } = self.marks();
+        let (requests, together) = ended.since(earlier.ended);
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        let errors = errors.wrapping_sub(earlier.errors).min(requests);
+        Some(Sample { requests, errors, latency: together / requests.max(1), strikes: 0 })
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.gate.side()
     }
 }

@@ -202,6 +202,25 @@ impl Claims {
         }
     }
 
+    /// Takes what a source says of a service out, without suspicion: the router asks no longer. What the source said itself
+    /// and did not take back stays, unless it is `forgotten`, because the source may go on with it.
+    pub(crate) fn let_go(&mut self, source: SourceId, service: &ServiceId, forgotten: bool, now: Tick) {
+        if let Some(claims) = self.services.get_mut(service) {
+            claims.retain(|c| c.source != source || !(forgotten || c.inherited || c.is_empty()));
+        }
+        self.forget_unnamed(service, now);
+    }
+
+    /// Whether any source speaks of the service.
+    pub(crate) fn knows(&self, service: &ServiceId) -> bool {
+        self.services.contains_key(service)
+    }
+
+    /// Whether any source names an instance of the service, be it as last resort.
+    pub(crate) fn has_instances(&self, service: &ServiceId) -> bool {
+        self.services.get(service).is_some_and(|claims| !claims.iter().all(Claim::is_empty))
+    }
+
     /// Ends the time of suspects that are due.
     pub fn expire(&mut self, now: Tick) -> Vec<Change> {
         let mut changes = Vec::new();

@@ -1,8 +1,11 @@
 //! Starts, reloads and ends discovery: the sources' tasks and the reconciler.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use model::UpstreamKey;
+use model::ServiceId;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -10,16 +13,18 @@ use tokio::{
 use transport::Upstream;
 
 use crate::{
-    Policies, Table, TableCell,
+    Leave, Operator, Policies, Table, TableCell,
     freshness::Freshness,
+    health::Findings,
     history::History,
     memory::Memory,
+    outliers::{Outliers, Totals},
     provider::{
         Settings,
         embedded::{self, Registry},
     },
-    reconciler::{Command, MAILBOX, Mailbox, Reconciler},
-    sources::{Change, Source, Sources},
+    reconciler::{Answer, Command, MAILBOX, Mailbox, Outlets, Reconciler, WANTS, Want},
+    sources::{Change, Interests, Source, Sources},
     status::Status,
 };
 
@@ -40,21 +45,29 @@ pub struct Discovery {
     status: watch::Receiver<Arc<Status>>,
     freshness: Arc<Freshness>,
     history: Arc<History>,
-    commands: mpsc::Sender<Command>,
+    findings: Arc<Findings>,
+    reporter: Reporter,
     /// Held over a whole reload, so that two do not mix.
     sources: Mutex<Sources>,
     reconciler: Option<JoinHandle<()>>,
+    outliers: JoinHandle<()>,
+    ejections: Arc<Totals>,
 }
 
 /// The data path's way to say what it found out. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Reporter(mpsc::Sender<Command>);
+pub struct Reporter {
+    commands: mpsc::Sender<Command>,
+    wants: mpsc::Sender<Want>,
+    /// Of `wants`, those there was no room for.
+    dropped: Arc<AtomicU64>,
+}
 
 impl Discovery {
     /// Starts all sources and the reconciler on the current runtime; returns when the table holds the policies, and what
     /// `memory` remembers of the sources.
     ///
-    /// `retire` is told which upstreams left the table; the reconciler calls it, so it must not block.
+    /// `retire` is told which upstreams are to leave; the reconciler and active checks call it, so it must not block.
     ///
     /// # Errors
     /// If a source's settings cannot work; nothing runs then.
@@ -62,37 +75,49 @@ impl Discovery {
         sources: Vec<(String, Settings)>,
         policies: Policies,
         memory: Option<Memory>,
-        retire: impl Fn(Vec<UpstreamKey>) + Send + 'static,
+        retire: impl Fn(Vec<Leave>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let policies = Arc::new(policies);
-        let (interest_sender, interest) = watch::channel(Arc::new(policies.interest()));
+        let (whole_sender, whole) = watch::channel(Arc::default());
+        let (by_name_sender, by_name) = watch::channel(Arc::default());
         let (updates_sender, updates) = mpsc::channel(MAILBOX);
         let (commands_sender, commands) = mpsc::channel(MAILBOX);
-        let mut all = Sources::new(updates_sender, interest);
+        let (wants_sender, wants) = mpsc::channel(WANTS);
+        let dropped = Arc::<AtomicU64>::default();
+        let reporter = Reporter { commands: commands_sender, wants: wants_sender, dropped: dropped.clone() };
+        let mut all = Sources::new(updates_sender, Interests { whole, by_name });
         let change = all.plan(sources)?;
 
         let table = Arc::new(TableCell::new(Table::empty(policies.clone())));
         let (status_sender, status) = watch::channel(Arc::default());
         let (freshness, history) = (Arc::new(Freshness::default()), Arc::new(History::default()));
-        let reconciler = Reconciler::new(
-            table.clone(),
-            status_sender,
-            interest_sender,
-            freshness.clone(),
-            history.clone(),
-            memory,
-            Box::new(retire),
-        );
-        let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands }));
-        arrange(&commands_sender, &mut all, change, policies).await;
+        let outlets = Outlets {
+            cell: table.clone(),
+            status: status_sender,
+            interests: Interests { whole: whole_sender, by_name: by_name_sender },
+            freshness: freshness.clone(),
+            history: history.clone(),
+            retire: Arc::new(retire),
+            dropped,
+        };
+        let reconciler = Reconciler::new(outlets, memory);
+        let findings = reconciler.findings();
+        let reconciler = tokio::spawn(reconciler.run(Mailbox { updates, commands, wants }));
+        arrange(&reporter.commands, &mut all, change, policies).await;
+        let ejections = Arc::new(Totals::default());
+        let outliers = Outliers::new(table.clone(), history.clone(), ejections.clone());
+        let outliers = tokio::spawn(outliers.run());
         Ok(Self {
             table,
             status,
             freshness,
             history,
-            commands: commands_sender,
+            findings,
+            reporter,
             sources: Mutex::new(all),
             reconciler: Some(reconciler),
+            outliers,
+            ejections,
         })
     }
 
@@ -105,7 +130,7 @@ impl Discovery {
     pub async fn reload(&self, sources: Vec<(String, Settings)>, policies: Policies) -> Result<(), StartError> {
         let mut running = self.sources.lock().await;
         let change = running.plan(sources)?;
-        arrange(&self.commands, &mut running, change, Arc::new(policies)).await;
+        arrange(&self.reporter.commands, &mut running, change, Arc::new(policies)).await;
         Ok(())
     }
 
@@ -145,10 +170,28 @@ impl Discovery {
         self.history.clone()
     }
 
+    /// What active checks find.
+    #[must_use]
+    pub fn findings(&self) -> Arc<Findings> {
+        self.findings.clone()
+    }
+
+    /// How often instances were put out.
+    #[must_use]
+    pub fn ejections(&self) -> Arc<Totals> {
+        self.ejections.clone()
+    }
+
     /// For the data path to say what it found out.
     #[must_use]
     pub fn reporter(&self) -> Reporter {
-        Reporter(self.commands.clone())
+        self.reporter.clone()
+    }
+
+    /// For the operator to put instances out.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator(self.reporter.commands.clone())
     }
 
     /// Ends all sources, then the reconciler, which writes what is to be remembered. The last table stays readable.
@@ -164,6 +207,7 @@ impl Discovery {
 
 impl Drop for Discovery {
     fn drop(&mut self) {
+        self.outliers.abort();
         if let Some(reconciler) = &self.reconciler {
             reconciler.abort();
         }
@@ -175,7 +219,21 @@ impl Reporter {
     ///
     /// Never waits. If the reconciler has no room the word is lost, and the end of the hold does the same later.
     pub fn connect_failed(&self, upstream: &Arc<Upstream>) {
-        let _lost = self.0.try_send(Command::ConnectFailed(upstream.clone()));
+        let _lost = self.commands.try_send(Command::ConnectFailed(upstream.clone()));
+    }
+
+    /// A client names a service that the table does not have: registries may have to be asked about it. What becomes of
+    /// that is told later; `None` if too many names come in, so that this one was not looked at.
+    ///
+    /// Never waits.
+    #[must_use]
+    pub fn want(&self, service: ServiceId) -> Option<oneshot::Receiver<Answer>> {
+        let (answer, answered) = oneshot::channel();
+        if self.wants.try_send(Want { service, answer }).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(answered)
     }
 }
 

@@ -69,8 +69,30 @@ pub enum What {
     TooOld,
     /// What was remembered stands until the source answers.
     Remembered,
+    /// An operator put instances out.
+    Drained,
+    /// An operator let them in again.
+    Undrained,
+    /// An instance does not pass its active checks.
+    Unhealthy,
+    /// It passes them again, or for the first time.
+    Healthy,
+    /// A client named a service, and registries are asked about it from now on.
+    Subscribed,
+    /// Nobody used it for long, so they are asked no longer.
+    Released,
     /// Settings changed, or the router started.
     Arranged,
+    /// Instances are put out for failing requests.
+    Ejected,
+    /// They take requests again.
+    Returned,
+    /// So few instances take requests that all that were out for what they answer take them again.
+    Panicked,
+    /// The circuit of a whole service opens: its requests are refused.
+    Opened,
+    /// It closes.
+    Closed,
 }
 
 impl What {
@@ -90,7 +112,18 @@ impl What {
             Self::Skipped => "skipped",
             Self::TooOld => "too_old",
             Self::Remembered => "remembered",
+            Self::Drained => "drained",
+            Self::Undrained => "undrained",
+            Self::Unhealthy => "unhealthy",
+            Self::Healthy => "healthy",
+            Self::Subscribed => "subscribed",
+            Self::Released => "released",
             Self::Arranged => "arranged",
+            Self::Ejected => "ejected",
+            Self::Returned => "returned",
+            Self::Panicked => "panicked",
+            Self::Opened => "opened",
+            Self::Closed => "closed",
         }
     }
 }
@@ -223,7 +256,7 @@ mod tests {
 
     #[test]
     fn words_are_those_of_json() {
-        for what in [What::Added, What::TooOld, What::Arranged, What::Certain, What::Suspected] {
+        for what in [What::Added, What::TooOld, What::Arranged, What::Certain, What::Suspected, What::Ejected] {
             assert_eq!(serde_json::to_value(what).unwrap(), what.word());
         }
     }

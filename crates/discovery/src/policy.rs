@@ -1,31 +1,71 @@
 //! What the configuration says about services, compiled. Replaced as a whole by a reload.
 
+mod bounds;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use balancer::{Algorithm, Place};
+use balancer::{Balance, Eject, Place, Rule};
 use model::{Exposure, Protocol, ServiceId, Tag};
 use transport::ClientTls;
 
 use crate::{
+    Sticky,
     claims::{Holds, Merge, TooOld},
+    health::Check,
     provider::Interest,
+    subscriptions::OnFirstUse,
 };
+pub use bounds::{Bounds, RECENT, WarmHold};
 
 /// How the instances of one service are chosen and spoken to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The balancing algorithm.
-    pub balance: Algorithm,
+    /// How instances are balanced.
+    pub balance: Balance,
+    /// Whether clients stay with their instance, and how.
+    pub sticky: Option<Arc<Sticky>>,
     /// What to speak where the registry does not say; `http` if this is `None` too.
     pub protocol: Option<Protocol>,
     /// TLS to `https` instances.
     pub tls: Arc<ClientTls>,
     /// What is made of what registries say of it.
     pub rules: Rules,
+    /// How much of it may be in hand at once, and how long its requests wait.
+    pub bounds: Bounds,
+    /// How the router looks after its instances by itself.
+    pub checks: Arc<[Check]>,
+    /// When requests are kept from its instances, or from all of it.
+    pub guard: Guard,
+}
+
+impl Policy {
+    /// The defaults, with this TLS to `https` instances.
+    #[must_use]
+    pub fn new(tls: Arc<ClientTls>) -> Self {
+        Self {
+            balance: Balance::default(),
+            sticky: None,
+            protocol: None,
+            tls,
+            rules: Rules::default(),
+            bounds: Bounds::default(),
+            checks: Arc::default(),
+            guard: Guard::default(),
+        }
+    }
+}
+
+/// When requests are kept from instances of a service that fail, or from the whole service.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Guard {
+    /// Instances that are put out for what they answer.
+    pub eject: Eject,
+    /// The circuit breaker of the service; `None`: off.
+    pub breaker: Option<Rule>,
 }
 
 /// What is made of what registries say of one service.
@@ -50,6 +90,9 @@ pub struct Policies {
     pub routed: HashSet<ServiceId>,
     /// What a client may name besides.
     pub exposure: Exposure,
+    /// How services that `exposure` matches are subscribed to once a client names them, where registries are asked by
+    /// name; `None`: all are, as registries' catalogues list them.
+    pub first_use: Option<OnFirstUse>,
     /// The environment a request without `env_tag` reaches; `None`: all but `environment_only` instances.
     pub environment: Option<Tag>,
     /// Where this router runs.
@@ -81,6 +124,30 @@ impl Policies {
             services.extend(named.iter().cloned());
         }
         Interest { services, exposure: self.exposure.clone() }
+    }
+
+    /// The same for sources that are asked by name, if these services are subscribed to: no catalogue, if there is a
+    /// first use to wait for.
+    #[must_use]
+    pub(crate) fn interest_by_name<'a>(&self, subscribed: impl Iterator<Item = &'a ServiceId>) -> Interest {
+        let mut interest = self.interest();
+        if self.first_use.is_some() {
+            interest.services.extend(subscribed.cloned());
+            interest.exposure = Exposure::Routed;
+        }
+        interest
+    }
+
+    /// Whether clients may name this service though the file does not, so that it is subscribed to on first use.
+    #[must_use]
+    pub fn may_subscribe(&self, service: &ServiceId) -> bool {
+        self.first_use.is_some() && self.exposure.may_expose(service) && !self.names(service)
+    }
+
+    /// Whether a route or `expose` has exactly this name.
+    pub(crate) fn names(&self, service: &ServiceId) -> bool {
+        let exactly = matches!(&self.exposure, Exposure::Matching { services, .. } if services.contains(service));
+        exactly || self.routed.contains(service)
     }
 
     /// Whether any service has words that can be too old.

@@ -68,8 +68,7 @@ impl Interest {
 
     /// Whether the service is of interest, or could be: which tags its instances carry is not looked at.
     pub(crate) fn may_mean(&self, service: &ServiceId) -> bool {
-        let by_tag = matches!(&self.exposure, Exposure::Matching { tags, .. } if !tags.is_empty());
-        by_tag || self.services.contains(service) || self.exposure.names(service)
+        self.services.contains(service) || self.exposure.may_expose(service)
     }
 }
 

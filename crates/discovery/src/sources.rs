@@ -10,7 +10,11 @@ use tokio::{
 use crate::{
     claims::SourceId,
     handle::StartError,
-    provider::{Feed, Interest, Message, Settings, embedded::Registry, settings::Launch},
+    provider::{
+        Feed, Interest, Message, Settings,
+        embedded::Registry,
+        settings::{Launch, is_asked_by_name},
+    },
 };
 
 /// The running sources. Written by start and reload only.
@@ -19,7 +23,23 @@ pub(crate) struct Sources {
     running: Vec<Source>,
     next: SourceId,
     updates: mpsc::Sender<Message>,
-    interest: watch::Receiver<Arc<Interest>>,
+    interests: Interests<watch::Receiver<Arc<Interest>>>,
+}
+
+/// What sources are to watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Interests<T> {
+    /// Those that follow all they hold.
+    pub(crate) whole: T,
+    /// Those that are asked by name: without catalogue, if services are subscribed to on first use.
+    pub(crate) by_name: T,
+}
+
+impl<T> Interests<T> {
+    /// What a source of this kind is to watch.
+    pub(crate) fn of(&self, kind: &str) -> &T {
+        if is_asked_by_name(kind) { &self.by_name } else { &self.whole }
+    }
 }
 
 /// One running source.
@@ -46,8 +66,8 @@ struct Wanted {
 }
 
 impl Sources {
-    pub(crate) fn new(updates: mpsc::Sender<Message>, interest: watch::Receiver<Arc<Interest>>) -> Self {
-        Self { running: Vec::new(), next: 0, updates, interest }
+    pub(crate) fn new(updates: mpsc::Sender<Message>, interests: Interests<watch::Receiver<Arc<Interest>>>) -> Self {
+        Self { running: Vec::new(), next: 0, updates, interests }
     }
 
     /// Builds what is new. A source whose name and settings stay goes on.
@@ -81,7 +101,8 @@ impl Sources {
         for Wanted { id, name, settings, launch } in change.wanted {
             if let Some(launch) = launch {
                 let registry = launch.registry.clone();
-                let task = launch.start(Feed::to_reconciler(id, self.updates.clone(), self.interest.clone()));
+                let interest = self.interests.of(settings.kind()).clone();
+                let task = launch.start(Feed::to_reconciler(id, self.updates.clone(), interest));
                 self.running.push(Source { id, name, settings, registry, task });
             } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id && s.settings != settings) {
                 if let (Some(registry), Settings::Embedded(settings)) = (&old.registry, &settings) {

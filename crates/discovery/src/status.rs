@@ -12,6 +12,8 @@ use crate::{
     claims::{Claims, SourceId},
     freshness::Freshness,
     provider::{Interest, Pulse},
+    sources::Interests,
+    subscriptions::Counts,
 };
 
 /// How many reasons for skipped records are kept, and told in a [`MINUTE`]: enough to see the pattern, few enough to read,
@@ -29,6 +31,23 @@ const ITS_TIME: Duration = Duration::from_secs(2);
 pub struct Status {
     /// One entry per source.
     pub sources: Vec<Arc<Source>>,
+    /// What is subscribed to on first use, if anything may be.
+    pub first_use: Option<FirstUse>,
+}
+
+/// What is subscribed to beyond what the file names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstUse {
+    /// Services at once, at most.
+    pub at_most: usize,
+    /// Services now.
+    pub services: usize,
+    /// Of them, those no registry has answered for.
+    pub unanswered: usize,
+    /// What was done so far.
+    pub counts: Counts,
+    /// Requests that named a service while too many others did, so that it was not looked at.
+    pub dropped: u64,
 }
 
 /// One source of instances.
@@ -107,7 +126,7 @@ impl Status {
     pub(crate) fn arrange(
         &mut self,
         sources: &[(SourceId, Arc<str>, &'static str)],
-        interest: &Interest,
+        interests: &Interests<Interest>,
         claims: &Claims,
         now: Tick,
     ) {
@@ -116,6 +135,7 @@ impl Status {
         for (id, name, kind) in sources {
             let mut source = kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), kind, now)));
             if !source.answered {
+                let interest = interests.of(kind);
                 let source = Arc::make_mut(&mut source);
                 source.answered = interest.is_empty() || old.iter().any(|s| s.name == *name && s.answered);
                 source.awaits_catalogue = interest.exposure.needs_catalog();
@@ -145,6 +165,17 @@ impl Status {
             let source = Arc::make_mut(source);
             source.recalled = true;
             source.inherited = ages;
+        }
+    }
+
+    /// The router does not ask about a service any longer: what was doubtful or old of it is of no interest.
+    pub(crate) fn let_go(&mut self, service: &ServiceId) {
+        for source in &mut self.sources {
+            if source.doubts.contains_key(service) || source.inherited.contains_key(service) {
+                let source = Arc::make_mut(source);
+                source.doubts.remove(service);
+                source.inherited.remove(service);
+            }
         }
     }
 

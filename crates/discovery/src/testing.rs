@@ -6,7 +6,7 @@ use balancer::{Algorithm, Ask, Place};
 use model::{Address, Endpoint, Exposure, Host, Instance, InstanceId, Protocol, ServiceId, Tag, Tick, UpstreamKey};
 use transport::ClientTls;
 
-use crate::{Policies, Policy, Rules, claims::Claimed};
+use crate::{Policies, Policy, claims::Claimed};
 
 pub(crate) fn service(name: &str) -> ServiceId {
     ServiceId::new(name).unwrap()
@@ -40,15 +40,11 @@ pub(crate) fn tls(fingerprint: u64) -> Arc<ClientTls> {
 /// Everything exposed, least requests, 30 s hold.
 pub(crate) fn policies() -> Policies {
     Policies {
-        default: Arc::new(Policy {
-            balance: Algorithm::LeastRequests,
-            protocol: None,
-            tls: tls(1),
-            rules: Rules::default(),
-        }),
+        default: Arc::new(Policy { balance: Algorithm::LeastRequests.into(), ..Policy::new(tls(1)) }),
         services: HashMap::new(),
         routed: [].into(),
         exposure: Exposure::Everything,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(30),
@@ -58,10 +54,9 @@ pub(crate) fn policies() -> Policies {
 
 pub(crate) fn with_protocol(mut policies: Policies, protocol: Protocol, fingerprint: u64) -> Policies {
     policies.default = Arc::new(Policy {
-        balance: Algorithm::LeastRequests,
+        balance: Algorithm::LeastRequests.into(),
         protocol: Some(protocol),
-        tls: tls(fingerprint),
-        rules: Rules::default(),
+        ..Policy::new(tls(fingerprint))
     });
     policies
 }

@@ -104,6 +104,12 @@ impl Error {
         matches!(self, Self::GoAway(_) | Self::Full) || *self == Self::Reset(Reason::REFUSED_STREAM)
     }
 
+    /// It ended the whole connection, and with it every stream.
+    #[must_use]
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Protocol { .. })
+    }
+
     /// The peer, or the way to it, is the cause; not what it said.
     #[must_use]
     pub fn is_remote(&self) -> bool {

@@ -48,6 +48,13 @@ impl Exposure {
         }
     }
 
+    /// Whether the service is exposed, or may be: which tags its instances carry is not looked at.
+    #[must_use]
+    pub fn may_expose(&self, service: &ServiceId) -> bool {
+        let by_tag = matches!(self, Self::Matching { tags, .. } if !tags.is_empty());
+        by_tag || self.names(service)
+    }
+
     /// Whether a source must look at services no route names to know what is exposed.
     #[must_use]
     pub fn needs_catalog(&self) -> bool {

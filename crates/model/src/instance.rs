@@ -106,7 +106,7 @@ pub enum Standing {
     /// Takes requests.
     #[default]
     Serving,
-    /// Finishes what it has and gets no new requests.
+    /// Finishes what it has and gets no new requests unless nobody else is there.
     Draining,
 }
 

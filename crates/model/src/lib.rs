@@ -5,6 +5,7 @@
 //! * [`update`]: what a registry may say, with "I do not know" kept apart from "there is none".
 //! * [`exposure`]: which services a client may reach.
 //! * [`outcome`]: how one attempt at an instance ended.
+//! * [`retry`]: why a request is sent to another instance, and why it is not.
 //! * [`refusal`]: why a request was not forwarded; what the client is told.
 //! * [`fields`]: which header fields a head may have.
 //! * [`tick`]: time as an argument.
@@ -15,6 +16,7 @@ pub mod id;
 pub mod instance;
 pub mod outcome;
 pub mod refusal;
+pub mod retry;
 pub mod tick;
 pub mod update;
 
@@ -24,5 +26,6 @@ pub use id::{InstanceId, NameError, ServiceId, Tag};
 pub use instance::{Address, Endpoint, Host, Instance, Protocol, Standing, UpstreamKey};
 pub use outcome::Outcome;
 pub use refusal::Refusal;
+pub use retry::{Fault, Withheld};
 pub use tick::Tick;
 pub use update::{Knowledge, ProviderError, Update};

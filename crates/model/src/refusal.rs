@@ -30,10 +30,22 @@ pub enum Refusal {
     UpgradeRefused,
     /// The service does not exist for clients: unknown, or known and not exposed.
     UnknownService,
+    /// Nobody asked for the service before; the registries are being asked about it.
+    Unanswered,
     /// The service is known and has no instance in the asked environment.
     NoInstance,
-    /// Too much work in hand.
+    /// The service had no instance for as long as the request was held for one.
+    HoldTimeout,
+    /// So many requests of the service failed that none is sent for a while: for at least so many seconds more.
+    CircuitOpen(u32),
+    /// The instances, or this router's connections to them, take no more requests.
     Overloaded,
+    /// The service has as many requests in hand, and in its queue, as it may have.
+    ServiceFull,
+    /// No place among the service's requests became free in time.
+    QueueTimeout,
+    /// The router has more in hand than it can serve in time.
+    Shed,
     /// No connection to any instance that was tried.
     Connect,
     /// The instance broke off before its head.
@@ -54,7 +66,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -65,8 +77,14 @@ impl Refusal {
         Self::MethodNotAllowed,
         Self::UpgradeRefused,
         Self::UnknownService,
+        Self::Unanswered,
         Self::NoInstance,
+        Self::HoldTimeout,
+        Self::CircuitOpen(1),
         Self::Overloaded,
+        Self::ServiceFull,
+        Self::QueueTimeout,
+        Self::Shed,
         Self::Connect,
         Self::Reset,
         Self::Protocol,
@@ -90,7 +108,15 @@ impl Refusal {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRefused => StatusCode::BAD_REQUEST,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownService
+            | Self::Unanswered
+            | Self::NoInstance
+            | Self::HoldTimeout
+            | Self::CircuitOpen(_)
+            | Self::Overloaded
+            | Self::ServiceFull
+            | Self::QueueTimeout
+            | Self::Shed => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect | Self::Reset | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -110,7 +136,17 @@ impl Refusal {
             Self::ClientTimeout | Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => 4,
             Self::NoRoute | Self::Misdirected | Self::MethodNotAllowed => 12,
             Self::Internal | Self::Protocol => 13,
-            Self::UnknownService | Self::NoInstance | Self::Overloaded | Self::Connect | Self::Reset => 14,
+            Self::UnknownService
+            | Self::Unanswered
+            | Self::NoInstance
+            | Self::HoldTimeout
+            | Self::CircuitOpen(_)
+            | Self::Overloaded
+            | Self::ServiceFull
+            | Self::QueueTimeout
+            | Self::Shed
+            | Self::Connect
+            | Self::Reset => 14,
             Self::ClientGone => 1,
         }
     }
@@ -129,8 +165,14 @@ impl Refusal {
             Self::MethodNotAllowed => "method",
             Self::UpgradeRefused => "upgrade",
             Self::UnknownService => "no_service",
+            Self::Unanswered => "unanswered",
             Self::NoInstance => "no_instance",
+            Self::HoldTimeout => "hold_timeout",
+            Self::CircuitOpen(_) => "circuit_open",
             Self::Overloaded => "overload",
+            Self::ServiceFull => "service_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Shed => "shed",
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::Protocol => "protocol",
@@ -163,6 +205,12 @@ impl Refusal {
             Self::UnknownService => "PTS50301",
             Self::NoInstance => "PTS50302",
             Self::Overloaded => "PTS50303",
+            Self::CircuitOpen(_) => "PTS50304",
+            Self::ServiceFull => "PTS50305",
+            Self::QueueTimeout => "PTS50306",
+            Self::HoldTimeout => "PTS50307",
+            Self::Shed => "PTS50308",
+            Self::Unanswered => "PTS50309",
             Self::HeadTimeout => "PTS50401",
             Self::IdleTimeout => "PTS50402",
             Self::Deadline => "PTS50403",
@@ -183,8 +231,14 @@ impl Refusal {
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::UpgradeRefused => "UPGRADE_REFUSED",
             Self::UnknownService => "UNKNOWN_SERVICE",
+            Self::Unanswered => "UNANSWERED",
             Self::NoInstance => "NO_INSTANCE",
+            Self::HoldTimeout => "HOLD_TIMEOUT",
+            Self::CircuitOpen(_) => "CIRCUIT_OPEN",
             Self::Overloaded => "OVERLOADED",
+            Self::ServiceFull => "SERVICE_FULL",
+            Self::QueueTimeout => "QUEUE_TIMEOUT",
+            Self::Shed => "SHED",
             Self::Connect => "CONNECT_FAILED",
             Self::Reset => "INSTANCE_RESET",
             Self::Protocol => "INSTANCE_PROTOCOL_ERROR",
@@ -212,8 +266,16 @@ impl Refusal {
             Self::MethodNotAllowed => "this method is not forwarded",
             Self::UpgradeRefused => "protocol upgrades are not forwarded",
             Self::UnknownService => "no service of this name is available to clients of this router",
+            Self::Unanswered => "the registries are being asked about this service; try again in a moment",
             Self::NoInstance => "the service has no instance that can take this request now; try again later",
-            Self::Overloaded => "too many requests in hand; try again later",
+            Self::HoldTimeout => "the service has no instance, and none came while this request waited for one",
+            Self::CircuitOpen(_) => {
+                "too many requests to this service failed, so none is sent for a while; try again later"
+            }
+            Self::Overloaded => "the instances take no more requests now; try again later",
+            Self::ServiceFull => "the service has as many requests in hand as it may have; try again later",
+            Self::QueueTimeout => "the service had no room for this request in time; try again later",
+            Self::Shed => "this router has too much in hand; try again later",
             Self::Connect => "no instance of the service could be connected to",
             Self::Reset => "the instance closed the exchange before answering",
             Self::Protocol => "the instance answered with something that is not valid HTTP",
@@ -228,13 +290,24 @@ impl Refusal {
     /// Seconds for `Retry-After`, where trying again later helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::NoInstance | Self::Overloaded).then_some(1)
+        match self {
+            Self::Unanswered
+            | Self::NoInstance
+            | Self::Overloaded
+            | Self::ServiceFull
+            | Self::QueueTimeout
+            | Self::Shed => Some(1),
+            // It was waited for as long already.
+            Self::HoldTimeout => Some(5),
+            Self::CircuitOpen(seconds) => Some(*seconds),
+            _ => None,
+        }
     }
 
     /// Whether the operator should look into it (as against the client).
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.status().is_server_error() && *self != Self::UnknownService
+        self.status().is_server_error() && !matches!(self, Self::UnknownService | Self::Unanswered)
     }
 }
 

@@ -1,30 +1,40 @@
 //! hot path
 //!
-//! From a request to an answering instance: choose, connect, send, and if it is certain that nothing was done, do so
-//! again with another one.
+//! From a request to an answering instance: choose, connect, send; and if that fails, perhaps do so again with another
+//! one.
+//!
+//! | | |
+//! |---|---|
+//! | `h1`, `h2` | one try over either protocol |
+//! | `patience` | how long a request waits for its answer |
+//! | `deadline` | the time its client gives it, read and passed on |
+//! | `tried` | what was tried, and what follows; the decision is [`retry`](crate::retry)'s |
+//! | `hedge` | two tries at the same time |
+//! | `circuit` | the circuit breaker of the service |
 
+mod circuit;
+mod deadline;
+mod first_use;
 mod h1;
 mod h2;
+mod hedge;
 mod patience;
+mod tried;
 
-use std::{pin::pin, sync::Arc};
+use std::{ops::ControlFlow, pin::pin, rc::Rc, sync::Arc};
 
-use discovery::Service;
-use http::{HeaderValue, Method, Response, request::Parts};
+use discovery::{Member, Service};
+use http::{HeaderValue, Response, request::Parts, response};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, Upstream, dial::DialError, pool::Ready, upload::Upload};
+use transport::{Body, Lease, pool::Ready, relay::Source, upload::Upload};
 
 use crate::{
-    affinity,
-    exchange::{Asked, Exchange},
+    affinity::{self, Stick},
+    exchange::Exchange,
+    wait::{self, Turn},
 };
-use patience::Patience;
-
-/// Instances tried for one request, at most: the first and three more. What fails on four is no accident of one.
-const TRIES: usize = 4;
-
-/// Connections that took no new stream, at most: as many as one core keeps to one instance.
-const STALE: usize = 32;
+pub(crate) use patience::Patience;
+use tried::Tried;
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -34,10 +44,21 @@ pub struct Outbound {
     /// The host the client named.
     pub host: Option<HeaderValue>,
     /// The body, if there is one.
-    pub body: Option<Box<Upload>>,
+    pub body: Option<Upload>,
     /// The environment it is narrowed to.
     pub environment: Option<HeaderValue>,
 }
+
+/// The head of an instance's answer, and what is to come.
+#[derive(Debug)]
+struct Answer {
+    head: response::Parts,
+    source: Source,
+    lease: Lease,
+}
+
+/// How one try ended.
+type End = Result<Answer, Failure>;
 
 /// Why one attempt gave no answer.
 #[derive(Debug)]
@@ -46,6 +67,8 @@ struct Failure {
     outcome: Outcome,
     /// The connection at hand takes no new streams (it was told to go away): no try of the instance.
     stale: bool,
+    /// It broke with its connection, and another request has told of that: one failure of the instance, not two.
+    shared: bool,
 }
 
 impl Outbound {
@@ -54,11 +77,20 @@ impl Outbound {
     pub fn new(head: Parts) -> Self {
         Self { head, host: None, body: None, environment: None }
     }
+
+    /// Nobody else is sent it: it was answered, or it cannot be.
+    pub fn end(&self, exchange: &mut Exchange, answered: bool) {
+        match &self.body {
+            Some(body) if answered => body.forget(),
+            Some(body) => exchange.unread = Body::Upload(body.rest()),
+            None => {}
+        }
+    }
 }
 
 impl Failure {
     fn new(refusal: Refusal, outcome: Outcome) -> Self {
-        Self { refusal, outcome, stale: false }
+        Self { refusal, outcome, stale: false, shared: false }
     }
 
     /// No stream could be opened, so nothing was sent.
@@ -73,149 +105,204 @@ impl Failure {
     }
 }
 
-/// Sends the request to an instance and takes its answer. Whatever provably did nothing is tried elsewhere, for any
-/// method, on the newest table.
+/// Sends the request to an instance and takes its answer. What one of them fails at is tried elsewhere, on the newest
+/// table, as far as [`retry`](crate::retry) allows.
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn send(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Response<Body>, Refusal> {
-    let answer = send_until_answered(exchange, &mut out).await;
-    if let (Err(_), Some(body)) = (&answer, out.body) {
-        exchange.unread = Body::Upload(body);
-    }
-    answer
+pub async fn send(exchange: &mut Exchange, out: &mut Outbound) -> Result<Response<Body>, Refusal> {
+    let mut patience = Patience::new(exchange, out);
+    let answer = send_until_answered(exchange, out, &mut patience).await;
+    circuit::observe(exchange, answer.as_ref().map(|answer| answer.head.status));
+    Ok(patience.relay(answer?, &exchange.core.pools))
 }
 
-async fn send_until_answered(exchange: &mut Exchange, out: &mut Outbound) -> Result<Response<Body>, Refusal> {
-    let mut tried = Tried::new();
-    let mut patience = Patience::new(exchange, out);
+async fn send_until_answered(
+    exchange: &mut Exchange,
+    out: &mut Outbound,
+    patience: &mut Patience,
+) -> Result<Answer, Refusal> {
+    let mut tried = Tried::default();
+    let mut turn = Turn::default();
+    // Whether registries were asked about the service.
+    let mut asked = false;
     loop {
-        if exchange.responder.is_gone() {
+        if exchange.is_gone() {
             // Given up as soon as it came: no instance needs to hear of it.
             return Err(Refusal::ClientGone);
         }
-        let lease = match choose(exchange, out, &tried) {
-            Ok(lease) => lease,
-            Err(refusal) => match tried.last.take() {
-                // The only instance closed a connection under us: it may well take the request on another.
-                Some(Outcome::Refused) if tried.count < TRIES => {
-                    tried.again();
-                    continue;
-                }
-                _ => return Err(tried.refusal.unwrap_or(refusal)),
-            },
+        patience.begin()?;
+        let lease = match choose(exchange, out, &tried, &turn) {
+            Ok((lease, stick)) => {
+                exchange.stick = stick;
+                lease
+            }
+            // Nothing was sent, and it may come that can be.
+            Err(refusal) if tried.is_first() => {
+                Box::pin(wait(exchange, patience, &mut turn, &mut asked, refusal)).await?;
+                continue;
+            }
+            Err(refusal) => return tried.end(refusal),
         };
-        tried.add(lease.upstream().key);
-        let failure = match attempt(exchange, out, &mut patience, lease).await {
-            Ok(response) => return Ok(response),
-            Err(failure) => failure,
+        turn.over();
+        exchange.record.sent_to(lease.upstream());
+        let limits = exchange.limits();
+        if limits.retries.per_try.is_some() {
+            patience.limit_try(tried.per_try(exchange, out, lease.upstream().key));
+        }
+        let end = match limits.hedge {
+            None => attempt(exchange, out, patience, lease).await,
+            Some(hedge) => Box::pin(hedge::race(hedge, exchange, out, patience, &mut tried, lease)).await,
         };
-        if failure.stale && tried.stale < STALE {
-            tried.take_back();
-            continue;
+        let failed = match is_wanted(end) {
+            Ok(answer) => {
+                tried.discard();
+                return Ok(answer);
+            }
+            Err(failed) => failed,
+        };
+        let follows = Box::pin(tried.follow(exchange, out, patience, failed));
+        if let ControlFlow::Break(end) = follows.await {
+            return end;
         }
-        let again =
-            failure.outcome.is_unsent() && tried.count < TRIES && out.body.as_mut().is_none_or(|body| body.rewind());
-        if !again {
-            return Err(failure.refusal);
-        }
-        tried.last = Some(failure.outcome);
-        tried.refusal = Some(failure.refusal);
     }
 }
 
-/// What was tried so far.
-#[derive(Debug)]
-struct Tried {
-    keys: [UpstreamKey; TRIES],
-    /// How many of `keys` are not to be chosen again.
-    excluded: usize,
-    count: usize,
-    stale: usize,
-    last: Option<Outcome>,
-    refusal: Option<Refusal>,
-}
-
-impl Tried {
-    fn new() -> Self {
-        Self { keys: [UpstreamKey(0); TRIES], excluded: 0, count: 0, stale: 0, last: None, refusal: None }
-    }
-
-    fn add(&mut self, key: UpstreamKey) {
-        self.keys[self.excluded] = key;
-        self.excluded += 1;
-        self.count += 1;
-    }
-
-    fn take_back(&mut self) {
-        self.excluded -= 1;
-        self.count -= 1;
-        self.stale += 1;
-    }
-
-    fn again(&mut self) {
-        self.excluded = 0;
-    }
-}
-
-/// Picks an instance from the newest table. Neither waits nor locks.
-fn choose(exchange: &Exchange, out: &Outbound, tried: &Tried) -> Result<Lease, Refusal> {
-    let name = match &exchange.record.asked {
-        Some(Asked::Route(route)) => exchange.plan.route(*route).service.as_str(),
-        Some(Asked::Name(name)) => name,
-        None => return Err(Refusal::NoRoute),
+/// Waits until it is worth another try of what was refused so: for registries that were not asked before, once; for a place
+/// or an instance.
+async fn wait(
+    exchange: &mut Exchange,
+    patience: &mut Patience,
+    turn: &mut Turn,
+    asked: &mut bool,
+    refusal: Refusal,
+) -> Result<(), Refusal> {
+    let refusal = match std::mem::replace(asked, true) {
+        true => refusal,
+        false => match first_use::ask(exchange, patience, refusal.clone()).await {
+            Ok(()) => return Ok(()),
+            // The registries have no answer; whoever knows of the service otherwise waits as ever.
+            Err(Refusal::Unanswered) if refusal == Refusal::NoInstance => {
+                let waited = turn.wait(exchange, patience, refusal).await;
+                return waited.map_err(|why| if why == Refusal::NoInstance { Refusal::Unanswered } else { why });
+            }
+            Err(refusal) => refusal,
+        },
     };
+    turn.wait(exchange, patience, refusal).await
+}
+
+/// An answer that is passed on without further ado. All else is rare, and boxed lest every request's state has room for
+/// it.
+fn is_wanted(end: End) -> Result<Answer, Box<End>> {
+    match end {
+        Ok(answer) if !answer.head.status.is_server_error() => Ok(answer),
+        end => Err(Box::new(end)),
+    }
+}
+
+/// Picks an instance from the newest table, and what the client is to remember of it. Neither waits nor locks.
+fn choose(
+    exchange: &Exchange,
+    out: &Outbound,
+    tried: &Tried,
+    turn: &Turn,
+) -> Result<(Lease, Option<Box<Stick>>), Refusal> {
+    with_service(exchange, out, |service, environment| {
+        wait::enter(exchange, service, turn)?;
+        if tried.is_first() {
+            circuit::admit(exchange, service)?;
+        }
+        let key = service.policy.balance.algorithm.hash_key();
+        let hash = key.and_then(|key| affinity::hash(key, exchange, &out.head));
+        let sticky = service.policy.sticky.as_ref();
+        let held = sticky.and_then(|sticky| affinity::token(sticky, &out.head.headers));
+        let chosen = lease(service, environment, (hash, held), tried.keys());
+        if chosen.is_err() && tried.is_first() {
+            circuit::postpone(exchange, service);
+        }
+        let (lease, token) = chosen?;
+        if tried.is_first() {
+            service.vitals.budget.request(transport::clock::tick());
+        }
+        // One that is full for the moment keeps its client.
+        let now = transport::clock::tick();
+        let ask = balancer::Ask { hash, tried: tried.keys(), now };
+        let stays = || held.is_some_and(|token| service.held(environment, token, &ask).is_some());
+        let new = sticky.zip(token.filter(|token| held != Some(*token) && !stays()));
+        Ok((lease, new.map(|(sticky, token)| Box::new(Stick { sticky: Arc::clone(sticky), token }))))
+    })
+}
+
+/// Reads the service the request is for in the newest table, and the environment it is narrowed to.
+fn with_service<T>(
+    exchange: &Exchange,
+    out: &Outbound,
+    read: impl FnOnce(&Service, Option<&str>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let name = exchange.asked().ok_or(Refusal::NoRoute)?;
     let environment = match &out.environment {
         None => None,
         // No instance carries a tag that is not ASCII.
         Some(tag) => Some(tag.to_str().map_err(|_| Refusal::NoInstance)?),
     };
-    exchange.core.table(|table| {
-        let service = table.exposed(name).ok_or(Refusal::UnknownService)?;
-        let hash = service.policy.balance.hash_key().and_then(|key| affinity::hash(key, exchange, &out.head.headers));
-        lease(service, environment, hash, tried)
-    })
+    exchange.core.table(|table| read(table.exposed(name).ok_or(Refusal::UnknownService)?, environment))
 }
 
-/// A lease on the balancer's choice. One that is out and lets a single request find out may have given that turn to
-/// another request meanwhile; then the next choice, and if all are so, the last one in spite of it.
-fn lease(service: &Service, environment: Option<&str>, hash: Option<u64>, tried: &Tried) -> Result<Lease, Refusal> {
+/// A lease on the instance that the client stays with, else on the balancer's choice; and its token. One that is out and
+/// lets a single request find out may have given that turn to another request meanwhile; then the next choice, and if all
+/// are so, the first one in spite of it.
+fn lease(
+    service: &Service,
+    environment: Option<&str>,
+    (hash, held): (Option<u64>, Option<u64>),
+    tried: &[UpstreamKey],
+) -> Result<(Lease, Option<u64>), Refusal> {
+    /// Choices that may be passed over.
+    const PASSED: usize = 4;
+    let choice = |tried: &[UpstreamKey], now| {
+        let ask = balancer::Ask { hash, tried, now };
+        let stays = held.and_then(|token| service.held(environment, token, &ask));
+        stays.map_or_else(|| service.pick(environment, &ask), Ok)
+    };
+    let within = service.policy.bounds.per_instance;
+    if within != u32::MAX {
+        return wait::lease_within(choice, tried, within);
+    }
     let now = transport::clock::tick();
-    let mut passed = [UpstreamKey(0); 2 * TRIES];
-    let mut count = tried.excluded;
-    passed[..count].copy_from_slice(&tried.keys[..count]);
-    let mut last = None;
+    let mut passed = [UpstreamKey(0); tried::MOST + PASSED];
+    let mut count = tried.len().min(tried::MOST);
+    let most = count + PASSED;
+    passed[..count].copy_from_slice(&tried[..count]);
+    let mut first = None;
     loop {
-        let ask = balancer::Ask { hash, tried: &passed[..count], now };
-        let upstream = match service.pick(environment, &ask) {
-            Ok(member) => &member.upstream,
-            Err(refusal) => {
-                return last.map(|upstream: &Arc<Upstream>| Lease::take(Arc::clone(upstream))).ok_or(refusal);
-            }
+        let member = match choice(&passed[..count], now) {
+            Ok(member) => member,
+            Err(refusal) => return first.map(taken).ok_or(refusal),
         };
-        if let Some(lease) = Lease::try_take(upstream, now) {
-            return Ok(lease);
+        if let Some(lease) = Lease::try_take(&member.upstream, now) {
+            return Ok((lease, member.token));
         }
-        if count == passed.len() {
-            return Ok(Lease::take(Arc::clone(upstream)));
+        if count == most {
+            return Ok(taken(first.unwrap_or(member)));
         }
-        passed[count] = upstream.key;
+        passed[count] = member.upstream.key;
         count += 1;
-        last = Some(upstream);
+        first.get_or_insert(member);
     }
 }
 
+fn taken(member: &Member) -> (Lease, Option<u64>) {
+    (Lease::take(Arc::clone(&member.upstream)), member.token)
+}
+
 /// One try with one instance.
-async fn attempt(
-    exchange: &mut Exchange,
-    out: &mut Outbound,
-    patience: &mut Patience,
-    mut lease: Lease,
-) -> Result<Response<Body>, Failure> {
-    exchange.record.attempts = exchange.record.attempts.saturating_add(1);
-    exchange.record.upstream = Some(Arc::clone(lease.upstream()));
+async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, mut lease: Lease) -> End {
+    if let Some(upload) = &exchange.record.upload {
+        lease.carries(Rc::clone(upload));
+    }
     let pool = exchange.core.pools.of(lease.upstream());
-    let connecting = pool.ready(is_repeatable(&out.head.method), exchange.limits().connect);
+    let connecting = pool.ready(out.head.method.is_idempotent(), exchange.limits().connect);
     let connected = match patience.wait(exchange, pin!(connecting)).await {
         Ok(connected) => connected,
         Err(refusal) => return Err(Failure::given_up(refusal)),
@@ -227,14 +314,14 @@ async fn attempt(
             lease.settle(Outcome::Abandoned);
             return Err(Failure::new(Refusal::Overloaded, Outcome::Refused));
         }
-        Err(error) => {
-            told(lease.upstream(), &error);
+        // The pool has told the log why.
+        Err(_) => {
             exchange.core.reporter.connect_failed(lease.upstream());
             lease.settle(Outcome::ConnectFailed);
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
         }
         Ok(ready) => {
-            exchange.record.connected = Some(transport::clock::now());
+            exchange.record.connected.set(Some(transport::clock::now()));
             match ready {
                 Ready::H2(connection) => h2::send(exchange, out, patience, &mut lease, &connection).await,
                 Ready::H1(connection) => h1::send(exchange, out, patience, &mut lease, connection, &pool).await,
@@ -242,25 +329,10 @@ async fn attempt(
         }
     };
     match result {
-        Ok((response, source)) => Ok(patience.relay(response, source, lease)),
+        Ok((head, source)) => Ok(Answer { head, source, lease }),
         Err(failure) => {
-            lease.settle(failure.outcome);
+            lease.settle(if failure.shared { Outcome::Abandoned } else { failure.outcome });
             Err(failure)
         }
     }
-}
-
-/// The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
-fn told(upstream: &Upstream, error: &DialError) {
-    let (service, instance) = (&upstream.service, upstream.label());
-    if upstream.vitals.admits(transport::clock::tick()) {
-        tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
-    } else {
-        tracing::debug!(%service, %instance, %error, "cannot connect");
-    }
-}
-
-/// Whether sending the request twice does the same as sending it once (RFC 9110, 9.2.2).
-fn is_repeatable(method: &Method) -> bool {
-    method.is_idempotent()
 }

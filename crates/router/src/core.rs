@@ -5,27 +5,25 @@ use std::{
     cell::RefCell,
     net::{SocketAddr, TcpStream},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use discovery::{Reporter, Table, TableReader};
-use model::UpstreamKey;
+use discovery::{How, Leave, Reporter, Table, TableReader};
+pub use telemetry::load::Load;
 use telemetry::{access::Pen, metrics::Metrics};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_local,
     time::{Instant, MissedTickBehavior, interval},
 };
-use transport::pool::Pools;
+use transport::{pool::Pools, upload::Room};
 
 use crate::{
     exchange::Exchange,
     plan::{Current, Listener, Plan},
-    server,
+    server, shed,
+    wait::Lines,
 };
 
 /// What control tells a core.
@@ -35,8 +33,8 @@ pub enum Order {
     Accept(TcpStream, SocketAddr, Arc<Listener>),
     /// From now on this plan holds.
     Plan(Arc<Plan>),
-    /// These upstreams left the table; what is under way on them may end until the deadline.
-    Retire(Vec<UpstreamKey>, Instant),
+    /// These upstreams are to leave, or stay after all.
+    Leave(Arc<[Leave]>),
     /// Take no new requests on open connections; let the ones under way end.
     Drain,
 }
@@ -50,27 +48,6 @@ pub enum Phase {
     Draining,
 }
 
-/// How many connections a core has. Written by the core, read by the acceptor to choose the least busy.
-#[derive(Debug, Default)]
-pub struct Load(AtomicUsize);
-
-impl Load {
-    /// Connections now.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One more, told by the acceptor as it hands it over, so that it counts at once.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn remove(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The state of one core.
 #[derive(Debug)]
 pub struct Core {
@@ -78,6 +55,10 @@ pub struct Core {
     table: RefCell<TableReader>,
     /// Connections to instances.
     pub pools: Pools,
+    /// Requests that wait for a place at their service.
+    pub lines: Rc<Lines>,
+    /// Where request bodies are kept that may have to be sent again.
+    pub room: Room,
     /// To tell discovery what was found out.
     pub reporter: Reporter,
     /// Counters, shared by all cores.
@@ -100,7 +81,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where access lines go.
     pub access: Pen,
-    /// The core's connection count.
+    /// What the core has in hand.
     pub load: Arc<Load>,
 }
 
@@ -118,6 +99,8 @@ impl Core {
             plan: RefCell::new(Rc::new(Current(parts.plan))),
             table: RefCell::new(parts.table),
             pools,
+            lines: Rc::default(),
+            room: Room::default(),
             reporter: parts.reporter,
             metrics: parts.metrics,
             access: parts.access,
@@ -135,6 +118,18 @@ impl Core {
     /// Reads the newest table. One atomic load; the table cannot be held over an await.
     pub fn table<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
         read(self.table.borrow_mut().load())
+    }
+
+    /// Announces each table from now on.
+    #[must_use]
+    pub fn tables(&self) -> watch::Receiver<u64> {
+        self.table.borrow().generations()
+    }
+
+    /// What it has in hand.
+    #[must_use]
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Tells when the end begins.
@@ -156,6 +151,9 @@ impl Core {
 
     /// Follows orders until control is gone or, when draining, the last connection is over.
     pub async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let load = Arc::clone(&self.load);
+        // A task among the others, so that it comes as late as they do. It ends with the runtime.
+        spawn_local(async move { shed::watch(&load).await });
         // Old idle connections and table references go within a second, also without traffic.
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -173,6 +171,15 @@ impl Core {
         }
     }
 
+    fn part(&self, Leave { key, how, drain }: Leave) {
+        let deadline = Instant::now() + drain;
+        match how {
+            How::Gone => self.pools.retire(key, deadline),
+            How::Draining => self.pools.drain(key, deadline),
+            How::Stays => self.pools.stay(key),
+        }
+    }
+
     fn obey(self: &Rc<Self>, order: Order) {
         match order {
             Order::Accept(stream, peer, listener) => {
@@ -184,7 +191,7 @@ impl Core {
                 });
             }
             Order::Plan(plan) => *self.plan.borrow_mut() = Rc::new(Current(plan)),
-            Order::Retire(keys, deadline) => keys.into_iter().for_each(|key| self.pools.retire(key, deadline)),
+            Order::Leave(leaving) => leaving.iter().for_each(|leave| self.part(*leave)),
             Order::Drain => {
                 self.phase.send_replace(Phase::Draining);
             }

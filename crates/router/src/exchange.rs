@@ -4,6 +4,7 @@
 //! writes that line, so every request leaves one, whichever way it ends.
 
 use std::{
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -22,10 +23,12 @@ use transport::{
 };
 
 use crate::{
+    affinity::Stick,
     client::Client,
     core::Core,
     plan::{Current, Limits},
     refuse,
+    wait::Place,
 };
 
 /// One request and its answer.
@@ -39,14 +42,18 @@ pub struct Exchange {
     pub plan: Rc<Current>,
     /// The request's body, until it is on its way to an instance; what a refused request leaves unread.
     pub unread: Body,
-    /// The way to the client that is open before the answer.
-    pub responder: Responder,
+    /// The way to the client that is open before the answer. Borrowed within a poll only.
+    pub responder: RefCell<Responder>,
     /// The fields of the request's head as it came.
     pub fields: Fields,
     /// It is gRPC, with limits of its own.
     pub grpc: bool,
+    /// Its place among the requests of its service, from when an instance is chosen.
+    pub place: OnceCell<Place>,
     /// The ids it goes by: passed on, returned and logged.
     pub ids: Ids,
+    /// What the client is to remember of the instance that answers, if it has to learn it.
+    pub stick: Option<Box<Stick>>,
     /// What the log line will say.
     pub record: Record,
 }
@@ -74,13 +81,15 @@ pub struct Record {
     /// Instances it was sent to, in all.
     pub attempts: u8,
     /// When a connection to the last instance was at hand.
-    pub connected: Option<Instant>,
+    pub connected: Cell<Option<Instant>>,
     /// When the response head was at hand.
     pub head: Option<Instant>,
     /// The status given to the client.
     pub status: Option<StatusCode>,
     /// Why it was not forwarded, or broken off.
     pub reason: Option<&'static str>,
+    /// What answered in the place of its service.
+    pub fallback: Option<&'static str>,
     /// Bytes of the request's body, if it has one.
     pub upload: Option<Rc<Tally>>,
     /// Bytes of the response's body.
@@ -118,17 +127,14 @@ pub enum Responder {
 }
 
 impl Responder {
-    /// Sends an interim answer, if the protocol can.
-    pub fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
+    fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
         if let Self::H2(out) = self {
             // Fails only if the client is gone, which shows elsewhere.
             out.send_interim(status, headers).ok();
         }
     }
 
-    /// Whether the client has given the request up already.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
+    fn is_gone(&self) -> bool {
         matches!(self, Self::H2(out) if out.is_gone())
     }
 
@@ -148,16 +154,28 @@ impl Exchange {
         let began = clock::now();
         let time = clock::calendar(began);
         let fields = Fields::of(&head.headers);
+        core.load().begin();
         Self {
             core: Rc::clone(core),
             client: Rc::clone(client),
             plan: core.plan(),
             unread: body,
-            responder,
+            responder: RefCell::new(responder),
             fields,
             grpc: fields.may_have(&CONTENT_TYPE) && refuse::is_grpc(&head.headers),
+            place: OnceCell::new(),
             ids: Ids::of(&head.headers, fields, time),
+            stick: None,
             record: Record::new(began, core.logs().then(|| Said::new(head, time))),
+        }
+    }
+
+    /// The name of the service it is for.
+    #[must_use]
+    pub fn asked(&self) -> Option<&str> {
+        match self.record.asked.as_ref()? {
+            Asked::Route(route) => Some(self.plan.route(*route).service.as_str()),
+            Asked::Name(name) => Some(name),
         }
     }
 
@@ -171,9 +189,20 @@ impl Exchange {
         }
     }
 
+    /// Sends an interim answer, if the client's protocol can.
+    pub fn inform(&self, status: StatusCode, headers: &HeaderMap) {
+        self.responder.borrow_mut().inform(status, headers);
+    }
+
+    /// Whether the client has given the request up already.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.responder.borrow().is_gone()
+    }
+
     /// Ready when the client is gone or a limit ran out: polled by whatever waits for an instance.
-    pub fn poll_end(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<Expired, Refusal>> {
-        if self.responder.poll_gone(cx).is_ready() {
+    pub fn poll_end(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<Expired, Refusal>> {
+        if self.responder.borrow_mut().poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Refusal::ClientGone));
         }
         timer.poll(cx).map(Ok)
@@ -188,10 +217,11 @@ impl Record {
             asked: None,
             upstream: None,
             attempts: 0,
-            connected: None,
+            connected: Cell::new(None),
             head: None,
             status: None,
             reason: None,
+            fallback: None,
             upload: None,
             sent: 0,
             complete: false,
@@ -213,6 +243,12 @@ impl Said {
 }
 
 impl Record {
+    /// The request goes to this instance now.
+    pub fn sent_to(&mut self, upstream: &Arc<Upstream>) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.upstream = Some(Arc::clone(upstream));
+    }
+
     /// The request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.reason = Some(refusal.reason());
@@ -230,6 +266,11 @@ impl Drop for Exchange {
         if !self.record.complete && self.record.reason.is_none() {
             self.record.reason = Some(Refusal::ClientGone.reason());
         }
+        if let Some(upstream) = &self.record.upstream {
+            // A client that is gone takes nobody's turn along.
+            upstream.service_vitals.breaker.give_back(clock::at(self.record.began));
+        }
+        self.core.load().end();
         self.core.log(self);
     }
 }

@@ -1,9 +1,9 @@
 //! The data path and the composition root.
 //!
 //! **The path of a request**, in reading order: [`server`] (a client's connection) → [`proxy`] (the data path on one
-//! page) → [`hygiene`], [`limits`], [`target`] with [`path`], [`query`], [`authority`] and [`route`] → [`rewrite`] →
-//! [`attempt`] with [`affinity`]. An [`exchange`] goes along and becomes a line of the access [`log`]; a refusal
-//! becomes an answer in [`refuse`].
+//! page) → [`shed`], [`hygiene`], [`limits`], [`target`] with [`path`], [`query`], [`authority`] and [`route`] → [`rewrite`] →
+//! [`attempt`] with [`wait`] and [`affinity`], or [`fallback`]. An [`exchange`] goes along and becomes a line of the
+//! access [`log`]; a refusal becomes an answer in [`refuse`].
 //!
 //! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
 //! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration, [`history`] asks a running router what
@@ -20,6 +20,7 @@ pub mod control;
 pub mod core;
 pub mod demo;
 pub mod exchange;
+pub mod fallback;
 pub mod history;
 pub mod hygiene;
 pub mod limits;
@@ -31,10 +32,13 @@ pub mod query;
 pub mod refuse;
 pub mod register;
 pub mod registry;
+pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod server;
 pub mod settings;
+pub mod shed;
 pub mod target;
+pub mod wait;
 
 pub use control::{Router, Start};

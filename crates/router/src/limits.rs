@@ -27,7 +27,7 @@ pub fn check_head(limits: &Limits, head: &Parts) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal::BodyTooLarge`].
-pub fn take_body(exchange: &mut Exchange, head: &Parts) -> Result<Option<Box<Upload>>, Refusal> {
+pub fn take_body(exchange: &mut Exchange, head: &Parts) -> Result<Option<Upload>, Refusal> {
     if exchange.unread.is_end_stream() {
         return Ok(None);
     }
@@ -40,5 +40,6 @@ pub fn take_body(exchange: &mut Exchange, head: &Parts) -> Result<Option<Box<Upl
     let tally = Tally::new();
     exchange.record.upload = Some(tally.clone());
     let body = std::mem::take(&mut exchange.unread);
-    Ok(Some(Box::new(Upload::new(body, limit, tally, rewrite::clean_trailers))))
+    let keep = (exchange.limits().retries.buffer, &exchange.core.room);
+    Ok(Some(Upload::new(body, limit, keep, tally, rewrite::clean_trailers)))
 }

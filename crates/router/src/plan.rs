@@ -1,23 +1,33 @@
 //! What the file means: only valid states, everything compiled. Replaced as a whole by a reload; nothing on the path
 //! of a request reads a setting.
 
+mod balance;
+mod bounds;
+mod checks;
 mod compile;
+mod fallback;
+mod guard;
 mod limits;
+mod retries;
 mod services;
+mod shedding;
 
 use std::{collections::HashMap, net::SocketAddr, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use transport::{io, tls::ServerTls};
 
-use crate::announce;
 use crate::{
+    announce,
+    exchange::Asked,
     rewrite::Rewriting,
     route::{Route, Routes},
 };
 
 pub use compile::{Compiled, Made, compile};
+pub use fallback::{Fallback, Instead};
 pub use limits::Limits;
+pub use shedding::Shedding;
 
 /// The compiled file, as the data path uses it.
 #[derive(Debug)]
@@ -36,6 +46,8 @@ pub struct Plan {
     pub services: HashMap<Box<str>, Limits>,
     /// How long clients may take.
     pub patience: Patience,
+    /// When a core has too much in hand to take on more.
+    pub shedding: Shedding,
     /// Client connections at once.
     pub connections: usize,
 }
@@ -56,6 +68,8 @@ pub struct Rule {
     pub name: String,
     /// Its limits.
     pub limits: Limits,
+    /// What a client gets when its service cannot take the request.
+    pub fallback: Option<Fallback>,
 }
 
 /// Headers and parameters that are spoken to us.
@@ -132,6 +146,15 @@ impl Plan {
     #[must_use]
     pub fn route(&self, index: usize) -> &Route<Rule> {
         self.routes.get(index)
+    }
+
+    /// What a client gets when the service it asked for cannot take the request; by a route only.
+    #[must_use]
+    pub fn fallback(&self, asked: Option<&Asked>) -> Option<&Fallback> {
+        match asked {
+            Some(Asked::Route(index)) => self.route(*index).data.fallback.as_ref(),
+            _ => None,
+        }
     }
 
     /// The limits of a rule.

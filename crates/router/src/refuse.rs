@@ -15,6 +15,14 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(rest.first(), None | Some(b'+' | b';'))
 }
 
+/// The status an answer to a gRPC request has for what is learned of its instance: UNAVAILABLE in an answer without
+/// messages is what 503 is elsewhere.
+#[must_use]
+pub fn status_of_grpc(head: &http::response::Parts) -> u16 {
+    let unavailable = head.headers.get(&GRPC_STATUS).is_some_and(|status| status == "14");
+    if unavailable { 503 } else { head.status.as_u16() }
+}
+
 /// The refusal that says why a body ended early.
 #[must_use]
 pub fn of_body(error: BodyError) -> Refusal {
@@ -93,6 +101,16 @@ mod tests {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
             assert_eq!(is_grpc(&headers), expected, "{kind}");
         }
+    }
+
+    #[test]
+    fn unavailable_is_503_for_what_is_learned() {
+        let head = |status: &'static str| {
+            let mut head = Response::new(()).into_parts().0;
+            head.headers.insert(&GRPC_STATUS, HeaderValue::from_static(status));
+            head
+        };
+        assert_eq!(["14", "0", "5"].map(|status| status_of_grpc(&head(status))), [503, 200, 200]);
     }
 
     #[test]

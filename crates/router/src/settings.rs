@@ -1,12 +1,21 @@
 //! The configuration file, as typed. Every section's struct lives in the crate that uses it; this one nests them.
 //! `docs/configuration.md` has every key, default and unit.
 
+mod balance;
+mod check;
+mod concurrency;
 mod discovery;
+mod eject;
 mod expose;
+mod fallback;
+mod hedge;
 mod host;
 mod listener;
+mod percent;
+mod retries;
 mod route;
 mod service;
+mod shedding;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -15,12 +24,21 @@ use serde::Deserialize;
 use settings::{Entries, Located, Size, Span};
 
 use crate::announce;
-pub use discovery::Discovery;
+pub use balance::{SameSite, SlowStart, Sticky, WeighBy};
+pub use check::{Body, Check, GrpcCheck, HttpCheck, TcpCheck, TlsCheck};
+pub use concurrency::Concurrency;
+pub use discovery::{Discovery, OnFirstUse};
+pub use eject::{Breaker, Eject, EjectOrOff, Latency, SuccessRate};
 pub use expose::Expose;
+pub use fallback::Fallback;
+pub use hedge::{After, Hedge, HedgeOrOff};
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
+pub use percent::Percent;
+pub use retries::{Backoff, Budget, Retries, RetriesOrOff};
 pub use route::Route;
 pub use service::{MaxStale, Merge, Service, ServiceTls};
+pub use shedding::Shedding;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -44,7 +62,7 @@ pub struct Settings {
     pub services: Entries<Service>,
     /// The environment of requests without `env_tag`.
     pub environment: Option<Tag>,
-    /// Our zone, for `local_first`.
+    /// Our zone, for `local_first` and `prefer_zone`.
     pub zone: Option<String>,
     /// How long instances that vanished suspiciously stay as last resort.
     pub hold: Span,
@@ -56,6 +74,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How long clients may take.
     pub clients: Clients,
+    /// When a core has too much in hand to take on more.
+    pub shedding: Located<Shedding>,
     /// Leaving without breaking anything.
     pub drain: Drain,
     /// Data cores; as many as the machine has if absent.
@@ -84,6 +104,7 @@ impl Default for Settings {
             limits: Limits::default().into(),
             timeouts: Timeouts::default(),
             clients: Clients::default(),
+            shedding: Shedding::default().into(),
             drain: Drain::default(),
             threads: None,
             log: telemetry::log::Settings::default().into(),
@@ -187,9 +208,9 @@ pub struct Timeouts {
 
 /// A limit, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrOff(pub Option<Span>);
+pub struct OrOff<T = Span>(pub Option<T>);
 
-impl<'de> Deserialize<'de> for OrOff {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         settings::or_off(from).map(Self)
     }

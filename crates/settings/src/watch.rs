@@ -59,6 +59,8 @@ pub struct Files {
     known: BTreeMap<PathBuf, Content>,
     poll: Interval,
     hint: Hint,
+    /// Whether each file stands for itself.
+    apart: bool,
     /// There was a reason to compare which was not followed to its end: the future was dropped in the middle.
     due: bool,
     /// Reasons to compare that were followed.
@@ -79,12 +81,20 @@ impl Files {
             known: BTreeMap::new(),
             poll,
             hint: Hint::default(),
+            apart: false,
             due: false,
             #[cfg(test)]
             followed: 0,
         };
         files.set_paths(paths);
         files
+    }
+
+    /// Each file stands for itself, so that nothing is gained by waiting for others: one that was moved into place, or
+    /// closed by who wrote it, counts at once.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 
     /// Watches these files instead. What was known of those that stay is kept, so no change of them is lost; new ones
@@ -123,20 +133,28 @@ impl Files {
                 self.hint.follow(self.known.keys());
                 return changed;
             }
-            tokio::time::sleep(PAUSE).await;
+            self.pause(PAUSE).await;
         }
     }
 
-    /// The contents, once two looks in a row agree or nothing differs from what is known.
+    /// Waits so long, or until a file is said to be whole. True if one is.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = self.hint.whole(), if self.apart => true,
+            () = tokio::time::sleep(time) => false,
+        }
+    }
+
+    /// The contents, once two looks in a row agree, or nothing differs from what is known, or what differs is whole.
     async fn settled(&self) -> BTreeMap<PathBuf, Content> {
         let mut last = content::of_all(self.known.keys()).await;
         for _ in 0..SETTLE_ROUNDS {
             if last == self.known {
                 break;
             }
-            tokio::time::sleep(SETTLE).await;
+            let whole = self.pause(SETTLE).await;
             let now = content::of_all(self.known.keys()).await;
-            if std::mem::replace(&mut last, now) == last {
+            if std::mem::replace(&mut last, now) == last || whole {
                 break;
             }
         }

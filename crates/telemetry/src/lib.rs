@@ -4,9 +4,11 @@
 //! * [`log`]: what the router says of itself.
 //! * [`ids`]: by what a request is found again: correlation, traceability and trace ids.
 //! * [`access`]: one line for each request.
+//! * [`load`]: what each core has in hand.
 //! * [`metrics`]: counters, resolved before the first request.
 
 pub mod access;
 pub mod ids;
+pub mod load;
 pub mod log;
 pub mod metrics;

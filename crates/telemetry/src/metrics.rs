@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use http::StatusCode;
-use model::Refusal;
+use model::{Fault, Refusal, Withheld};
 pub use prometheus_client::registry::Registry;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -18,6 +18,14 @@ pub struct Metrics {
     answered: [Counter; 6],
     refused: [(&'static str, Counter); Refusal::ALL.len()],
     closed: [Counter; Closed::ALL.len()],
+    /// Requests another service answered in the place of theirs.
+    pub fallback_service: Counter,
+    /// Requests a fixed answer was given in the place of their service's.
+    pub fallback_static: Counter,
+    retried: [Counter; Fault::ALL.len()],
+    withheld: [Counter; Withheld::ALL.len()],
+    /// Second instances asked while the first was silent.
+    pub hedges: Counter,
     /// Client connections taken.
     pub accepted: Counter,
     /// Client connections open now.
@@ -102,6 +110,9 @@ impl Metrics {
         let classes = Family::<Class, Counter>::default();
         let reasons = Family::<Reason, Counter>::default();
         let causes = Family::<Cause, Counter>::default();
+        let fallbacks = Family::<Kind, Counter>::default();
+        let faults = Family::<FaultLabel, Counter>::default();
+        let withheld = Family::<Reason, Counter>::default();
         let metrics = Self {
             answered: CLASSES.map(|code_class| classes.get_or_create_owned(&Class { code_class })),
             refused: Refusal::ALL.map(|refusal| {
@@ -109,6 +120,11 @@ impl Metrics {
                 (reason, reasons.get_or_create_owned(&Reason { reason }))
             }),
             closed: Closed::ALL.map(|cause| causes.get_or_create_owned(&Cause { cause: cause.as_str() })),
+            fallback_service: fallbacks.get_or_create_owned(&Kind { kind: "service" }),
+            fallback_static: fallbacks.get_or_create_owned(&Kind { kind: "static" }),
+            retried: Fault::ALL.map(|fault| faults.get_or_create_owned(&FaultLabel { fault: fault.as_str() })),
+            withheld: Withheld::ALL.map(|why| withheld.get_or_create_owned(&Reason { reason: why.as_str() })),
+            hedges: Counter::default(),
             accepted: Counter::default(),
             connections: Gauge::default(),
             accept_paused: Counter::default(),
@@ -116,6 +132,10 @@ impl Metrics {
         };
         registry.register("requests", "Requests answered, by class of the status", classes);
         registry.register("refusals", "Requests the router answered itself, by reason", reasons);
+        registry.register("fallbacks", "Requests answered in the place of their service, by what", fallbacks);
+        registry.register("retries", "Requests sent to another instance, by what the last one failed at", faults);
+        registry.register("retries_withheld", "Failed tries that no other one followed, by reason", withheld);
+        registry.register("hedges", "Second instances asked while the first was silent", metrics.hedges.clone());
         registry.register("connections_accepted", "Client connections taken", metrics.accepted.clone());
         registry.register("connections_closed", "Client connections ended, by cause", causes);
         registry.register("connections", "Client connections open now", metrics.connections.clone());
@@ -144,6 +164,16 @@ impl Metrics {
         if let Some((_, counter)) = self.refused.iter().find(|(r, _)| *r == reason) {
             counter.inc();
         }
+    }
+
+    /// A request is tried again because of this.
+    pub fn retried(&self, fault: Fault) {
+        self.retried[fault as usize].inc();
+    }
+
+    /// A failed try is not followed by another one, for this reason.
+    pub fn withheld(&self, why: Withheld) {
+        self.withheld[why as usize].inc();
     }
 
     /// A client connection was taken.
@@ -184,6 +214,16 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabel {
+    fault: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Cause {
     cause: &'static str,
 }
@@ -204,6 +244,8 @@ mod tests {
         metrics.refused(&Refusal::Connect);
         metrics.refused(&Refusal::BadRequest("why"));
         metrics.access_lines_dropped.inc_by(3);
+        metrics.retried(Fault::Unavailable);
+        metrics.withheld(Withheld::Budget);
         let text = encode(&registry);
         for line in [
             "pointsman_requests_total{code_class=\"2xx\"} 1",
@@ -216,6 +258,8 @@ mod tests {
             "pointsman_connections_accepted_total 2",
             "pointsman_connections_closed_total{cause=\"head\"} 1",
             "pointsman_connections_closed_total{cause=\"done\"} 0",
+            "pointsman_retries_total{fault=\"503\"} 1",
+            "pointsman_retries_withheld_total{reason=\"budget\"} 1",
             "pointsman_connections 1",
             "pointsman_access_lines_dropped_total 3",
         ] {

@@ -48,7 +48,7 @@ pub enum Body {
     /// From an HTTP/2 peer.
     H2(Stream),
     /// A request's body, counted and limited.
-    Upload(Box<Upload>),
+    Upload(Upload),
     /// A response's body with all that must stay alive and in time until its end.
     Relay(Box<Relay>),
 }
@@ -69,6 +69,13 @@ impl Body {
         match self {
             Self::Relay(relay) => relay.deadline(),
             _ => None,
+        }
+    }
+
+    /// Another answer is given in its place.
+    pub fn replace(self) {
+        if let Self::Relay(relay) = self {
+            relay.replace();
         }
     }
 

@@ -7,7 +7,7 @@
 
 mod body;
 mod connect;
-mod error;
+pub(crate) mod error;
 mod h1;
 mod h2;
 mod pool;

@@ -2,12 +2,12 @@
 
 use std::{fmt::Debug, io, net::SocketAddr, pin::Pin, time::Duration};
 
-use model::{Host, Protocol};
+use model::{Address, Host, Protocol};
 use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{Upstream, io::Stream, upstream::Version};
+use crate::{ClientTls, Upstream, io::Stream, upstream::Version};
 
 /// Why no connection could be made; for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +76,7 @@ pub async fn dial(dialler: &dyn Dial, upstream: &Upstream, limit: Duration) -> R
 }
 
 async fn connect(upstream: &Upstream) -> Result<(Stream, Version), DialError> {
-    let tcp = tcp(upstream).await?;
+    let tcp = tcp(&upstream.address).await?;
     match upstream.protocol {
         Protocol::Http => Ok((Stream::Tcp(tcp), Version::H1)),
         Protocol::H2c => Ok((Stream::Tcp(tcp), Version::H2)),
@@ -84,9 +84,10 @@ async fn connect(upstream: &Upstream) -> Result<(Stream, Version), DialError> {
     }
 }
 
-async fn tcp(upstream: &Upstream) -> Result<TcpStream, DialError> {
-    let port = upstream.address.port;
-    let stream = match &upstream.address.host {
+/// Connects to the first address that answers.
+pub(crate) async fn tcp(address: &Address) -> Result<TcpStream, DialError> {
+    let port = address.port;
+    let stream = match &address.host {
         Host::Ip(ip) => TcpStream::connect(SocketAddr::new(*ip, port)).await,
         Host::Name(name) => {
             let found =
@@ -113,15 +114,25 @@ async fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStr
 
 async fn tls(upstream: &Upstream, tcp: TcpStream) -> Result<(Stream, Version), DialError> {
     let Some(tls) = &upstream.tls else { return Err(DialError::Tls("no TLS settings".into())) };
-    let name = match (&tls.server_name, &upstream.address.host) {
+    let stream = handshake(tls, &upstream.address.host, tcp).await?;
+    let version = chosen(&stream);
+    upstream.learn(version);
+    Ok((Stream::ToInstance(Box::new(stream)), version))
+}
+
+/// Does TLS with an instance at this host, whose certificate is verified as the settings say.
+pub(crate) async fn handshake(tls: &ClientTls, host: &Host, tcp: TcpStream) -> Result<TlsStream<TcpStream>, DialError> {
+    let name = match (&tls.server_name, host) {
         (Some(name), _) => name.clone(),
         (None, Host::Ip(ip)) => ServerName::IpAddress((*ip).into()),
         (None, Host::Name(host)) => ServerName::try_from(host.to_string())
             .map_err(|_| DialError::Tls(format!("{host} is not a name a certificate can carry")))?,
     };
     let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
-    let stream = connector.connect(name, tcp).await.map_err(|e| DialError::Tls(e.to_string()))?;
-    let version = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Version::H2 } else { Version::H1 };
-    upstream.learn(version);
-    Ok((Stream::ToInstance(Box::new(stream)), version))
+    connector.connect(name, tcp).await.map_err(|e| DialError::Tls(e.to_string()))
+}
+
+/// What ALPN chose.
+pub(crate) fn chosen(stream: &TlsStream<TcpStream>) -> Version {
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Version::H2 } else { Version::H1 }
 }

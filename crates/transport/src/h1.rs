@@ -27,6 +27,8 @@ pub struct Connection {
     pub send: SendRequest<Body>,
     task: AbortHandle,
     pub(crate) idle_since: Instant,
+    /// Its last request was not sent to its end.
+    spent: bool,
 }
 
 impl Connection {
@@ -44,7 +46,16 @@ impl Connection {
         })
         .abort_handle();
         send.ready().await?;
-        Ok(Self { send, task, idle_since: Instant::now() })
+        Ok(Self { send, task, idle_since: Instant::now(), spent: false })
+    }
+
+    /// It is not used again after its answer.
+    pub(crate) fn spend(&mut self) {
+        self.spent = true;
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// A handle that can end it while another holds it.

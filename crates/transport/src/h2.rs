@@ -30,6 +30,10 @@ pub(crate) struct State {
     limit: Cell<usize>,
     /// When the last stream ended. Written by tickets.
     idle_since: Cell<Instant>,
+    /// No new streams until something is heard. Written by the prober.
+    pub(crate) doubted: Cell<bool>,
+    /// It broke, and a request was told.
+    broken: Cell<bool>,
     /// No new streams: closed, closing, or told to go away.
     closed: Cell<bool>,
 }
@@ -89,6 +93,8 @@ impl Connection {
             waiting: Cell::new(0),
             limit: Cell::new(FIRST_STREAMS),
             idle_since: Cell::new(Instant::now()),
+            doubted: Cell::new(false),
+            broken: Cell::new(false),
             closed: Cell::new(false),
         });
         let task = spawn_local(drive(wire, Rc::clone(&state))).abort_handle();
@@ -98,7 +104,14 @@ impl Connection {
     /// Whether another stream can be opened now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.is_closed() && self.state.active.get() < self.state.limit.get()
+        !self.is_closed() && !self.state.doubted.get() && self.state.active.get() < self.state.limit.get()
+    }
+
+    /// Whether it has broken and nobody was told yet. All streams of a connection break together: that is one failure of
+    /// its instance, not one for each.
+    #[must_use]
+    pub fn is_first_to_break(&self) -> bool {
+        !self.state.broken.replace(true)
     }
 
     /// Whether no stream can be opened any more.

@@ -2,11 +2,11 @@
 //!
 //! The right to use one instance once.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use model::{Outcome, Tick};
 
-use crate::{Upstream, clock};
+use crate::{Upstream, clock, upload::Tally};
 
 /// The right to use one instance once: counts as in flight while it lives. Dropped unsettled, it counts as
 /// [`Outcome::Abandoned`].
@@ -14,7 +14,10 @@ use crate::{Upstream, clock};
 pub struct Lease {
     upstream: Arc<Upstream>,
     began: Tick,
-    head: Option<Tick>,
+    /// The request's body, if it has one.
+    upload: Option<Rc<Tally>>,
+    /// How long the response head took.
+    head: Option<Duration>,
     settled: bool,
 }
 
@@ -23,7 +26,7 @@ impl Lease {
     #[must_use]
     pub fn take(upstream: Arc<Upstream>) -> Self {
         upstream.vitals.begin();
-        Self { upstream, began: clock::tick(), head: None, settled: false }
+        Self::new(upstream, clock::tick())
     }
 
     /// Takes a lease at `now` if the instance may be sent requests. One that was out and is due again admits a single
@@ -31,7 +34,14 @@ impl Lease {
     #[must_use]
     pub fn try_take(upstream: &Arc<Upstream>, now: Tick) -> Option<Self> {
         let admitted = upstream.vitals.try_begin(now);
-        admitted.then(|| Self { upstream: Arc::clone(upstream), began: now, head: None, settled: false })
+        admitted.then(|| Self::new(Arc::clone(upstream), now))
+    }
+
+    /// The same at an instance that has fewer than `most` requests in flight.
+    #[must_use]
+    pub fn try_take_within(upstream: &Arc<Upstream>, most: u32, now: Tick) -> Option<Self> {
+        let admitted = upstream.vitals.try_begin_within(most, now);
+        admitted.then(|| Self::new(Arc::clone(upstream), now))
     }
 
     /// The instance.
@@ -40,9 +50,24 @@ impl Lease {
         &self.upstream
     }
 
+    fn new(upstream: Arc<Upstream>, began: Tick) -> Self {
+        Self { upstream, began, upload: None, head: None, settled: false }
+    }
+
+    /// The request has this body. How long its client takes for it is held against nobody.
+    pub fn carries(&mut self, upload: Rc<Tally>) {
+        self.upload = Some(upload);
+    }
+
     /// The response head came now: what latency averages are made of.
     pub fn head(&mut self) {
-        self.head = Some(clock::tick());
+        self.head = Some(self.waited(clock::tick()));
+    }
+
+    /// How long the instance has had all that came of the request.
+    fn waited(&self, now: Tick) -> Duration {
+        let moved = self.upload.as_ref().map_or(self.began, |upload| clock::at(upload.moved()).max(self.began));
+        now.since(moved)
     }
 
     /// How it ended. Only the first call counts.
@@ -50,7 +75,15 @@ impl Lease {
         if !self.settled {
             self.settled = true;
             let now = clock::tick();
-            self.upstream.vitals.end(outcome, self.head.unwrap_or(now).since(self.began), now);
+            let unfinished = self.upload.as_ref().is_some_and(|upload| !upload.is_done());
+            let elapsed = match self.head {
+                Some(elapsed) => elapsed,
+                // Half a request: no answer was due.
+                None if unfinished => Duration::ZERO,
+                None => self.waited(now),
+            };
+            let Upstream { vitals, service_vitals, .. } = &*self.upstream;
+            vitals.end(outcome, self.began, elapsed, now, &service_vitals.peers);
         }
     }
 }
@@ -58,5 +91,37 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.settle(Outcome::Abandoned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Address, Host, InstanceId, Protocol, ServiceId};
+
+    use super::*;
+    use crate::Learned;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn upstream() -> Arc<Upstream> {
+        let (service, id) = (ServiceId::new("pets").unwrap(), InstanceId::new("a").unwrap());
+        let address = Address { host: Host::Ip([127, 0, 0, 1].into()), port: 80 };
+        Arc::new(Upstream::new(service, id, address, Protocol::Http, None, Learned::default()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_a_client_takes_for_its_body_is_not_its_instance_s() {
+        for waits in [false, true] {
+            let upstream = upstream();
+            let mut lease = Lease::take(Arc::clone(&upstream));
+            if !waits {
+                lease.carries(Tally::new());
+            }
+            tokio::time::advance(MINUTE).await;
+            drop(lease);
+            let known = if waits { Some(MINUTE) } else { None };
+            assert_eq!(upstream.vitals.latency(), known, "a complete request that is given up: {waits}");
+            assert_eq!(upstream.vitals.in_flight(), 0);
+        }
     }
 }

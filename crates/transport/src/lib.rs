@@ -6,9 +6,11 @@
 //! * [`body`], [`upload`], [`relay`]: bodies on their way through; [`pump`] moves one into an HTTP/2 stream, [`timer`]
 //!   holds an exchange's limits.
 //! * [`upstream`]: one instance, shared by all cores; [`lease`]: the right to use it once.
-//! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`.
+//! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`;
+//!   [`farewell`] ends long streams at an instance that is to leave.
 //!
-//! Beside it, [`client`]: a small HTTP client for control planes. [`clock`] makes ticks.
+//! Beside it, [`client`]: a small HTTP client for control planes; [`look`]: one exchange with an instance, to see how it
+//! does. [`clock`] makes ticks.
 //!
 //! The data path is single-threaded by design: what is `!Send` here never leaves its core.
 
@@ -16,10 +18,12 @@ pub mod body;
 pub mod client;
 pub mod clock;
 pub mod dial;
+pub mod farewell;
 pub mod h1;
 pub mod h2;
 pub mod io;
 pub mod lease;
+pub mod look;
 mod ping;
 pub mod pool;
 pub mod pump;
@@ -32,4 +36,4 @@ pub mod upstream;
 pub use body::{Body, BodyError};
 pub use lease::Lease;
 pub use tls::ClientTls;
-pub use upstream::Upstream;
+pub use upstream::{Learned, Upstream};

@@ -1,4 +1,15 @@
 //! The connections of one core, by upstream. No lock: a pool never leaves its thread.
+//!
+//! | File | |
+//! |---|---|
+//! | `pool.rs` | the pools, and how a request comes to a connection |
+//! | `pool/dials.rs` | how many HTTP/1.1 connections are made at once |
+//! | `pool/silence.rs` | what to think of requests that are given up unanswered |
+
+mod dials;
+mod silence;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,9 +27,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use dials::Dials;
+pub use silence::Listening;
+use silence::Silence;
+
 use crate::{
-    Upstream,
+    Upstream, clock,
     dial::{Dial, DialError, Network, dial},
+    farewell::Farewell,
     h1, h2,
     io::Stream,
     upstream::Version,
@@ -30,6 +46,8 @@ const MOST: usize = 32;
 
 /// How long an HTTP/2 connection that a burst made necessary stays unused.
 const SPARE: Duration = Duration::from_secs(30);
+/// How long a silent instance may take to accept a connection: as long as requests wait for one by default.
+const LOOK: Duration = Duration::from_secs(1);
 /// Most HTTP/1.1 connections to one instance from one core: a slow instance must not take all ports and descriptors.
 const MOST_H1: usize = 1024;
 
@@ -73,9 +91,11 @@ pub struct Pool {
     /// All that are open, in use ones among them.
     h1_tasks: RefCell<Vec<AbortHandle>>,
     /// HTTP/1.1 connections being made.
-    dialing: Cell<usize>,
-    /// The connection being made, shared by all who wait for it.
+    dials: Dials,
+    silence: Silence,
+    /// The connection being made where HTTP/2 is spoken or nobody knows yet, shared by all who wait for it.
     connecting: RefCell<Option<watch::Receiver<Attempt>>>,
+    farewell: Rc<Farewell>,
     retired: Cell<bool>,
 }
 
@@ -98,8 +118,10 @@ impl Pools {
                 h2: RefCell::default(),
                 h1: RefCell::default(),
                 h1_tasks: RefCell::default(),
-                dialing: Cell::new(0),
+                dials: Dials::default(),
+                silence: Silence::default(),
                 connecting: RefCell::default(),
+                farewell: Rc::default(),
                 retired: Cell::new(false),
             })
         });
@@ -110,6 +132,26 @@ impl Pools {
     #[must_use]
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// The upstream is to leave: its long streams end until `deadline`, spread out.
+    pub fn drain(&self, key: UpstreamKey, deadline: Instant) {
+        if let Some(pool) = self.pools.borrow().get(&key) {
+            pool.farewell.say(deadline);
+        }
+    }
+
+    /// Tells long streams of this upstream when to end; `None` if it has left.
+    #[must_use]
+    pub fn farewell(&self, key: UpstreamKey) -> Option<Rc<Farewell>> {
+        self.pools.borrow().get(&key).map(|pool| Rc::clone(&pool.farewell))
+    }
+
+    /// It stays after all.
+    pub fn stay(&self, key: UpstreamKey) {
+        if let Some(pool) = self.pools.borrow().get(&key) {
+            pool.farewell.take_back();
+        }
     }
 
     /// The upstream left the table: no new streams; what is under way may end until `deadline`.
@@ -144,13 +186,15 @@ impl Pool {
             if let Some(connection) = self.idle(repeatable) {
                 return Ok(Ready::H1(connection));
             }
-            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST || self.h1_open() >= MOST_H1 {
+            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST
+                || self.h1_open() + self.dials.waiting() >= MOST_H1
+            {
                 return Err(DialError::Full);
             }
             if self.upstream.version() == Some(Version::H1) {
-                // Boxed: rare, and it would make every request's state as large as a handshake's.
-                let _dialing = Dialing::begin(&self.dialing);
-                Box::pin(self.make(limit)).await?;
+                let waiting = self.dials.wait();
+                self.dial(limit, self.dials.wanted());
+                waiting.news().await?;
             } else {
                 self.share(limit).await?;
             }
@@ -162,6 +206,7 @@ impl Pool {
         if !self.retired.get() && !connection.send.is_closed() {
             connection.idle_since = Instant::now();
             self.h1.borrow_mut().push(connection);
+            self.dials.available();
         }
     }
 
@@ -200,14 +245,62 @@ impl Pool {
         outcome
     }
 
+    /// Makes HTTP/1.1 connections for so many who wait, as many at once as the instance has earned. In tasks of their own:
+    /// what becomes of them must be known also if nobody waits any longer.
+    fn dial(self: &Rc<Self>, limit: Duration, wanted: usize) {
+        while self.dials.begin(wanted) {
+            let pool = Rc::clone(self);
+            spawn_local(async move {
+                let made = pool.make(limit).await;
+                let more = made.is_ok();
+                pool.dials.end(made);
+                if more {
+                    pool.silence.end();
+                    pool.dial(limit, pool.dials.wanted());
+                }
+            });
+        }
+    }
+
+    /// The instance is silent: a new connection tells whether it is there.
+    fn look(self: &Rc<Self>) {
+        self.dial(LOOK, 1);
+    }
+
     async fn make(&self, limit: Duration) -> Result<(), DialError> {
-        let (stream, version) = dial(&*self.dialler, &self.upstream, limit).await?;
-        self.install(stream, version).await
+        let made = match dial(&*self.dialler, &self.upstream, limit).await {
+            Ok((stream, version)) => self.install(stream, version).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &made
+            && !error.is_ours()
+            && !self.retired.get()
+        {
+            self.cut_off(error);
+        }
+        made
+    }
+
+    /// No connection can be made. Told here and not by the requests that wait for it: they may all have been given up.
+    fn cut_off(&self, error: &DialError) {
+        let Upstream { service, vitals, service_vitals, .. } = &*self.upstream;
+        let instance = self.upstream.label();
+        if vitals.cut_off(clock::tick(), &service_vitals.peers) {
+            // The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
+            tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
+        } else {
+            tracing::debug!(%service, %instance, %error, "cannot connect");
+        }
+        if self.silence.lasts() {
+            // Each of these would cost a request to find out.
+            self.h1.borrow_mut().clear();
+        }
     }
 
     async fn install(&self, stream: Stream, version: Version) -> Result<(), DialError> {
         if self.retired.get() {
-            return Err(DialError::Connect("the instance is gone".into()));
+            // Its successor may have its vitals: nothing is to be held against it.
+            return Err(DialError::Local("the instance is gone".into()));
         }
         match version {
             Version::H2 => {
@@ -229,11 +322,12 @@ impl Pool {
     fn h1_open(&self) -> usize {
         let mut tasks = self.h1_tasks.borrow_mut();
         tasks.retain(|task| !task.is_finished());
-        tasks.len() + self.dialing.get()
+        tasks.len() + self.dials.now()
     }
 
     fn retire(&self, deadline: Instant) {
         self.retired.set(true);
+        self.farewell.say(deadline);
         self.h1.borrow_mut().clear();
         let mut ending: Vec<AbortHandle> = self.h2.borrow_mut().drain(..).map(|c| c.abort_handle()).collect();
         ending.append(&mut self.h1_tasks.borrow_mut());
@@ -243,21 +337,5 @@ impl Pool {
                 ending.iter().for_each(AbortHandle::abort);
             });
         }
-    }
-}
-
-/// Counts a connection being made while it lives, so that a burst cannot pass the limit before the first one is there.
-struct Dialing<'a>(&'a Cell<usize>);
-
-impl<'a> Dialing<'a> {
-    fn begin(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Dialing<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

@@ -1,55 +1,29 @@
 //! hot path
 //!
 //! A response on its way to the client, with all that must stay alive and in time until its end: the request's body
-//! that may still be under way, the lease on the instance, the limits, the connection to give back.
+//! that may still be under way, the lease on the instance, the limits, the connection to give back (`source`).
+
+mod source;
 
 use std::{
-    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body as _, Frame};
-use http2::Reason;
-use hyper::body::Incoming;
+use http_body::Frame;
 use model::Outcome;
 use tokio::time::Instant;
 
 use crate::{
     Lease,
     body::{Body, BodyError},
-    h1,
-    h2::Ticket,
-    pool::Pool,
-    pump::{Blocked, Pump},
+    farewell::{Ending, Farewell, Long},
+    pump::Blocked,
     timer::{Expired, Timer},
-    upload::{Tally, Upload},
 };
-
-/// Where the response's body comes from.
-#[derive(Debug)]
-pub enum Source {
-    /// An HTTP/2 stream.
-    H2 {
-        /// The response's body.
-        stream: http2::Incoming,
-        /// What is left of the request.
-        request: Option<(Pump, Box<Upload>)>,
-        /// The stream's place on its connection.
-        ticket: Ticket,
-    },
-    /// An HTTP/1.1 connection, given back to its pool after a clean end. The request's body is hyper's affair.
-    H1 {
-        /// The response's body.
-        incoming: Incoming,
-        /// The connection, and the pool it goes back to.
-        home: Option<(h1::Connection, Rc<Pool>)>,
-        /// The request's body: only once all of it is sent the connection can be used again.
-        upload: Option<Rc<Tally>>,
-    },
-}
+pub use source::Source;
 
 /// A response on its way to the client. Dropping it before its end resets the stream to the instance, never the
 /// connection it shares.
@@ -60,6 +34,8 @@ pub struct Relay {
     lease: Lease,
     status: u16,
     clean: fn(&mut HeaderMap),
+    /// Of a stream that may go on for days.
+    long: Option<Box<Long>>,
     ended: bool,
 }
 
@@ -68,7 +44,20 @@ impl Relay {
     /// `clean` takes out of trailers what they may not carry.
     #[must_use]
     pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: fn(&mut HeaderMap)) -> Self {
-        Self { source, timer, lease, status, clean, ended: false }
+        Self { source, timer, lease, status, clean, long: None, ended: false }
+    }
+
+    /// Ends it, if it is a long stream, when its instance is to leave.
+    #[must_use]
+    pub fn until(mut self, farewell: Option<(Rc<Farewell>, Ending)>) -> Self {
+        self.long = farewell.map(|(farewell, ending)| Box::new(Long::new(farewell, ending)));
+        self
+    }
+
+    /// Nobody wants it: another answer is given in its place. Its instance has answered all the same.
+    pub fn replace(mut self) {
+        self.lease.settle(Outcome::Answered(self.status));
+        self.source.discard();
     }
 
     /// As a body. If there is nothing left to relay in either direction, the exchange is over now.
@@ -100,11 +89,7 @@ impl Relay {
         if let Poll::Ready(error) = self.poll_request(cx) {
             return Poll::Ready(Some(Err(self.fail(error, Outcome::Abandoned))));
         }
-        let frame = match &mut self.source {
-            Source::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
-            Source::H1 { incoming, .. } => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
-        };
-        match frame {
+        match self.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer.touch();
                 if let Some(trailers) = frame.trailers_mut() {
@@ -131,6 +116,9 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                if self.long.as_mut().is_some_and(|long| long.poll(cx).is_ready()) {
+                    return Poll::Ready(self.part().map(Ok));
+                }
                 let expired = self.timer.poll(cx);
                 self.expire(expired).map(|error| Some(Err(error)))
             }
@@ -165,7 +153,7 @@ impl Relay {
         let Source::H2 { request, .. } = &mut self.source else { return Poll::Pending };
         let Some((pump, upload)) = request else { return Poll::Pending };
         let mut moved = false;
-        let done = pump.poll(&mut **upload, &mut moved, cx);
+        let done = pump.poll(upload, &mut moved, cx);
         if moved {
             self.timer.touch();
         }
@@ -183,37 +171,20 @@ impl Relay {
     fn finish(&mut self) {
         self.ended = true;
         self.lease.settle(Outcome::Answered(self.status));
-        match &mut self.source {
-            Source::H2 { request, .. } => {
-                // The answer is complete and its instance does not need the rest of the request.
-                if let Some((mut pump, _)) = request.take() {
-                    pump.reset(Reason::CANCEL);
-                }
-            }
-            Source::H1 { home, upload, .. } => {
-                let sent = upload.as_ref().is_none_or(|tally| tally.is_done());
-                if let Some((connection, pool)) = home.take().filter(|_| sent) {
-                    pool.give_back(connection);
-                }
-            }
-        }
+        self.source.finish();
+    }
+
+    /// Ends a long stream in good order, as its clients expect it; the instance learns that nobody listens any more.
+    fn part(&mut self) -> Option<Frame<Bytes>> {
+        let trailers = self.long.as_ref().and_then(|long| long.ending.trailers());
+        self.fail(BodyError::Deadline, Outcome::Abandoned);
+        trailers.map(Frame::trailers)
     }
 
     fn fail(&mut self, error: BodyError, outcome: Outcome) -> BodyError {
         self.ended = true;
         self.lease.settle(outcome);
-        if let Source::H2 { request: Some((pump, _)), .. } = &mut self.source {
-            pump.reset(Reason::CANCEL);
-        }
+        self.source.reset();
         error
-    }
-}
-
-impl Source {
-    fn is_end(&self) -> bool {
-        match self {
-            Self::H2 { stream, .. } => stream.is_end_stream(),
-            Self::H1 { incoming, .. } => incoming.is_end_stream(),
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! hot path
 //!
-//! A request's body: counted, limited, and remembered as long as it may have to be sent again.
+//! A request's body: counted, limited, and remembered as long as it may have to be sent again (`replay`).
+
+mod replay;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -18,13 +20,8 @@ use crate::{
     body::{Body, BodyError},
     clock,
 };
-
-/// What is remembered of a body for an instance that turns out not to have taken the request. Bodies beyond this are
-/// sent once: 64 KiB is what clients may send ahead anyway, so it adds at most one window per waiting request.
-const REPLAY: usize = 64 * 1024;
-
-/// What holding one frame costs besides its bytes, so that many tiny ones count as what they are.
-const FRAME: usize = 256;
+use replay::Replay;
+pub use replay::Room;
 
 /// How far a request's body has come. Written by the upload, read by whoever waits for the answer; one thread.
 #[derive(Debug)]
@@ -33,6 +30,7 @@ pub struct Tally {
     moved: Cell<Instant>,
     done: Cell<bool>,
     failed: Cell<Option<BodyError>>,
+    lost: Cell<bool>,
 }
 
 impl Tally {
@@ -44,6 +42,7 @@ impl Tally {
             moved: Cell::new(clock::now()),
             done: Cell::new(false),
             failed: Cell::new(None),
+            lost: Cell::new(false),
         })
     }
 
@@ -70,64 +69,93 @@ impl Tally {
     pub fn failed(&self) -> Option<BodyError> {
         self.failed.get()
     }
+
+    /// Too much has gone by to send it from its beginning once more.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
 }
 
-/// A request's body on its way to an instance.
+/// A request's body on its way to one instance. Each try has its [turn](Self::turn); only the newest one moves.
 #[derive(Debug)]
 pub struct Upload {
+    state: Rc<RefCell<State>>,
+    turn: u32,
+}
+
+#[derive(Debug)]
+struct State {
     body: Body,
     limit: u64,
     tally: Rc<Tally>,
     clean: fn(&mut HeaderMap),
     replay: Replay,
-}
-
-#[derive(Debug, Default)]
-struct Replay {
-    frames: Vec<Bytes>,
-    trailers: Option<HeaderMap>,
-    size: usize,
-    /// Next frame to give again.
-    at: usize,
-    /// Too much was sent, or an instance has answered: nothing is remembered any more.
-    off: bool,
+    turn: u32,
 }
 
 impl Upload {
     /// Limits `body` to `limit` bytes. `tally` counts what came, `clean` takes out of trailers what they may not
-    /// carry.
+    /// carry. Its beginning is remembered up to `keep` bytes, while there is `room`.
     #[must_use]
-    pub fn new(body: Body, limit: u64, tally: Rc<Tally>, clean: fn(&mut HeaderMap)) -> Self {
-        Self { body, limit, tally, clean, replay: Replay::default() }
+    pub fn new(
+        body: Body,
+        limit: u64,
+        (keep, room): (usize, &Room),
+        tally: Rc<Tally>,
+        clean: fn(&mut HeaderMap),
+    ) -> Self {
+        let replay = Replay::new(keep, room);
+        Self { state: Rc::new(RefCell::new(State { body, limit, tally, clean, replay, turn: 0 })), turn: 0 }
     }
 
-    /// Makes the body ready to be sent from its beginning again.
-    ///
-    /// Answers false if that is not possible because too much has gone by.
-    pub fn rewind(&mut self) -> bool {
-        self.replay.at = 0;
-        self.tally.done.set(false);
-        !self.replay.off || self.tally.bytes() == 0
+    /// The body from its beginning, for one more try. All earlier turns stand still from now on: they are neither at
+    /// their end nor will they ever go on. If the [beginning is lost](Tally::is_lost), it goes on where it was.
+    #[must_use]
+    pub fn turn(&self) -> Self {
+        let mut state = self.state.borrow_mut();
+        state.replay.rewind();
+        state.tally.done.set(false);
+        state.turn += 1;
+        Self { state: Rc::clone(&self.state), turn: state.turn }
     }
 
-    /// An instance has answered: the body will not be needed again.
+    /// What did not come yet, for nobody: no instance gets it.
     #[must_use]
-    pub fn forget(mut self: Box<Self>) -> Box<Self> {
-        if self.replay.is_done() {
-            self.replay = Replay { off: true, ..Replay::default() };
-        }
-        self
+    pub fn rest(&self) -> Self {
+        let mut state = self.state.borrow_mut();
+        state.replay.stop();
+        state.turn += 1;
+        Self { state: Rc::clone(&self.state), turn: state.turn }
+    }
+
+    /// An answer is on its way to the client: the body will not be needed again.
+    pub fn forget(&self) {
+        self.state.borrow_mut().replay.forget();
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.replay.at == self.replay.frames.len() && self.replay.trailers.is_none() && self.body.is_end_stream()
+        let state = self.state.borrow();
+        state.turn == self.turn && state.is_end()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        if self.tally.bytes() == 0 { self.body.size_hint() } else { SizeHint::default() }
+        let state = self.state.borrow();
+        if state.tally.bytes() == 0 { state.body.size_hint() } else { SizeHint::default() }
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut state = self.state.borrow_mut();
+        if state.turn == self.turn { state.poll_frame(cx) } else { Poll::Pending }
+    }
+}
+
+impl State {
+    fn is_end(&self) -> bool {
+        self.replay.is_done() && self.body.is_end_stream()
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.replay.next() {
             Some(again) => Some(Ok(again)),
             None => ready!(self.poll_new(cx)),
@@ -156,7 +184,9 @@ impl Upload {
         if let Some(trailers) = frame.trailers_mut() {
             (self.clean)(trailers);
         }
-        self.replay.note(&frame);
+        if !self.replay.note(&frame) {
+            self.tally.lost.set(true);
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 }
@@ -178,81 +208,5 @@ impl http_body::Body for Upload {
     }
 }
 
-impl Replay {
-    fn note(&mut self, frame: &Frame<Bytes>) {
-        if self.off {
-            return;
-        }
-        if let Some(data) = frame.data_ref() {
-            self.size += data.len() + FRAME;
-            if self.size > REPLAY {
-                *self = Self { off: true, ..Self::default() };
-                return;
-            }
-            self.frames.push(data.clone());
-        } else if let Some(trailers) = frame.trailers_ref() {
-            self.trailers = Some(trailers.clone());
-        }
-        self.at = self.frames.len() + usize::from(self.trailers.is_some());
-    }
-
-    fn next(&mut self) -> Option<Frame<Bytes>> {
-        if let Some(data) = self.frames.get(self.at) {
-            self.at += 1;
-            return Some(Frame::data(data.clone()));
-        }
-        if self.at == self.frames.len() && self.trailers.is_some() {
-            self.at += 1;
-            return self.trailers.clone().map(Frame::trailers);
-        }
-        None
-    }
-
-    fn is_done(&self) -> bool {
-        self.at == self.frames.len() + usize::from(self.trailers.is_some())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    async fn all(upload: &mut Upload) -> Result<Vec<u8>, BodyError> {
-        let mut out = Vec::new();
-        while let Some(frame) = poll_fn(|cx| upload.poll_frame(cx)).await {
-            out.extend_from_slice(frame?.data_ref().unwrap());
-        }
-        Ok(out)
-    }
-
-    fn upload(size: usize, limit: u64) -> Upload {
-        Upload::new(Body::Full(vec![7; size].into()), limit, Tally::new(), |_| {})
-    }
-
-    #[tokio::test]
-    async fn a_small_body_can_be_sent_again() {
-        let mut upload = upload(1000, 1000);
-        for _ in 0..3 {
-            assert_eq!(all(&mut upload).await.unwrap().len(), 1000);
-            assert!(upload.is_end() && upload.replay.is_done() && upload.tally.is_done());
-            assert!(upload.rewind());
-            assert!(!upload.is_end());
-        }
-        assert_eq!(upload.tally.bytes(), 1000, "counted once");
-    }
-
-    #[tokio::test]
-    async fn a_large_body_is_sent_once() {
-        let mut upload = upload(REPLAY + 1, u64::MAX);
-        assert_eq!(all(&mut upload).await.unwrap().len(), REPLAY + 1);
-        assert!(!upload.rewind());
-    }
-
-    #[tokio::test]
-    async fn more_than_the_limit_is_an_error() {
-        assert_eq!(all(&mut upload(1001, 1000)).await, Err(BodyError::TooLarge));
-        assert_eq!(all(&mut upload(1000, 1000)).await.unwrap().len(), 1000);
-    }
-}
+mod tests;

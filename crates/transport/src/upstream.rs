@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
-use balancer::Vitals;
+use balancer::{ServiceVitals, Vitals};
 use http::{HeaderValue, uri::Authority};
-use model::{Address, Host, InstanceId, Protocol, ServiceId, UpstreamKey};
+use model::{Address, Host, InstanceId, Protocol, ServiceId, Tick, UpstreamKey};
 
 use crate::ClientTls;
 
@@ -29,9 +29,24 @@ pub struct Upstream {
     pub tls: Option<Arc<ClientTls>>,
     /// What we learned. Shared with its successor if only TLS settings change.
     pub vitals: Arc<Vitals>,
+    /// What we learned of its service, and so of its peers.
+    pub service_vitals: Arc<ServiceVitals>,
+    /// When we saw it first. Inherited likewise.
+    pub since: Tick,
     /// Made at first use, because most of many instances get no request for long.
     names: OnceLock<Box<Names>>,
     learned: AtomicU8,
+}
+
+/// What an upstream begins with: what is known of it from before, if anything is.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// See [`Upstream::vitals`].
+    pub vitals: Arc<Vitals>,
+    /// See [`Upstream::service_vitals`].
+    pub service_vitals: Arc<ServiceVitals>,
+    /// See [`Upstream::since`].
+    pub since: Tick,
 }
 
 /// What the address is written as.
@@ -60,12 +75,12 @@ impl Upstream {
         address: Address,
         protocol: Protocol,
         tls: Option<Arc<ClientTls>>,
-        vitals: Arc<Vitals>,
+        Learned { vitals, service_vitals, since }: Learned,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let key = UpstreamKey(NEXT.fetch_add(1, Ordering::Relaxed));
         let (names, learned) = (OnceLock::new(), AtomicU8::new(0));
-        Self { key, service, id, address, protocol, tls, vitals, names, learned }
+        Self { key, service, id, address, protocol, tls, vitals, service_vitals, since, names, learned }
     }
 
     /// `host:port` for logs.
@@ -115,7 +130,8 @@ impl Upstream {
     }
 }
 
-fn authority(address: &Address, protocol: Protocol, tls: Option<&ClientTls>) -> Authority {
+/// What is at this address is called so, unless the configuration says otherwise.
+pub(crate) fn authority(address: &Address, protocol: Protocol, tls: Option<&ClientTls>) -> Authority {
     let named = tls.filter(|_| protocol == Protocol::Https).and_then(|tls| tls.server_name.as_ref());
     let host = named.map_or_else(|| address.host.clone(), |name| Host::parse(&name.to_str()));
     let text =

@@ -87,7 +87,10 @@ pub(crate) fn ca() -> PathBuf {
 /// An agent of this test's own, to be killed; stopped at the end.
 pub(crate) struct Own {
     id: String,
+    /// Of the first server.
     pub(crate) url: String,
+    /// Of all.
+    pub(crate) urls: Vec<String>,
 }
 
 pub(crate) fn registries(tool: &str, arguments: &[&str]) -> String {
@@ -107,15 +110,27 @@ impl Own {
         Self::of("dev")
     }
 
+    /// Three servers.
+    pub(crate) fn cluster() -> Self {
+        Self::of("cluster")
+    }
+
     fn of(variant: &str) -> Self {
         let id = unique("own");
         let printed = registries("up", &["consul", variant, "--id", &id]);
-        let url = printed.lines().find_map(|line| line.strip_prefix("export CONSUL_URL=")).unwrap().to_owned();
-        Self { id, url }
+        let value = |name: &str| printed.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
+        let urls = value("CONSUL_URLS").or_else(|| value("CONSUL_URL")).unwrap();
+        let urls: Vec<_> = urls.replace('\\', "").split(',').map(str::to_owned).collect();
+        Self { id, url: urls[0].clone(), urls }
     }
 
+    /// Does this to the only server, or the first.
     pub(crate) fn node(&self, action: &str) {
-        registries("node", &[&self.id, "1", action]);
+        self.server(1, action);
+    }
+
+    pub(crate) fn server(&self, number: usize, action: &str) {
+        registries("node", &[&self.id, &number.to_string(), action]);
     }
 }
 
@@ -193,6 +208,10 @@ impl Source {
 
     pub(crate) async fn empty(&mut self, name: &str) {
         self.knowledge(name, |k| *k == Knowledge::KnownEmpty).await;
+    }
+
+    pub(crate) async fn forgotten(&mut self, name: &str) {
+        self.until(name, |update| (update == Update::Forgotten(ServiceId::new(name).unwrap())).then_some(())).await;
     }
 
     pub(crate) async fn denied(&mut self, name: &str) -> String {

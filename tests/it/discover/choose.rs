@@ -9,7 +9,7 @@ use super::rig::{Registrar, instances, router, serving};
 use crate::support::{Config, Front};
 
 /// Which instance answers one request after the other.
-async fn asked(client: &Client, count: usize, headers: &[(&str, &str)]) -> BTreeMap<String, usize> {
+pub(super) async fn asked(client: &Client, count: usize, headers: &[(&str, &str)]) -> BTreeMap<String, usize> {
     let headers: Vec<_> = headers.iter().copied().chain([("service_id", "pets")]).collect();
     let mut had = BTreeMap::new();
     for _ in 0..count {

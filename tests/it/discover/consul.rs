@@ -17,6 +17,7 @@ fn router(consul: &str, service: &str) -> Running {
     Config::new()
         .set("registries", &format!("{{ dc1: {{ consul: {consul} }} }}"))
         .set("expose", &format!("{{ service: {service} }}"))
+        .set("services", "{ '*': { warm_hold: off } }")
         .start()
 }
 

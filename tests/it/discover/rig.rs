@@ -26,11 +26,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at what is waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
-/// A router in front of an embedded registry in memory; `balance` is for all services.
+/// A router in front of an embedded registry in memory; `balance` is for all services. Nobody waits for an instance.
 pub(crate) fn router(balance: &str) -> Running {
     Config::new()
         .set("registries", IN_MEMORY)
-        .set("services", &format!("{{ \"*\": {{ balance: {balance} }} }}"))
+        .set("services", &format!("{{ \"*\": {{ balance: {balance}, warm_hold: off }} }}"))
         .start()
 }
 

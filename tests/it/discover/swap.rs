@@ -22,7 +22,7 @@ impl Dice {
 }
 
 /// Reloads the router with another configuration.
-async fn follow(router: &Running, config: &Config) {
+pub(super) async fn follow(router: &Running, config: &Config) {
     let settings = settings::parse(&config.yaml(), "next.yml".as_ref(), &|_| None).unwrap();
     router.router.replace(settings).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use router::{plan::Limits, settings::Settings};
+use router::{plan::Limits, retry::Retries, settings::Settings};
 
 use super::{document, quoted, root, rows};
 
@@ -38,23 +38,49 @@ const SECTIONS: &[(&str, &str)] = &[
     ("registries.NAME.docker", "registries: { a: { docker: { @ } } }"),
     ("registries.NAME.etcd", "registries: { a: { etcd: { endpoints: 'http://b:1', @ } } }"),
     ("discovery", "discovery: { @ }"),
+    ("discovery.on_first_use", "discovery: { on_first_use: { @ } }"),
     ("routes", "routes: [ { service: a, @ } ]"),
+    ("routes[].fallback", "routes: [ { service: a, fallback: { @ } } ]"),
     ("expose", "expose: { @ }"),
     ("services", "services: { a: { @ } }"),
     ("services.NAME.balance.consistent_hash", "services: { a: { balance: { consistent_hash: { header: b, @ } } } }"),
+    ("services.NAME.concurrency", "services: { a: { concurrency: { @ } } }"),
+    ("services.NAME.weigh_by", "services: { a: { weigh_by: { @ } } }"),
+    ("services.NAME.slow_start", "services: { a: { slow_start: { @ } } }"),
+    ("services.NAME.sticky", "services: { a: { sticky: { cookie: b, @ } } }"),
     ("services.NAME.max_stale", "services: { a: { max_stale: { after: 1m, action: serve, @ } } }"),
+    ("services.NAME.check", "services: { a: { check: { @ } } }"),
+    ("services.NAME.check.http", "services: { a: { check: { http: { path: /, @ } } } }"),
+    ("services.NAME.check.grpc", "services: { a: { check: { grpc: { @ } } } }"),
+    ("services.NAME.check.tcp", "services: { a: { check: { tcp: { @ } } } }"),
+    ("services.NAME.eject", "services: { a: { eject: { @ } } }"),
+    ("services.NAME.eject.success_rate", "services: { a: { eject: { success_rate: { @ } } } }"),
+    ("services.NAME.eject.latency", "services: { a: { eject: { latency: { @ } } } }"),
+    ("services.NAME.breaker", "services: { a: { breaker: { @ } } }"),
+    ("services.NAME.retries", "services: { a: { retries: { @ } } }"),
+    ("services.NAME.retries.budget", "services: { a: { retries: { budget: { @ } } } }"),
+    ("services.NAME.retries.backoff", "services: { a: { retries: { backoff: { @ } } } }"),
+    ("services.NAME.hedge", "services: { a: { hedge: { after: 1s, @ } } }"),
     ("services.NAME.tls", "services: { a: { tls: { @ } } }"),
     ("headers", "headers: { @ }"),
     ("limits", "limits: { @ }"),
     ("timeouts", "timeouts: { @ }"),
     ("clients", "clients: { @ }"),
+    ("shedding", "shedding: { @ }"),
     ("drain", "drain: { @ }"),
     ("log", "log: { @ }"),
     ("access_log", "access_log: { @ }"),
 ];
 
 /// Sections whose absent keys mean "as further out", so that a default written down is another setting.
-const INHERITING: [&str; 2] = ["services", "timeouts"];
+const INHERITING: [&str; 6] = [
+    "services",
+    "services.NAME.eject",
+    "services.NAME.retries",
+    "services.NAME.retries.budget",
+    "services.NAME.retries.backoff",
+    "timeouts",
+];
 
 fn read(yaml: &str) -> Result<Settings, String> {
     settings::parse(yaml, Path::new("router.yml"), &|_| None).map_err(|error| error.to_string())
@@ -116,6 +142,23 @@ fn timeouts_are_what_the_document_says() {
     let bare = Settings::default();
     let limits = |settings: &Settings| Limits::of_file(&settings.limits, &settings.timeouts);
     assert_eq!(limits(&written), limits(&bare));
+}
+
+#[test]
+fn retries_are_what_the_document_says() {
+    let section = |name: &str| {
+        let rows = documented().into_iter().filter(|(heading, ..)| heading == name);
+        let pairs = rows.filter_map(|(_, key, default)| Some(format!("{key}: {}", quoted(&default).pop()?)));
+        pairs.collect::<Vec<_>>().join(", ")
+    };
+    let [all, budget, backoff] =
+        ["", ".budget", ".backoff"].map(|rest| section(&format!("services.NAME.retries{rest}")));
+    let file =
+        format!("services: {{ a: {{ retries: {{ {all}, budget: {{ {budget} }}, backoff: {{ {backoff} }} }} }} }}");
+    let written = read(&file).unwrap();
+    let typed = written.services.get("a").unwrap().retries.as_ref();
+    assert_eq!(Retries::STANDARD.with(typed), Ok(Retries::STANDARD), "{file}");
+    assert_eq!(file.matches(':').count(), 3 + 8 + 4, "every key has a default: {file}");
 }
 
 #[test]

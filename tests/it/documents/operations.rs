@@ -29,7 +29,10 @@ fn every_refusal_has_its_row() {
 
 #[tokio::test]
 async fn every_metric_has_its_row() {
-    let router = Config::new().service("pets", &["http://127.0.0.1:1".to_owned()]).start();
+    let router = Config::new()
+        .service("pets", &["http://127.0.0.1:1".to_owned()])
+        .set("discovery", "{ directory: null, on_first_use: {} }")
+        .start();
     let text = Client::http(router.admin()).await.send(get("/metrics", &[])).await.text();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let name = |line: &str| line.split(['{', ' ']).next().unwrap_or_default().to_owned();
@@ -44,7 +47,8 @@ async fn every_field_of_the_access_log_has_its_row() {
     let instance = Instance::http().start().await;
     let config = Config::new().service("pets", &[instance.url()]);
     let config = config.set("access_log", &format!("{{ file: {file:?}, query: true }}"));
-    let router = config.set("routes", "[ { prefix: /, service: pets } ]").start();
+    let routes = "[ { prefix: /, service: pets }, { path: /gone, service: gone, fallback: { status: 200 } } ]";
+    let router = config.set("routes", routes).set("services", "{ gone: { warm_hold: off } }").start();
     let headers = [
         ("x-traceability-id", "t"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
@@ -53,6 +57,7 @@ async fn every_field_of_the_access_log_has_its_row() {
     for headers in [&headers[..], &[("service_id", "nobody")]] {
         router.client(Front::H1).await.send(get("/x?y=1", headers)).await;
     }
+    router.client(Front::H1).await.send(get("/gone", &[])).await;
     drop(router); // writes what is queued
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

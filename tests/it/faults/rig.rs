@@ -10,7 +10,7 @@ use std::{
 };
 
 use balancer::{Algorithm, Place};
-use discovery::{Discovery, Policies, Policy, Rules, Settings, status::State};
+use discovery::{Discovery, Policies, Policy, Settings, status::State};
 use model::{Exposure, ServiceId};
 use tokio::{
     sync::watch,
@@ -235,12 +235,13 @@ fn policies(exposure: Exposure) -> Policies {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let tls = Arc::new(ClientTls { config: Arc::new(tls), server_name: None, fingerprint: 1 });
-    let policy = Policy { balance: Algorithm::LeastRequests, protocol: None, tls, rules: Rules::default() };
+    let policy = Policy { balance: Algorithm::LeastRequests.into(), ..Policy::new(tls) };
     Policies {
         default: Arc::new(policy),
         services: HashMap::new(),
         routed: routed.into_iter().collect(),
         exposure,
+        first_use: None,
         environment: None,
         place: Place::default(),
         hold: Duration::from_secs(300),

@@ -123,13 +123,17 @@ async fn the_table_lives_as_long_as_the_connection() {
     let stage = Stage::new().await;
     let mut talk = stage.open(&[]).await;
     let end = |block: Block, stream| [Frame::head(stream, &block, true)];
-    talk.send(&end(Block::get("/row").keep("x-a", "1").keep("x-b", "2"), 1)).await;
-    talk.send(&end(Block::get("/row").indexed(62).indexed(63), 3)).await;
-    // The name of an entry with another value, kept in its turn; then the table is made to hold the newest only.
-    talk.send(&end(Block::get("/row").integer(0x40, 6, 63).text("3").indexed(62), 5)).await;
-    talk.send(&end(Block::new().resize(36).octets(&Block::get("/row").indexed(62).to_bytes()), 7)).await;
-    talk.send(&end(Block::new().resize(4096).octets(&Block::get("/row").indexed(62).to_bytes()), 9)).await;
-    for stream in [1, 3, 5, 7, 9] {
+    let blocks = [
+        Block::get("/row").keep("x-a", "1").keep("x-b", "2"),
+        Block::get("/row").indexed(62).indexed(63),
+        // The name of an entry with another value, kept in its turn; then the table is made to hold the newest only.
+        Block::get("/row").integer(0x40, 6, 63).text("3").indexed(62),
+        Block::new().resize(36).octets(&Block::get("/row").indexed(62).to_bytes()),
+        Block::new().resize(4096).octets(&Block::get("/row").indexed(62).to_bytes()),
+    ];
+    for (block, stream) in blocks.into_iter().zip([1, 3, 5, 7, 9]) {
+        talk.send(&end(block, stream)).await;
+        // The instance gets them by several connections: only one after the other they keep their order.
         assert_eq!(talk.answer(stream).await.status(), 200, "stream {stream}: {talk:?}");
     }
     let seen = stage.instance.seen();

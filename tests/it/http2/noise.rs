@@ -150,7 +150,9 @@ async fn instances_that_spoil_one_thing_are_answered_for() {
         }
     })
     .await;
-    let router = Config::new().service("pets", &[format!("h2c://{}", raw.addr())]).start();
+    // Each request has one connection, which it must get an answer or an error from.
+    let once = "{ pets: { retries: off } }";
+    let router = Config::new().set("services", once).service("pets", &[format!("h2c://{}", raw.addr())]).start();
     let mut asked = 0;
     while raw.connections() < ROUNDS {
         let front = if asked % 2 == 0 { Front::H1 } else { Front::H2c };

@@ -1,10 +1,10 @@
-# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default).
+# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default), cluster (three servers).
 # shellcheck shell=bash disable=SC2034
 start() {
   CONSUL=$CACHE/consul/usr/bin/consul
   [ -x "$CONSUL" ] || CONSUL=$(command -v consul) || die "consul is missing: ./install consul"
   need curl openssl
-  case ${1:-dev} in dev) dev ;; server) server ;; tls) tls ;; *) die "consul variants: dev server tls" ;; esac
+  case ${1:-dev} in dev) dev ;; server) server ;; tls) tls ;; cluster) cluster ;; *) die "consul variants: dev server tls cluster" ;; esac
 }
 leader() { curl -fsS "$@" | grep -q ':'; }
 dev() {
@@ -26,6 +26,23 @@ server() {
     -hcl 'performance { raft_multiplier = 1 leave_drain_time = "100ms" }' -hcl 'leave_on_terminate = false'
   await 30 consul leader "http://127.0.0.1:$http/v1/status/leader"
   emit CONSUL_URL "http://127.0.0.1:$http"; emit CONSUL_DNS "127.0.0.1:$dns"
+}
+# Three servers on 127.0.0.1, .2, .3 with the same ports, on disk; node N is 127.0.0.N. They have coordinates, for `near`.
+cluster() {
+  local http server serf i list=; port http; port server; port serf
+  for i in 1 2 3; do
+    spawn $i "$CONSUL" agent -server -bootstrap-expect 3 -node node$i -data-dir "$DIR/data$i" -bind 127.0.0.$i -client 127.0.0.$i \
+      -log-level info -http-port "$http" -dns-port -1 -server-port "$server" -serf-lan-port "$serf" -serf-wan-port -1 \
+      -retry-join "127.0.0.1:$serf" -retry-join "127.0.0.2:$serf" -retry-join "127.0.0.3:$serf" -retry-interval 1s \
+      -raft-protocol 3 -hcl 'disable_update_check = true' -hcl 'ports { grpc = -1 }' -hcl 'leave_on_terminate = false' \
+      -hcl 'performance { raft_multiplier = 1 leave_drain_time = "100ms" }' -hcl 'autopilot { cleanup_dead_servers = false }'
+    list=$list${list:+,}http://127.0.0.$i:$http
+  done
+  three() { [ "$(curl -fsS "http://127.0.0.1:$http/v1/status/peers" | tr ',' '\n' | grep -c :)" = 3 ]; }
+  for i in 1 2 3; do await 60 "consul node$i" leader "http://127.0.0.$i:$http/v1/status/leader"; done
+  await 60 "consul peers" three
+  for i in 1 2 3; do await 60 "consul node$i" curl -fsS "http://127.0.0.$i:$http/v1/catalog/nodes"; done
+  emit CONSUL_URLS "$list"
 }
 # One server: HTTPS with a throwaway CA, client certificates checked when offered, ACLs deny by default.
 tls() {

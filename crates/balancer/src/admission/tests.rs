@@ -9,7 +9,7 @@ fn at(millis: u64) -> Tick {
 /// A gate that failed at 0 and whose rest is over at 2 s.
 fn failed() -> Gate {
     let gate = Gate::default();
-    gate.fail(Cause::Connect, at(0));
+    gate.cut_off(&Peers::default(), at(0));
     gate
 }
 
@@ -33,9 +33,9 @@ fn a_failure_rests_the_instance_for_a_second_and_a_bit() {
 fn one_request_probes_and_its_answer_lets_the_instance_in() {
     let gate = failed();
     assert!(gate.enter(at(2000)));
-    assert_eq!(gate.state(at(2000)), Admission::Probing);
+    assert!(matches!(gate.state(at(2000)), Admission::Probing { cause: Cause::Connect, row: 1, .. }));
     assert!(!gate.admits(at(2001)) && !gate.enter(at(2001)));
-    gate.succeed();
+    gate.succeed(at(0));
     assert_eq!(gate.state(at(2002)), Admission::In);
     assert!(gate.admits(at(2002)) && gate.enter(at(2002)));
 }
@@ -43,18 +43,18 @@ fn one_request_probes_and_its_answer_lets_the_instance_in() {
 #[test]
 fn rests_double_up_to_thirty_seconds_and_keep_their_beginning() {
     let gate = Gate::default();
-    let mut now = at(5);
+    let mut now = at(500);
     for row in 0..40 {
-        gate.fail(Cause::Connect, now);
+        gate.cut_off(&Peers::default(), now);
         let expected = (S * 2_u32.pow(row.min(10))).min(30 * S);
         let rest = rest(&gate, now);
         assert!((expected..=expected * 5 / 4).contains(&rest), "rest {row}: {rest:?}");
-        assert!(matches!(gate.state(now), Admission::Out { since, .. } if since == at(5)));
+        assert!(matches!(gate.state(now), Admission::Out { since, .. } if since == at(500)));
         now = now.after(rest);
         assert!(gate.enter(now), "rest {row}");
     }
-    gate.succeed();
-    gate.fail(Cause::Connect, now);
+    gate.succeed(at(0));
+    gate.cut_off(&Peers::default(), now);
     assert!(rest(&gate, now) <= S * 5 / 4, "a success did not end the row");
 }
 
@@ -63,7 +63,7 @@ fn failures_within_a_rest_are_the_same_event() {
     let gate = failed();
     let before = gate.state(at(1));
     for _ in 0..100 {
-        gate.fail(Cause::Connect, at(1));
+        gate.cut_off(&Peers::default(), at(1));
     }
     assert_eq!(gate.state(at(1)), before);
 }
@@ -71,18 +71,19 @@ fn failures_within_a_rest_are_the_same_event() {
 #[test]
 fn a_last_resort_that_fails_after_the_rest_lengthens_it() {
     let gate = failed();
-    gate.fail(Cause::Connect, at(2000));
+    gate.cut_off(&Peers::default(), at(2000));
     assert!(rest(&gate, at(2000)) >= 2 * S);
 }
 
 #[test]
-fn a_probe_that_says_nothing_frees_its_place() {
+fn a_probe_that_says_nothing_is_followed_by_one_a_second_later() {
     let gate = failed();
     assert!(gate.enter(at(2000)));
     gate.give_back(at(2000), at(2100));
     assert!(matches!(gate.state(at(2100)), Admission::Out { .. }));
-    assert!(gate.enter(at(2100)));
-    assert!(!gate.enter(at(2100)));
+    assert!(!gate.enter(at(2999)));
+    assert!(gate.enter(at(3000)));
+    assert!(!gate.enter(at(3000)));
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn older_requests_that_end_do_not_free_the_probe() {
     let gate = failed();
     assert!(gate.enter(at(2000)));
     gate.give_back(at(1999), at(2100));
-    assert_eq!(gate.state(at(2100)), Admission::Probing);
+    assert!(matches!(gate.state(at(2100)), Admission::Probing { .. }));
 }
 
 #[test]
@@ -119,10 +120,57 @@ fn a_word_holds_every_rest() {
     for row in [0, 1, 0x7F] {
         for probing in [false, true] {
             for micros in [0, 1, TIME_MASK] {
-                let rest = Rest { cause: Cause::Connect, row, probing, micros };
-                assert_eq!(Rest::of(rest.word()), Some(rest));
+                for cause in Cause::ALL {
+                    let rest = Rest { cause, row, probing, micros };
+                    assert_eq!(Rest::of(rest.word() | HOLDS_MASK), Some(rest));
+                }
             }
         }
     }
     assert_eq!(Rest::of(0), None);
+}
+
+#[test]
+fn what_is_held_stays_out_until_all_let_go() {
+    let gate = Gate::default();
+    assert!(gate.hold(Hold::Check, at(100)) && gate.hold(Hold::Drained, at(900)));
+    assert!(!gate.hold(Hold::Check, at(1000)), "it was held for that already");
+    gate.succeed(at(0));
+    assert!(!gate.admits(at(90_000_000)) && !gate.enter(at(90_000_000)));
+    match gate.state(at(1000)) {
+        Admission::Held { by, since } => {
+            assert_eq!(by.to_string(), "drained, check");
+            assert_eq!(since, at(100));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(gate.release(Hold::Check) && !gate.release(Hold::Check) && !gate.release(Hold::Unproven));
+    assert!(!gate.admits(at(2000)));
+    assert!(gate.release(Hold::Drained));
+    assert!(gate.admits(at(2000)) && gate.enter(at(2000)));
+    assert_eq!(gate.state(at(2000)), Admission::In);
+}
+
+#[test]
+fn a_rest_goes_on_while_it_is_held() {
+    let gate = failed();
+    gate.hold(Hold::Unproven, at(100));
+    gate.cut_off(&Peers::default(), at(5000));
+    assert!(matches!(gate.state(at(5000)), Admission::Held { .. }));
+    gate.release(Hold::Unproven);
+    assert!(rest(&gate, at(5000)) >= 2 * S, "the failure after the rest was not counted");
+    gate.hold(Hold::Unproven, at(5001));
+    gate.succeed(at(0));
+    gate.release(Hold::Unproven);
+    assert_eq!(gate.state(at(5001)), Admission::In);
+}
+
+#[test]
+fn one_that_cannot_be_connected_to_is_not_let_in_because_others_are_few() {
+    let gate = Gate::default();
+    assert!(gate.eject(Cause::Consecutive, 0, &Peers::default(), at(1000)));
+    gate.cut_off(&Peers::default(), at(2000));
+    gate.pardon();
+    assert!(matches!(gate.state(at(2001)), Admission::Out { cause: Cause::Connect, .. }), "{:?}", gate.state(at(2001)));
+    assert_eq!(gate.side(), Side::Out);
 }

@@ -7,7 +7,7 @@ fn read(json: &str) -> Result<Algorithm, String> {
 }
 
 fn by(key: HashKey, scheme: Scheme) -> Algorithm {
-    Algorithm::ConsistentHash(ConsistentHash { key, scheme })
+    Algorithm::ConsistentHash(ConsistentHash { key, scheme, bound: None })
 }
 
 #[test]
@@ -15,12 +15,15 @@ fn names_and_maps_are_read() {
     for (json, expected) in [
         (r#""round_robin""#, Algorithm::RoundRobin),
         (r#""least_requests""#, Algorithm::LeastRequests),
+        (r#""random""#, Algorithm::Random),
+        (r#""peak_ewma""#, Algorithm::PeakEwma),
         (r#""local_first""#, Algorithm::LocalFirst),
         (r#"{"consistent_hash": {"header": "X-User"}}"#, by(HashKey::Header("x-user".into()), Scheme::Maglev)),
         (
             r#"{"consistent_hash": {"cookie": "SID", "algorithm": "ring"}}"#,
             by(HashKey::Cookie("SID".into()), Scheme::Ring),
         ),
+        (r#"{"consistent_hash": {"query": "user"}}"#, by(HashKey::Query("user".into()), Scheme::Maglev)),
         (r#"{"consistent_hash": "client_address"}"#, by(HashKey::ClientAddress, Scheme::Maglev)),
         (
             r#"{"consistent_hash": {"client_address": true, "algorithm": "ring"}}"#,
@@ -29,7 +32,13 @@ fn names_and_maps_are_read() {
     ] {
         assert_eq!(read(json), Ok(expected), "{json}");
     }
-    assert_eq!(Algorithm::default(), Algorithm::LeastRequests);
+    assert_eq!(Algorithm::default(), Algorithm::PeakEwma);
+    let Ok(Algorithm::ConsistentHash(bounded)) =
+        read(r#"{"consistent_hash": {"client_address": true, "bounded_load": 1.25}}"#)
+    else {
+        panic!("not read")
+    };
+    assert_eq!(bounded.bound, Some(125));
 }
 
 #[test]
@@ -39,6 +48,9 @@ fn errors_say_what_is_allowed() {
         (r#"{"consistent_hash": {}}"#, "exactly one of"),
         (r#"{"consistent_hash": {"client_address": false}}"#, "exactly one of"),
         (r#"{"consistent_hash": {"header": "a", "cookie": "b"}}"#, "exactly one of"),
+        (r#"{"consistent_hash": {"query": "a", "client_address": true}}"#, "exactly one of"),
+        (r#"{"consistent_hash": {"query": ""}}"#, "exactly one of"),
+        (r#"{"consistent_hash": {"query": "a", "bounded_load": 1}}"#, "write 1.25"),
         (r#"{"consistent_hash": {"heder": "a"}}"#, "unknown field `heder`"),
         (r#"{"consistent_hash": {"header": "a b"}}"#, "cannot be the name of a header"),
         (r#"{"consistent_hash": {"cookie": ""}}"#, "cannot be the name of a cookie"),
@@ -48,6 +60,13 @@ fn errors_say_what_is_allowed() {
     ] {
         let error = read(json).unwrap_err();
         assert!(error.contains(expected), "{json}: {error}");
+    }
+}
+
+#[test]
+fn algorithms_are_called_by_the_words_they_are_configured_by() {
+    for algorithm in algorithms().into_iter().filter(|a| a.hash_key().is_none()) {
+        assert_eq!(read(&format!("{:?}", algorithm.name())), Ok(algorithm));
     }
 }
 

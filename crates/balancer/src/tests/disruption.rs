@@ -51,7 +51,7 @@ fn a_resting_instance_moves_only_its_own_keys_and_gets_them_back() {
         let heirs: std::collections::HashSet<_> =
             before.iter().zip(&during).filter(|(b, _)| **b == 4).map(|(_, d)| *d).collect();
         assert_eq!(heirs.len(), 9, "{scheme:?}: its keys did not go to all others");
-        all[4].vitals.end(Outcome::Answered(200), std::time::Duration::ZERO, NOW);
+        end(&all[4].vitals, Outcome::Answered(200), std::time::Duration::ZERO, NOW);
         assert_eq!(map(scheme, &all), before, "{scheme:?}");
     }
 }

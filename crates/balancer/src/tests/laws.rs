@@ -31,7 +31,7 @@ fn states() -> impl Strategy<Value = Vec<State>> {
 
 fn set_up(states: &[State]) -> Vec<Candidate> {
     let weights: Vec<_> = states.iter().map(|s| s.weight).collect();
-    let candidates = candidates(&weights);
+    let candidates: Vec<_> = (0..).zip(&weights).map(|(number, &weight)| placed(number, weight)).collect();
     for (candidate, state) in candidates.iter().zip(states) {
         if state.rests {
             rest(candidate);
@@ -39,6 +39,16 @@ fn set_up(states: &[State]) -> Vec<Candidate> {
         (0..state.in_flight).for_each(|_| candidate.vitals.begin());
     }
     candidates
+}
+
+/// Candidate `number` in one of three groups, in one of two zones, and new if it is even.
+fn placed(number: u32, weight: u16) -> Candidate {
+    let placed = with(candidate(number, weight), |instance| {
+        instance.zone = (number % 4 != 3).then(|| if number.is_multiple_of(2) { "a" } else { "b" }.into());
+        instance.labels = [("priority".into(), (number % 3).to_string().into())].into();
+    });
+    let since = if number.is_multiple_of(2) { Tick(0) } else { NOW };
+    Candidate { since, ..placed }
 }
 
 proptest! {
@@ -54,8 +64,8 @@ proptest! {
             candidates.iter().zip(&states).filter(|(_, s)| s.tried).map(|(c, _)| c.key).collect();
         let weighted = states.iter().any(|s| s.weight > 0);
         let best = states.iter().filter_map(|s| s.rank(weighted)).min();
-        for algorithm in algorithms() {
-            let balancer = algorithm.build(candidates.clone(), &place_of(near));
+        for algorithm in balances() {
+            let balancer = algorithm.of(candidates.clone(), &place_of(near));
             for _ in 0..20 {
                 let picked = balancer.pick(&Ask { hash, tried: &tried, now: NOW });
                 let rank = picked.and_then(|at| states[at].rank(weighted));
@@ -69,8 +79,8 @@ proptest! {
     #[test]
     fn retries_reach_everyone_once(states in states(), hash in any::<Option<u64>>()) {
         let candidates = set_up(&states);
-        for algorithm in algorithms() {
-            let balancer = algorithm.build(candidates.clone(), &Place::default());
+        for algorithm in balances() {
+            let balancer = algorithm.of(candidates.clone(), &place_of(0));
             let mut tried = Vec::new();
             while let Some(at) = balancer.pick(&Ask { hash, tried: &tried, now: NOW }) {
                 tried.push(candidates[at].key);
@@ -83,7 +93,7 @@ proptest! {
     /// Distance decides among the best rank.
     #[test]
     fn the_near_one_is_chosen_if_none_is_of_better_rank(states in states(), near in 0_u32..12) {
-        let balancer = Algorithm::LocalFirst.build(set_up(&states), &place_of(near));
+        let balancer = Algorithm::LocalFirst.over(set_up(&states), &place_of(near), None);
         let weighted = states.iter().any(|s| s.weight > 0);
         let states: Vec<_> = states.iter().map(|s| State { tried: false, ..*s }).collect();
         let best = states.iter().filter_map(|s| s.rank(weighted)).min();
@@ -95,18 +105,18 @@ proptest! {
 
 /// The place of candidate `number`.
 fn place_of(number: u32) -> Place {
-    Place { addresses: vec![IpAddr::from((0x0A00_0000 + number).to_be_bytes())], zone: None }
+    Place { addresses: vec![IpAddr::from((0x0A00_0000 + number).to_be_bytes())], zone: Some("a".into()) }
 }
 
 #[test]
 fn none_of_none_and_one_of_one() {
-    for algorithm in algorithms() {
+    for algorithm in balances() {
         for hash in [None, Some(0), Some(u64::MAX)] {
-            let none = algorithm.build(Vec::new(), &Place::default());
+            let none = algorithm.of(Vec::new(), &Place::default());
             assert_eq!(none.pick(&ask(hash)), None, "{algorithm:?}");
             let one = candidates(&[0]);
             rest(&one[0]);
-            let one = algorithm.build(one, &Place::default());
+            let one = algorithm.of(one, &Place::default());
             assert_eq!(one.pick(&ask(hash)), Some(0), "{algorithm:?}");
             let tried = Ask { tried: &[UpstreamKey(0)], ..ask(hash) };
             assert_eq!(one.pick(&tried), None, "{algorithm:?}");
@@ -116,10 +126,10 @@ fn none_of_none_and_one_of_one() {
 
 #[test]
 fn the_only_usable_one_of_very_many_is_found() {
-    let candidates = candidates(&[1; 1000]);
+    let candidates: Vec<_> = (0..1000).map(|number| placed(number, 1)).collect();
     candidates.iter().filter(|c| c.key != UpstreamKey(777)).for_each(rest);
-    for algorithm in algorithms() {
-        let balancer = algorithm.build(candidates.clone(), &Place::default());
+    for algorithm in balances() {
+        let balancer = algorithm.of(candidates.clone(), &place_of(0));
         for number in 0..50 {
             assert_eq!(balancer.pick(&ask(Some(client(number)))), Some(777), "{algorithm:?}");
         }

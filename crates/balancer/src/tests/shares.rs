@@ -27,19 +27,33 @@ fn round_robin_is_exact_over_a_round() {
 }
 
 #[test]
-fn equal_instances_get_equal_shares_by_least_requests() {
-    for count in [2, 3, 10, 50] {
+fn the_turns_of_one_that_rests_go_to_all_others() {
+    let all = candidates(&[1; 4]);
+    rest(&all[1]);
+    let balancer = Algorithm::RoundRobin.build(all, &Place::default());
+    let tally = tally(&*balancer, 4, 3000);
+    check(&[tally[0], tally[2], tally[3]], &[1; 3], 0.01, "one rests");
+}
+
+/// Those that draw.
+const DRAWING: [Algorithm; 3] = [Algorithm::LeastRequests, Algorithm::PeakEwma, Algorithm::Random];
+
+#[test]
+fn equal_instances_get_equal_shares() {
+    for (algorithm, count) in DRAWING.iter().flat_map(|a| [2, 3, 10, 50].map(|count| (a, count))) {
         let weights = vec![1; count];
-        let balancer = Algorithm::LeastRequests.build(candidates(&weights), &Place::default());
-        check(&tally(&*balancer, count, 100_000), &weights, 0.1, "idle");
+        let balancer = algorithm.build(candidates(&weights), &Place::default());
+        check(&tally(&*balancer, count, 100_000), &weights, 0.1, algorithm.name());
     }
 }
 
 #[test]
-fn weights_are_shares_by_least_requests_also_when_idle() {
-    for weights in [vec![9, 1], vec![1, 2, 3, 4], vec![100, 100, 10]] {
-        let balancer = Algorithm::LeastRequests.build(candidates(&weights), &Place::default());
-        check(&tally(&*balancer, weights.len(), 100_000), &weights, 0.1, "idle");
+fn weights_are_shares_also_when_idle() {
+    for algorithm in &DRAWING {
+        for weights in [vec![9, 1], vec![1, 2, 3, 4], vec![100, 100, 10]] {
+            let balancer = algorithm.build(candidates(&weights), &Place::default());
+            check(&tally(&*balancer, weights.len(), 100_000), &weights, 0.1, algorithm.name());
+        }
     }
 }
 
@@ -54,10 +68,11 @@ fn resting_ones_share_too_when_all_rest() {
 
 /// A simulation: each pick begins a request, and the oldest of `open` ends.
 #[test]
-fn weights_are_shares_by_least_requests_under_load() {
-    for (weights, open) in [(vec![1; 10], 100), (vec![1, 2, 3, 4], 200), (vec![4, 1], 50)] {
-        let candidates = candidates(&weights);
-        let balancer = Algorithm::LeastRequests.build(candidates.clone(), &Place::default());
+fn weights_are_shares_under_load() {
+    let cases = [(vec![1; 10], 100), (vec![1, 2, 3, 4], 200), (vec![4, 1], 50)];
+    for (algorithm, (weights, open)) in DRAWING.iter().flat_map(|a| cases.iter().map(move |case| (a, case))) {
+        let candidates = candidates(weights);
+        let balancer = algorithm.build(candidates.clone(), &Place::default());
         let mut tally = vec![0; weights.len()];
         let mut running = std::collections::VecDeque::new();
         for _ in 0..100_000 {
@@ -65,12 +80,12 @@ fn weights_are_shares_by_least_requests_under_load() {
             tally[at] += 1;
             candidates[at].vitals.begin();
             running.push_back(at);
-            if running.len() > open {
+            if running.len() > *open {
                 let over = running.pop_front().unwrap();
-                candidates[over].vitals.end(Outcome::Answered(200), Duration::ZERO, NOW);
+                end(&candidates[over].vitals, Outcome::Answered(200), Duration::from_millis(10), NOW);
             }
         }
-        check(&tally, &weights, 0.1, "busy");
+        check(&tally, weights, 0.1, algorithm.name());
     }
 }
 
@@ -127,4 +142,20 @@ fn requests_without_a_key_go_by_least_requests() {
         let balancer = hashing(scheme).build(candidates.clone(), &Place::default());
         assert!((0..100).all(|_| balancer.pick(&ask(None)) == Some(0)), "{scheme:?}");
     }
+}
+
+#[test]
+fn a_retry_takes_no_turn() {
+    let all = candidates(&[1, 1]);
+    let balancer = Algorithm::RoundRobin.build(all.clone(), &Place::default());
+    let mut firsts = [0; 2];
+    for _ in 0..100 {
+        let first = balancer.pick(&ask(None)).unwrap();
+        firsts[first] += 1;
+        // One of them fails, and its requests go to the other.
+        if first == 0 {
+            assert_eq!(balancer.pick(&Ask { tried: &[all[0].key], ..ask(None) }), Some(1));
+        }
+    }
+    assert_eq!(firsts, [50, 50]);
 }

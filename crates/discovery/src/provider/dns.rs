@@ -65,7 +65,7 @@ impl Provider for Dns {
                 if let Some(watch) = watch {
                     watch.abort();
                 }
-                empty(feed, service).await?;
+                feed.publish(Update::Forgotten(service)).await?;
             }
             if interest.exposure.needs_catalog() {
                 feed.publish(Update::Catalogue(wanted.keys().cloned().collect())).await?;

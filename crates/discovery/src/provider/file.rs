@@ -82,7 +82,7 @@ impl Source {
 impl Provider for Source {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
         let mut interests = feed.interest();
-        let mut files = Files::new([self.path.clone()], POLL);
+        let mut files = Files::new([self.path.clone()], POLL).apart();
         // After an outage all files may have changed.
         let known = self.shelf.files();
         let mut seen = Instant::now();

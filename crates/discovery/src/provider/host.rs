@@ -6,6 +6,8 @@ use model::Host;
 
 /// What a host must be, for messages.
 pub(super) const RULE: &str = "must be an IP address other than the unspecified one (0.0.0.0, ::), or a host name of letters, digits, hyphens and dots";
+/// The same of an instance that a registry names.
+pub(super) const RULE_OF_INSTANCES: &str = "must be an IP address other than an unspecified (0.0.0.0, ::), link-local or multicast one, or a host name of letters, digits, hyphens and dots";
 
 /// The host of a URL: IPv6 stands in brackets.
 pub(super) fn of_url(text: &str) -> Option<Host> {
@@ -21,6 +23,33 @@ pub(super) fn of_url(text: &str) -> Option<Host> {
 /// A host on its own: IPv6 with or without brackets.
 pub(super) fn alone(text: &str) -> Option<Host> {
     text.parse().map_or_else(|_| of_url(text), address)
+}
+
+/// The same of an instance, as a registry has it: not one that [`is_odd`].
+pub(super) fn of_instance(text: &str) -> Option<Host> {
+    alone(text).filter(is_of_instance)
+}
+
+/// Whether an instance may be there, as far as the address tells.
+pub(super) fn is_of_instance(host: &Host) -> bool {
+    !matches!(host, Host::Ip(ip) if is_odd(*ip))
+}
+
+/// Whether no instance has this address. Link-local ones are those of the router's own neighbours, above all the
+/// metadata service of clouds (169.254.169.254), which whoever writes to a registry must not open to clients. The same in
+/// an IPv6 address that stands for an IPv4 one (mapped, or translated by the well-known prefix of RFC 6052).
+pub(super) fn is_odd(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_unspecified() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => match ip.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                let [a, b] = high.to_be_bytes();
+                let [c, d] = low.to_be_bytes();
+                is_odd(IpAddr::from([a, b, c, d]))
+            }
+            _ => ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_multicast(),
+        },
+    }
 }
 
 fn address(ip: IpAddr) -> Option<Host> {
@@ -64,5 +93,25 @@ mod tests {
         check(alone, "my_container", Some("my_container"));
         check(alone, "::", None);
         check(alone, "10.0.0", None);
+    }
+
+    #[test]
+    fn registries_name_no_neighbours_of_the_router() {
+        for bad in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "[fe80::1]",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+            "::ffff:0.0.0.0",
+        ] {
+            check(of_instance, bad, None);
+        }
+        check(of_instance, "64:ff9b::a00:1", Some("[64:ff9b::a00:1]"));
+        check(of_instance, "127.0.0.1", Some("127.0.0.1"));
+        // Whoever writes the configuration means it.
+        check(alone, "169.254.169.254", Some("169.254.169.254"));
     }
 }

@@ -76,6 +76,18 @@ impl Settings {
         }
     }
 
+    /// Whether sources of this kind say of their instances how they are, so that one they name needs no further proof. A
+    /// container without a check of its own counts as soon as it runs, so Docker's do not.
+    pub(crate) fn reports_health(kind: &str) -> bool {
+        matches!(kind, "embedded" | "consul" | "kubernetes")
+    }
+
+    /// Whether a source of these settings is asked service by service, so that each service costs the registry something.
+    #[must_use]
+    pub fn is_asked_by_name(&self) -> bool {
+        is_asked_by_name(self.kind())
+    }
+
     /// Whether these settings can work, as far as can be told without using them.
     ///
     /// # Errors
@@ -131,6 +143,11 @@ impl Settings {
             Self::Etcd(settings) => Launch::new(etcd::Etcd::new(settings.clone())?),
         })
     }
+}
+
+/// The same of a kind. The others follow all they hold by one watch, or hold it themselves.
+pub(crate) fn is_asked_by_name(kind: &str) -> bool {
+    matches!(kind, "consul" | "zookeeper" | "dns")
 }
 
 impl Launch {

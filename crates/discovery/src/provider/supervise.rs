@@ -1,9 +1,15 @@
 //! Keeps a provider watching: when it fails, says so, waits and calls it again.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use model::{ProviderError, Update};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::time::sleep;
 
 use super::{Feed, Provider};
 
@@ -12,23 +18,13 @@ const FIRST: Duration = Duration::from_millis(200);
 /// Longest wait: an operator who repaired the registry sees it within this time.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Runs a provider for good; returns when the reconciler is gone. A panic counts as a failure that stays.
-pub(super) async fn run(provider: impl Provider, feed: Feed) {
-    let mut task = JoinSet::new();
-    task.spawn(supervise(provider, feed.clone()));
-    if let Some(Err(error)) = task.join_next().await
-        && error.is_panic()
-    {
-        let text = "its watcher panicked, which is a fault of the router; restart it and report the log".to_owned();
-        drop(feed.publish(Update::Unreachable(ProviderError::Failed(text))).await);
-    }
-}
-
-async fn supervise(mut provider: impl Provider, feed: Feed) {
+/// Runs a provider for good; returns when the reconciler is gone. A panic is a failure like any other: what a registry
+/// said that nobody thought of must not silence it for ever.
+pub(super) async fn run(mut provider: impl Provider, feed: Feed) {
     let mut wait = FIRST;
     loop {
         let before = feed.answers();
-        let Err(error) = provider.watch(&feed).await;
+        let error = watch(&mut provider, &feed).await;
         if error == ProviderError::Closed || feed.publish(Update::Unreachable(error)).await.is_err() {
             return;
         }
@@ -39,6 +35,19 @@ async fn supervise(mut provider: impl Provider, feed: Feed) {
         wait = (wait * 2).min(LONGEST);
     }
 }
+
+/// Watches until it fails or panics. A watch begins anew each time, so nothing that a panic left half done is gone on with
+/// but what providers keep over lives, which is whole between any two statements.
+async fn watch(provider: &mut impl Provider, feed: &Feed) -> ProviderError {
+    let mut watching = pin!(provider.watch(feed));
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| watching.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(|Err(error)| error),
+        Err(_) => Poll::Ready(ProviderError::Failed(PANICKED.to_owned())),
+    })
+    .await
+}
+
+const PANICKED: &str = "its watcher panicked, which is a fault of the router; report the log";
 
 #[cfg(test)]
 mod tests {
@@ -52,7 +61,7 @@ mod tests {
     use super::*;
     use crate::provider::Interest;
 
-    /// Fails at once, having answered in the calls whose number is listed.
+    /// Fails at once eleven times, having answered in the calls whose number is listed.
     struct Flaky {
         calls: mpsc::UnboundedSender<Instant>,
         number: usize,
@@ -63,7 +72,9 @@ mod tests {
         async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
             self.calls.send(Instant::now()).unwrap();
             self.number += 1;
-            assert!(self.number < 12, "a fault of the test");
+            if self.number == 12 {
+                return Err(ProviderError::Closed);
+            }
             if self.answers_in.contains(&self.number) {
                 feed.publish(Update::Everything(HashMap::new())).await?;
             }
@@ -71,7 +82,7 @@ mod tests {
         }
     }
 
-    /// Runs a flaky provider until it panics; the waits between its calls, and what it published.
+    /// Runs a flaky provider to its end; the waits between its calls, and what it published.
     async fn waits(answers_in: &'static [usize]) -> (Vec<Duration>, Vec<Update>) {
         let (updates, mut published) = mpsc::channel(64);
         let (_keep, interest) = watch::channel(Arc::new(Interest::default()));
@@ -109,11 +120,24 @@ mod tests {
         assert!(waits[5] <= FIRST + Duration::from_millis(2), "{:?}", waits[5]);
     }
 
+    /// Panics once, then answers.
+    struct Panicky(bool);
+
+    impl Provider for Panicky {
+        async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
+            assert!(std::mem::replace(&mut self.0, true), "a fault of the test");
+            feed.publish(Update::Everything(HashMap::new())).await?;
+            Err(ProviderError::Closed)
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_panic_is_published() {
-        let (_, published) = waits(&[]).await;
-        assert!(
-            matches!(published.last(), Some(Update::Unreachable(ProviderError::Failed(text))) if text.contains("panicked"))
-        );
+    async fn a_panic_is_published_and_the_provider_called_again() {
+        let (updates, mut published) = mpsc::channel(64);
+        let (_keep, interest) = watch::channel(Arc::new(Interest::default()));
+        run(Panicky(false), Feed::new(0, updates, interest)).await;
+        let first = published.recv().await.unwrap().1;
+        assert!(matches!(first, Update::Unreachable(ProviderError::Failed(text)) if text.contains("panicked")));
+        assert_eq!(published.recv().await.unwrap().1, Update::Everything(HashMap::new()));
     }
 }

@@ -24,6 +24,7 @@ pub(super) enum Cause {
     ConnectFailed,
     TooOld,
     Vacant,
+    NotUsed,
 }
 
 impl fmt::Display for Cause {
@@ -35,6 +36,7 @@ impl fmt::Display for Cause {
             Self::ConnectFailed => f.write_str("connect failed"),
             Self::TooOld => f.write_str("too old"),
             Self::Vacant => f.write_str("no instance for long"),
+            Self::NotUsed => f.write_str("not asked about any longer"),
         }
     }
 }

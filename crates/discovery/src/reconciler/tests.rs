@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use model::{Exposure, Knowledge, ProviderError, Update};
+use model::{Exposure, Knowledge, ProviderError, Update, UpstreamKey};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::*;
@@ -12,6 +12,8 @@ use crate::{
     testing::{instance, policies, service},
 };
 
+mod first_use;
+mod proving;
 mod remembered;
 mod told;
 
@@ -20,10 +22,12 @@ struct Stage {
     cell: Arc<TableCell>,
     status: watch::Receiver<Arc<Status>>,
     interest: watch::Receiver<Arc<Interest>>,
+    by_name: watch::Receiver<Arc<Interest>>,
     freshness: Arc<Freshness>,
     updates: Updates,
     history: Arc<History>,
     commands: mpsc::Sender<Command>,
+    wants: mpsc::Sender<Want>,
     retired: Arc<Mutex<Vec<UpstreamKey>>>,
     task: JoinHandle<()>,
 }
@@ -43,30 +47,40 @@ impl Stage {
     }
 
     async fn with(policies: Policies, memory: Option<Memory>) -> Self {
-        let policies = Arc::new(policies);
-        let cell = Arc::new(TableCell::new(Table::empty(policies.clone())));
+        let stage = Self::bare(policies.clone(), memory);
+        stage.arrange(&[(7, "test")], policies).await;
+        stage
+    }
+
+    /// Without any source.
+    fn bare(policies: Policies, memory: Option<Memory>) -> Self {
+        let cell = Arc::new(TableCell::new(Table::empty(Arc::new(policies))));
         let (status_sender, status) = watch::channel(Arc::default());
-        let (interest_sender, interest) = watch::channel(Arc::default());
+        let (whole, interest) = watch::channel(Arc::default());
+        let (by_name_sender, by_name) = watch::channel(Arc::default());
+        let (wants, wants_receiver) = mpsc::channel(WANTS);
         let (updates, updates_receiver) = mpsc::channel(MAILBOX);
         let (commands, commands_receiver) = mpsc::channel(MAILBOX);
         let history = Arc::new(History::default());
         let (freshness, retired) = (Arc::new(Freshness::default()), Arc::new(Mutex::new(Vec::new())));
         let keys = retired.clone();
-        let retire = move |gone| keys.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
-        let reconciler = Reconciler::new(
-            cell.clone(),
-            status_sender,
-            interest_sender,
-            freshness.clone(),
-            history.clone(),
-            memory,
-            Box::new(retire),
-        );
-        let task = tokio::spawn(reconciler.run(Mailbox { updates: updates_receiver, commands: commands_receiver }));
-        let stage =
-            Self { cell, status, interest, freshness, updates: Updates(updates), history, commands, retired, task };
-        stage.arrange(&[(7, "test")], (*policies).clone()).await;
-        stage
+        let retire = move |leaving: Vec<Leave>| {
+            let gone = leaving.iter().filter(|leave| leave.how == How::Gone).map(|leave| leave.key);
+            keys.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
+        };
+        let outlets = Outlets {
+            cell: cell.clone(),
+            status: status_sender,
+            interests: Interests { whole, by_name: by_name_sender },
+            freshness: freshness.clone(),
+            history: history.clone(),
+            retire: Arc::new(retire),
+            dropped: Arc::default(),
+        };
+        let mailbox = Mailbox { updates: updates_receiver, commands: commands_receiver, wants: wants_receiver };
+        let task = tokio::spawn(Reconciler::new(outlets, memory).run(mailbox));
+        let updates = Updates(updates);
+        Self { cell, status, interest, by_name, freshness, updates, history, commands, wants, retired, task }
     }
 
     async fn arrange(&self, sources: &[(SourceId, &str)], policies: Policies) {
@@ -92,8 +106,7 @@ impl Stage {
 
     /// Numbers of the members of a service in the current table; suspects in brackets. `-` if it is not there.
     fn check(&self, name: &str, expected: &str) {
-        let shown =
-            |m: &crate::Member| if m.resort { format!("({})", m.instance.id) } else { m.instance.id.to_string() };
+        let shown = |m: &Member| if m.resort { format!("({})", m.instance.id) } else { m.instance.id.to_string() };
         let members = self.cell.with(|t| t.service(name).map(|s| s.members.iter().map(shown).collect::<String>()));
         assert_eq!(members.as_deref().unwrap_or("-"), expected);
     }

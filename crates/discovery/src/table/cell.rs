@@ -42,7 +42,7 @@ impl TableCell {
     /// A reader for one core.
     #[must_use]
     pub fn reader(&self) -> TableReader {
-        TableReader(Cache::new(self.table.clone()))
+        TableReader(Cache::new(self.table.clone()), self.generation.subscribe())
     }
 
     /// Publishes a table and returns the one before. For the reconciler only, which is the one writer; public so that
@@ -65,12 +65,20 @@ impl fmt::Debug for TableCell {
 ///
 /// It keeps its table alive until it reads again, so an idle core should read now and then.
 #[derive(Clone)]
-pub struct TableReader(Cache<Arc<ArcSwap<Table>>, Arc<Table>>);
+pub struct TableReader(Cache<Arc<ArcSwap<Table>>, Arc<Table>>, watch::Receiver<u64>);
 
 impl TableReader {
     /// The current table.
     pub fn load(&mut self) -> &Arc<Table> {
         self.0.load()
+    }
+
+    /// Announces each new table from now on, as [`TableCell::generations`] does.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        let mut generations = self.1.clone();
+        generations.mark_unchanged();
+        generations
     }
 }
 

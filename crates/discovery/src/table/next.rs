@@ -1,13 +1,13 @@
-//! The successor of a table. Pure but for the running number of new upstreams.
+//! The successor of a table. Pure but for the running number of new upstreams, and the time they are seen.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use balancer::Vitals;
+use balancer::{ServiceVitals, Vitals};
 use model::{Address, Instance, InstanceId, Protocol, ServiceId, UpstreamKey};
-use transport::Upstream;
+use transport::{Learned, Upstream};
 
 use super::{Member, Service, Table};
 use crate::{Policies, Policy, claims::Claimed};
@@ -30,18 +30,19 @@ impl Table {
     /// The successor in which the touched services are as listed; `None` if that changes nothing.
     ///
     /// An instance keeps its [`Upstream`] while its service, id, address, protocol and TLS settings stay; if only the
-    /// last two change, the new one inherits the vitals. A service nobody speaks of stays only if a route names it.
-    /// When policies change, every service must be named as touched.
+    /// last two change, the new one inherits the vitals. A service keeps its vitals while it is in the table; one that
+    /// nobody speaks of stays only if a route names it. When policies change, every service must be named as touched.
     #[must_use]
     pub fn next(&self, touched: impl IntoIterator<Item = Touched>, policies: &Arc<Policies>) -> Option<Next> {
         let same_views = self.policies.same_views(policies);
+        let same_policies = Arc::ptr_eq(&self.policies, policies);
         let mut table: Option<Self> = None;
         let (mut arrived, mut departed) = (Vec::new(), Vec::new());
         for (id, list) in touched {
             let old = self.service(id.as_str());
             let list = list.or_else(|| policies.routed.contains(&id).then(Vec::new));
             let same = match (old, &list) {
-                (Some(old), Some(list)) => same_views && old.is_made_of(list, policies),
+                (Some(old), Some(list)) => same_views && old.is_made_of(list, policies, same_policies),
                 (None, None) => true,
                 _ => false,
             };
@@ -49,7 +50,13 @@ impl Table {
                 continue;
             }
             let before = old.map_or(&[][..], |s| &*s.members);
-            let service = list.map(|list| Service::new(id.clone(), members(&id, before, &list, policies), policies));
+            let made = |list: Vec<Claimed>| {
+                let vitals = old.map_or_else(Arc::default, |old| Arc::clone(&old.vitals));
+                let members = members(&id, before, &list, policies, &vitals);
+                let was_exposed = same_policies && old.is_some_and(|old| old.exposed);
+                Service::new(id.clone(), members, policies, vitals, was_exposed)
+            };
+            let service = list.map(made);
             let after = service.as_ref().map_or(&[][..], |s| &*s.members);
             arrived.extend(without(after, before));
             departed.extend(without(before, after));
@@ -70,25 +77,39 @@ impl Table {
     }
 }
 
-fn members(service: &ServiceId, before: &[Member], list: &[Claimed], policies: &Policies) -> Box<[Member]> {
+fn members(
+    service: &ServiceId,
+    before: &[Member],
+    list: &[Claimed],
+    policies: &Policies,
+    vitals: &Arc<ServiceVitals>,
+) -> Box<[Member]> {
     let policy = policies.of(service);
     let known: HashMap<(&InstanceId, &Address), &Arc<Upstream>> =
         before.iter().map(|m| ((&m.upstream.id, &m.upstream.address), &m.upstream)).collect();
+    let tokens = policy.sticky.as_ref().map(|sticky| sticky.tokens(service));
     let member = |claimed: &Claimed| {
         let instance = &claimed.instance;
         let old = known.get(&(&instance.id, &instance.endpoint.address));
         Member {
             instance: instance.clone(),
-            upstream: upstream(service, instance, policy, old.copied()),
+            upstream: upstream(service, instance, policy, old.copied(), vitals),
             source: claimed.source.clone(),
             resort: claimed.resort,
+            token: tokens.as_ref().map(|tokens| tokens.of(&instance.id)),
         }
     };
     list.iter().map(member).collect()
 }
 
 /// The upstream of this instance: the old one if it still fits.
-fn upstream(service: &ServiceId, instance: &Instance, policy: &Policy, old: Option<&Arc<Upstream>>) -> Arc<Upstream> {
+fn upstream(
+    service: &ServiceId,
+    instance: &Instance,
+    policy: &Policy,
+    old: Option<&Arc<Upstream>>,
+    service_vitals: &Arc<ServiceVitals>,
+) -> Arc<Upstream> {
     let protocol = instance.endpoint.protocol.or(policy.protocol).unwrap_or(Protocol::Http);
     let tls = (protocol == Protocol::Https).then(|| policy.tls.clone());
     if let Some(old) = old
@@ -99,7 +120,9 @@ fn upstream(service: &ServiceId, instance: &Instance, policy: &Policy, old: Opti
     }
     let vitals = old.map_or_else(|| Arc::new(Vitals::default()), |old| old.vitals.clone());
     let address = instance.endpoint.address.clone();
-    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, vitals))
+    let since = old.map_or_else(transport::clock::tick, |old| old.since);
+    let learned = Learned { vitals, service_vitals: Arc::clone(service_vitals), since };
+    Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, learned))
 }
 
 /// Upstreams of `these` that `others` do not have.

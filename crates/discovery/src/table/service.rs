@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use balancer::{Ask, Place};
+use balancer::{
+    Ask, Place, ServiceVitals,
+    balance::PRIORITY,
+    eject::{Count, Margin},
+};
 use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
@@ -20,6 +24,8 @@ pub struct Member {
     pub source: Arc<str>,
     /// Withdrawn under suspicion: used only if no other member admits requests.
     pub resort: bool,
+    /// What its clients carry, if they stay with it.
+    pub token: Option<u64>,
 }
 
 /// One service and everything needed to choose one of its members.
@@ -31,6 +37,8 @@ pub struct Service {
     pub policy: Arc<Policy>,
     /// Whether clients may reach it.
     pub exposed: bool,
+    /// What we learned of it; the same in every table for as long as it has the service.
+    pub vitals: Arc<ServiceVitals>,
     /// Its members, sorted by instance id and address.
     pub members: Box<[Member]>,
     /// For requests that name no environment.
@@ -41,12 +49,38 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn new(id: ServiceId, members: Box<[Member]>, policies: &Policies) -> Self {
+    /// A service of these members, whose rules hold from now on for what is learned of it. `was_exposed`: so it was until
+    /// now, by the same policies.
+    pub(super) fn new(
+        id: ServiceId,
+        members: Box<[Member]>,
+        policies: &Policies,
+        vitals: Arc<ServiceVitals>,
+        was_exposed: bool,
+    ) -> Self {
         let policy = policies.of(&id).clone();
         let (plain, environments) = views(&members, &policy, policies.environment.as_ref(), &policies.place);
-        let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
+        // Its last instance took its tags with it; who waits for the next one must still be known.
+        let exposed =
+            (was_exposed && members.is_empty()) || policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
         let digest = digest(&id, &members);
-        Self { id, policy, exposed, members, plain, environments, digest }
+        vitals.peers.follow(&policy.guard.eject);
+        vitals.breaker.follow(policy.guard.breaker.as_ref());
+        let service = Self { id, policy, exposed, vitals, members, plain, environments, digest };
+        service.recount();
+        service
+    }
+
+    /// Counts who takes requests, which says how many more may be put out for what they answer, and lets all of those in
+    /// that were if too few are left.
+    pub fn recount(&self) -> (Count, Margin) {
+        let serving = self.serving().map(|m| &*m.upstream.vitals);
+        self.vitals.peers.recount(&self.policy.guard.eject, serving)
+    }
+
+    /// The members that requests are meant for: neither draining nor last resort.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = &Member> + Clone {
+        self.members.iter().filter(|m| !m.resort && m.instance.standing == Standing::Serving)
     }
 
     /// Chooses a member for one request. Neither locks nor allocates.
@@ -57,16 +91,26 @@ impl Service {
     /// # Errors
     /// [`Refusal::NoInstance`] if nobody is there or everybody was tried.
     pub fn pick(&self, environment: Option<&str>, ask: &Ask<'_>) -> Result<&Member, Refusal> {
-        let view = match environment {
-            None => Some(&self.plain),
-            Some(name) => self
-                .environments
-                .binary_search_by(|(tag, _)| tag.as_str().cmp(name))
-                .ok()
-                .and_then(|at| self.environments.get(at))
-                .map(|(_, view)| view),
-        };
-        view.and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+        self.view(environment).and_then(|v| v.pick(&self.members, ask)).ok_or(Refusal::NoInstance)
+    }
+
+    /// The member whose token a client carries, if it takes this request: it is there, neither draining nor suspect, was not
+    /// tried, and admits requests. Whatever its weight: 0 sends it nobody new. Neither locks nor allocates.
+    #[must_use]
+    pub fn held(&self, environment: Option<&str>, token: u64, ask: &Ask<'_>) -> Option<&Member> {
+        self.view(environment)?.held(&self.members, token, ask)
+    }
+
+    /// Whether [`pick`](Self::pick) would find a member, and whether that one admits requests. Takes nobody's turn.
+    #[must_use]
+    pub fn admits(&self, environment: Option<&str>, ask: &Ask<'_>) -> Option<bool> {
+        self.view(environment)?.admits(&self.members, ask)
+    }
+
+    fn view(&self, environment: Option<&str>) -> Option<&View> {
+        let Some(name) = environment else { return Some(&self.plain) };
+        let at = self.environments.binary_search_by(|(tag, _)| tag.as_str().cmp(name)).ok()?;
+        self.environments.get(at).map(|(_, view)| view)
     }
 
     /// Environments a request can name here.
@@ -75,12 +119,12 @@ impl Service {
     }
 
     /// Whether a service made from this list and these policies would behave the same.
-    pub(super) fn is_made_of(&self, list: &[Claimed], policies: &Policies) -> bool {
+    pub(super) fn is_made_of(&self, list: &[Claimed], policies: &Policies, same_policies: bool) -> bool {
         let same = |m: &Member, c: &Claimed| m.instance == c.instance && m.source == c.source && m.resort == c.resort;
         self.members.len() == list.len()
             && self.members.iter().zip(list).all(|(m, c)| same(m, c))
             && *self.policy == **policies.of(&self.id)
-            && self.exposed == policies.exposes(&self.id, tags(list.iter().map(|c| &c.instance)))
+            && (same_policies || self.exposed == policies.exposes(&self.id, tags(list.iter().map(|c| &c.instance))))
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -115,6 +159,7 @@ fn digest(id: &ServiceId, members: &[Member]) -> u64 {
             .field(m.upstream.protocol.as_str())
             .field(&i.weight.to_string())
             .field(i.zone.as_deref().unwrap_or_default())
+            .field(i.label(PRIORITY).unwrap_or_default())
             .field(if i.standing == Standing::Draining { "draining" } else { "serving" })
             .field(if i.environment_only { "reserved" } else { "open" });
         for tag in &i.environments {

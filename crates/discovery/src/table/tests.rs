@@ -1,6 +1,9 @@
+mod sticky;
+
 use std::collections::{BTreeMap, HashSet};
 
-use model::{Exposure, Instance, Protocol, Refusal, Standing};
+use balancer::Algorithm;
+use model::{Exposure, Instance, Protocol, Refusal, Standing, UpstreamKey};
 use proptest::prelude::*;
 use transport::Upstream;
 
@@ -67,6 +70,20 @@ fn an_unchanged_instance_keeps_its_upstream_whatever_else_changes() {
 }
 
 #[test]
+fn a_service_keeps_what_was_learned_while_the_table_has_it() {
+    let first = table(policies(), vec![("a", vec![instance("x", 1)]), ("b", vec![])]);
+    let vitals = |table: &Table, name: &str| table.service(name).unwrap().vitals.clone();
+    let second = then(&first, "a", vec![instance("y", 2)]).unwrap().table;
+    assert!(Arc::ptr_eq(&vitals(&first, "a"), &vitals(&second, "a")), "other instances");
+    assert!(!Arc::ptr_eq(&vitals(&first, "a"), &vitals(&first, "b")), "another service");
+    let hold = std::time::Duration::from_secs(7);
+    let reloaded = Arc::new(Policies { hold, ..with_protocol(policies(), Protocol::H2c, 1) });
+    let touched = [(service("a"), list(vec![instance("y", 2)]))];
+    let third = second.next(touched, &reloaded).unwrap().table;
+    assert!(Arc::ptr_eq(&vitals(&first, "a"), &vitals(&third, "a")), "another policy");
+}
+
+#[test]
 fn other_tls_settings_make_another_upstream_that_inherits_what_was_learned() {
     let first = table(with_protocol(policies(), Protocol::Https, 1), vec![("a", vec![instance("x", 1)])]);
     let touched = || [(service("a"), list(vec![instance("x", 1)]))];
@@ -106,11 +123,15 @@ fn requests_without_environment_reach_all_but_reserved_ones() {
 }
 
 #[test]
-fn draining_members_get_no_new_requests() {
+fn draining_members_get_new_requests_only_if_nobody_else_is_there() {
     let mut leaving = instance("x", 1);
     leaving.standing = Standing::Draining;
-    let table = table(policies(), vec![("a", vec![leaving, instance("y", 2)])]);
-    check(&table, None, &["y"]);
+    let both = table(policies(), vec![("a", vec![leaving.clone(), instance("y", 2)])]);
+    assert_eq!(picks(both.service("a").unwrap(), None), ["y", "x"]);
+    let tried = [upstream(&both, "a", "y").key];
+    assert_eq!(both.service("a").unwrap().admits(None, &ask(&tried)), Some(true), "a retry reaches it too");
+    let alone = then(&both, "a", vec![leaving]).unwrap().table;
+    assert_eq!(picks(alone.service("a").unwrap(), None), ["x"]);
 }
 
 #[test]
@@ -126,6 +147,33 @@ fn a_suspect_is_picked_only_after_all_others() {
     assert_eq!(alone.digest(), 0, "suspects are our own memory");
 }
 
+/// Policies under which clients of every service stay with their instance.
+#[test]
+fn a_new_instance_is_seen_when_it_comes_and_stays_of_that_age() {
+    let first = table(policies(), vec![("a", vec![instance("x", 1)])]);
+    let since = upstream(&first, "a", "x").since;
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    let other = Arc::new(with_protocol(policies(), Protocol::Https, 2));
+    let second = first.next([(service("a"), list(vec![instance("x", 1), instance("y", 2)]))], &other).unwrap().table;
+    assert_eq!(upstream(&second, "a", "x").since, since, "other TLS, same instance");
+    assert!(upstream(&second, "a", "y").since > since);
+}
+
+#[test]
+fn another_way_to_balance_keeps_what_was_learned() {
+    let first = table(policies(), vec![("a", vec![instance("x", 1), instance("y", 2)])]);
+    upstream(&first, "a", "x").vitals.begin();
+    for algorithm in [Algorithm::PeakEwma, Algorithm::RoundRobin] {
+        let mut other = policies();
+        other.default = Arc::new(crate::Policy { balance: algorithm.into(), ..(*other.default).clone() });
+        let touched = [(service("a"), list(vec![instance("x", 1), instance("y", 2)]))];
+        let Next { table: second, arrived, departed } = first.next(touched, &Arc::new(other)).unwrap();
+        assert!(arrived.is_empty() && departed.is_empty());
+        assert!(Arc::ptr_eq(upstream(&first, "a", "x"), upstream(&second, "a", "x")));
+        assert_eq!(upstream(&second, "a", "x").vitals.in_flight(), 1);
+    }
+}
+
 #[test]
 fn a_service_without_instances_is_known_while_somebody_speaks_of_it() {
     let routed = Policies { routed: [service("a")].into(), ..policies() };
@@ -137,6 +185,32 @@ fn a_service_without_instances_is_known_while_somebody_speaks_of_it() {
     assert_eq!(second.departed.len(), 1);
     let names: Vec<_> = second.table.services().map(|s| s.id.as_str()).collect();
     assert_eq!((names, second.table.len()), (vec!["a"], 1), "only the routed one stays");
+}
+
+#[test]
+fn whether_somebody_is_left_is_said_without_taking_a_turn() {
+    let mut suspect = claimed(instance("x", 1));
+    suspect.resort = true;
+    let mut policies = policies();
+    policies.default = Arc::new(crate::Policy { balance: Algorithm::RoundRobin.into(), ..(*policies.default).clone() });
+    let policies = Arc::new(policies);
+    let list = vec![suspect, claimed(instance("y", 2)), claimed(instance("z", 3))];
+    let table = Table::empty(policies.clone()).next([(service("a"), Some(list))], &policies).unwrap().table;
+    let service = table.service("a").unwrap();
+    let keys: Vec<_> = service.members.iter().map(|m| m.upstream.key).collect();
+    let mut picked = Vec::new();
+    for _ in 0..4 {
+        picked.push(service.pick(None, &ask(&[])).unwrap().instance.id.to_string());
+        assert_eq!(service.admits(None, &ask(&keys[..1])), Some(true));
+    }
+    assert!(picked[0] != picked[1] && picked[0] == picked[2] && picked[1] == picked[3], "in turn: {picked:?}");
+    assert_eq!(service.admits(None, &ask(&keys[1..])), Some(true), "a suspect is somebody");
+    assert_eq!(service.admits(None, &ask(&keys)), None);
+    assert_eq!(service.admits(Some("nowhere"), &ask(&[])), None);
+    let resting = &service.members[1].upstream.vitals;
+    resting.begin();
+    resting.cut_off(ask(&[]).now, &balancer::Peers::default());
+    assert_eq!(service.admits(None, &ask(&[keys[0], keys[2]])), Some(false), "it rests");
 }
 
 #[test]
@@ -154,6 +228,20 @@ fn exposure_follows_routes_names_and_tags() {
     assert!(table.service("hidden").is_some());
     let hidden = then(&table, "tagged", vec![instance("y", 2)]).unwrap().table;
     assert!(hidden.exposed("tagged").is_none());
+}
+
+#[test]
+fn a_service_that_lost_its_last_instance_stays_exposed_until_other_policies_say_otherwise() {
+    let exposure = Exposure::Matching { services: [].into(), prefixes: vec![], tags: [tag("public")].into() };
+    let mut public = instance("x", 1);
+    public.tags = [tag("public")].into();
+    let first = table(Policies { exposure, ..policies() }, vec![("a", vec![public])]);
+    let vacant = then(&first, "a", vec![]).unwrap().table;
+    assert!(vacant.exposed("a").is_some());
+    assert!(then(&vacant, "a", vec![]).is_none(), "nothing changed");
+    let read_anew = Arc::new((*vacant.policies).clone());
+    let reloaded = vacant.next([(service("a"), list(vec![]))], &read_anew).unwrap().table;
+    assert!(reloaded.exposed("a").is_none());
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! The members one kind of request may reach, in two ranks.
+//! The members one kind of request may reach, in three ranks.
 
-use balancer::{Algorithm, Ask, Balancer, Candidate, Place};
+use balancer::{Ask, Balance, Balancer, Contender, Place};
 use model::{Instance, Standing};
 
 use super::Member;
 
-/// Members of first choice, and suspects for when none of those admits requests.
+/// Members of first choice; suspects for when none of those admits requests; and draining ones for when there is nobody
+/// else, as Kubernetes does it: one that finishes what it has still serves better than nobody.
 #[derive(Debug)]
 pub(super) struct View {
     first: Choice,
     resort: Choice,
+    draining: Choice,
 }
 
 /// A balancer over some of the members; none if there are none.
@@ -18,25 +20,45 @@ struct Choice {
     balancer: Option<Box<dyn Balancer>>,
     /// Where in the service's members the balancer's candidates are.
     members: Box<[u32]>,
+    /// The same by the tokens of those that clients stay with, sorted; none if they do not.
+    tokens: Box<[(u64, u32)]>,
 }
 
 impl View {
-    /// A view of the members whose instance `keep` accepts. Draining ones take no new requests.
-    pub(super) fn new(
-        members: &[Member],
-        keep: &dyn Fn(&Instance) -> bool,
-        balance: &Algorithm,
-        place: &Place,
-    ) -> Self {
-        let choice = |resort: bool| {
-            Choice::new(members, balance, place, |m| {
-                m.resort == resort && m.instance.standing == Standing::Serving && keep(&m.instance)
-            })
+    /// A view of the members whose instance `keep` accepts.
+    pub(super) fn new(members: &[Member], keep: &dyn Fn(&Instance) -> bool, balance: &Balance, place: &Place) -> Self {
+        let choice = |standing: Standing, resort: bool| {
+            let fits =
+                |m: &Member| m.instance.standing == standing && (m.resort == resort || standing == Standing::Draining);
+            Choice::new(members, balance, place, |m| fits(m) && keep(&m.instance))
         };
-        Self { first: choice(false), resort: choice(true) }
+        Self {
+            first: choice(Standing::Serving, false),
+            resort: choice(Standing::Serving, true),
+            draining: choice(Standing::Draining, false),
+        }
+    }
+
+    pub(super) fn held<'a>(&self, members: &'a [Member], token: u64, ask: &Ask<'_>) -> Option<&'a Member> {
+        let tokens = &self.first.tokens;
+        let found = tokens.binary_search_by_key(&token, |(token, _)| *token).ok()?;
+        let takes_it = |m: &&Member| !ask.tried.contains(&m.upstream.key) && m.upstream.vitals.admits(ask.now);
+        members.get(tokens[found].1 as usize).filter(takes_it)
+    }
+
+    /// Whether a pick would find somebody, and whether that one admits requests. Unlike a pick it takes nobody's turn.
+    pub(super) fn admits(&self, members: &[Member], ask: &Ask<'_>) -> Option<bool> {
+        let places = self.first.members.iter().chain(&self.resort.members).chain(&self.draining.members);
+        let upstreams = places.filter_map(|at| members.get(*at as usize)).map(|member| &member.upstream);
+        let left = upstreams.filter(|upstream| !ask.tried.contains(&upstream.key));
+        left.map(|upstream| upstream.vitals.admits(ask.now)).max()
     }
 
     pub(super) fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+        self.pick_serving(members, ask).or_else(|| self.draining.pick(members, ask))
+    }
+
+    fn pick_serving<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
         let first = self.first.pick(members, ask);
         if self.resort.balancer.is_none() {
             return first;
@@ -51,21 +73,21 @@ impl View {
 }
 
 impl Choice {
-    fn new(members: &[Member], balance: &Algorithm, place: &Place, keep: impl Fn(&Member) -> bool) -> Self {
+    fn new(members: &[Member], balance: &Balance, place: &Place, keep: impl Fn(&Member) -> bool) -> Self {
         let kept = || (0_u32..).zip(members).filter(|(_, m)| keep(m));
-        let candidates: Vec<_> = kept()
-            .map(|(_, m)| Candidate {
-                key: m.upstream.key,
-                instance: m.instance.clone(),
-                vitals: m.upstream.vitals.clone(),
-            })
-            .collect();
-        let balancer = (!candidates.is_empty()).then(|| balance.build(candidates, place));
-        Self { balancer, members: kept().map(|(at, _)| at).collect() }
+        let balancer = kept().next().map(|_| balance.build(kept().map(|(_, m)| contender(m)), place));
+        let mut tokens: Vec<_> = kept().filter_map(|(at, m)| Some((m.token?, at))).collect();
+        tokens.sort_unstable();
+        Self { balancer, members: kept().map(|(at, _)| at).collect(), tokens: tokens.into() }
     }
 
     fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
         let chosen = self.balancer.as_ref()?.pick(ask)?;
         members.get(*self.members.get(chosen)? as usize)
     }
+}
+
+fn contender(member: &Member) -> Contender<'_> {
+    let Member { instance, upstream, .. } = member;
+    Contender { key: upstream.key, instance, vitals: &upstream.vitals, since: upstream.since }
 }

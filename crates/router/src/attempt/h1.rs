@@ -8,38 +8,42 @@ use http::{
     response::Parts,
 };
 use model::{Outcome, Refusal};
-use transport::{Body, Lease, h1::Connection, pool::Pool, relay::Source};
+use transport::{
+    Body, Lease,
+    h1::Connection,
+    pool::{Listening, Pool},
+    relay::Source,
+};
 
 use super::{Failure, Outbound, patience::Patience};
 use crate::{exchange::Exchange, refuse, rewrite};
 
 pub(super) async fn send(
-    exchange: &mut Exchange,
-    out: &mut Outbound,
+    exchange: &Exchange,
+    out: &Outbound,
     patience: &mut Patience,
     lease: &mut Lease,
     mut connection: Connection,
     pool: &Rc<Pool>,
 ) -> Result<(Parts, Source), Failure> {
-    let head = head(exchange, out, lease);
+    let head = head(exchange, out, patience, lease);
     if out.body.is_some() && out.head.headers.contains_key(EXPECT) {
         // The body is taken at once, so the client may send it. An HTTP/1 client is told by hyper.
-        exchange.responder.inform(StatusCode::CONTINUE, &http::HeaderMap::new());
+        exchange.inform(StatusCode::CONTINUE, &http::HeaderMap::new());
     }
-    let body = out.body.take().map_or(Body::Empty, Body::Upload);
+    let body = out.body.as_ref().map_or(Body::Empty, |body| Body::Upload(body.turn()));
     patience.sent();
+    let listening = Listening::new(pool, exchange.record.upload.clone());
     let sending = connection.send.try_send_request(Request::from_parts(head, body));
-    let response = match patience.wait(exchange, pin!(sending)).await {
+    let answer = patience.wait_for_head(exchange, out, pin!(sending)).await;
+    if answer.is_ok() {
+        listening.heard();
+    }
+    let response = match answer {
         Err(refusal) => return Err(Failure::given_up(refusal)),
         Ok(Err(mut error)) => {
-            let unsent = error.take_message().map(Request::into_body);
-            return Err(match unsent {
-                Some(body) => {
-                    if let Body::Upload(upload) = body {
-                        out.body = Some(upload);
-                    }
-                    Failure::new(Refusal::Reset, Outcome::Refused)
-                }
+            return Err(match error.take_message() {
+                Some(_unsent) => Failure::new(Refusal::Reset, Outcome::Refused),
                 None => failure(exchange, error.error()),
             });
         }
@@ -56,8 +60,11 @@ pub(super) async fn send(
 }
 
 /// The head in HTTP/1.1's form, for this instance. A copy: the request may yet be sent to another.
-fn head(exchange: &Exchange, out: &Outbound, lease: &Lease) -> http::request::Parts {
+fn head(exchange: &Exchange, out: &Outbound, patience: &Patience, lease: &Lease) -> http::request::Parts {
     let mut head = out.head.clone();
+    if let Some(told) = patience.told(&head.headers) {
+        head.headers = told;
+    }
     let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), lease.upstream().host());
     head.headers.insert(HOST, host.clone());
     head.headers.remove(EXPECT);

@@ -13,6 +13,7 @@ use transport::{
     h2::{Connection, Opened},
     pump::Blocked,
     relay::Source,
+    upload::Upload,
 };
 
 use super::{Failure, Outbound, patience::Patience};
@@ -23,21 +24,15 @@ use crate::{exchange::Exchange, refuse, rewrite};
 const CONTINUE: Duration = Duration::from_secs(1);
 
 pub(super) async fn send(
-    exchange: &mut Exchange,
-    out: &mut Outbound,
+    exchange: &Exchange,
+    out: &Outbound,
     patience: &mut Patience,
     lease: &mut Lease,
     connection: &Rc<Connection>,
 ) -> Result<(Parts, Source), Failure> {
-    if out.body.is_none() {
-        out.head.headers.remove(EXPECT);
-    }
-    let mut hold = expects(&out.head.headers).then(|| Box::pin(sleep(CONTINUE)));
-    let opened = connection.open(&head(exchange, out, lease.upstream())?, out.body.is_none());
-    let Opened { mut answer, mut pump, mut ticket } = opened.map_err(|error| {
-        tracing::debug!(instance = %lease.upstream().label(), %error, "no stream");
-        Failure::stale()
-    })?;
+    let mut hold = (out.body.is_some() && expects(&out.head.headers)).then(|| Box::pin(sleep(CONTINUE)));
+    let Opened { mut answer, mut pump, mut ticket } = open(exchange, out, patience, lease, connection)?;
+    let mut body = out.body.as_ref().map(Upload::turn);
     patience.sent();
     let mut hints = HINTS;
     let head = poll_fn(|cx| {
@@ -45,16 +40,19 @@ pub(super) async fn send(
             inform(exchange, interim, &mut hold, &mut hints);
         }
         if let Poll::Ready(head) = answer.poll_head(cx) {
-            return Poll::Ready(head.map_err(|error| failure(&error)));
+            return Poll::Ready(head.map_err(|error| Failure {
+                shared: error.is_of_connection() && !connection.is_first_to_break(),
+                ..failure(&error)
+            }));
         }
         if hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_ready()) {
             hold = None;
-            exchange.responder.inform(StatusCode::CONTINUE, &HeaderMap::new());
+            exchange.inform(StatusCode::CONTINUE, &HeaderMap::new());
         }
         if hold.is_none()
-            && let (Some(sink), Some(body)) = (&mut pump, &mut out.body)
+            && let (Some(sink), Some(body)) = (&mut pump, &mut body)
         {
-            match sink.poll(&mut **body, &mut false, cx) {
+            match sink.poll(body, &mut false, cx) {
                 Poll::Pending => patience.blocked = sink.is_blocked(),
                 // Why the instance takes no more of it, its answer will say.
                 Poll::Ready(Ok(()) | Err(Blocked::Receiver)) => pump = None,
@@ -63,18 +61,39 @@ pub(super) async fn send(
                 }
             }
         }
-        patience.poll_end(exchange, cx).map(|refusal| Err(Failure::given_up(refusal)))
+        patience.poll_end(exchange, out, cx).map(|refusal| Err(Failure::given_up(refusal)))
     });
     let head = head.await?;
     let stream = answer.into_body();
     ticket.head();
     lease.head();
-    let request = pump.zip(out.body.take());
-    Ok((head, Source::H2 { stream, request: request.map(|(pump, body)| (pump, body.forget())), ticket }))
+    Ok((head, Source::H2 { stream, request: pump.zip(body), ticket }))
+}
+
+/// Opens a stream with the head, in which the instance is told what is left of the deadline.
+fn open(
+    exchange: &Exchange,
+    out: &Outbound,
+    patience: &Patience,
+    lease: &Lease,
+    connection: &Connection,
+) -> Result<Opened, Failure> {
+    let told = patience.told(&out.head.headers);
+    let headers = told.as_ref().unwrap_or(&out.head.headers);
+    let opened = connection.open(&head(exchange, out, headers, lease.upstream())?, out.body.is_none());
+    opened.map_err(|error| {
+        tracing::debug!(instance = %lease.upstream().label(), %error, "no stream");
+        Failure::stale()
+    })
 }
 
 /// The head in HTTP/2's form, for this instance.
-fn head<'a>(exchange: &'a Exchange, out: &'a Outbound, upstream: &'a Upstream) -> Result<RequestHead<'a>, Failure> {
+fn head<'a>(
+    exchange: &'a Exchange,
+    out: &'a Outbound,
+    headers: &'a HeaderMap,
+    upstream: &'a Upstream,
+) -> Result<RequestHead<'a>, Failure> {
     let host = exchange.plan.rewriting.host.choose(out.host.as_ref(), upstream.host());
     let authority = if host == upstream.host() { Some(upstream.authority().as_str()) } else { named(host) };
     let path = out.head.uri.path_and_query().map(|path| path.as_str());
@@ -83,7 +102,7 @@ fn head<'a>(exchange: &'a Exchange, out: &'a Outbound, upstream: &'a Upstream) -
         scheme: if upstream.protocol == Protocol::Https { "https" } else { "http" },
         authority: authority.ok_or_else(|| Failure::given_up(Refusal::BadRequest("the host is malformed")))?,
         path: path.ok_or_else(|| Failure::given_up(Refusal::BadRequest("the path is malformed")))?,
-        headers: &out.head.headers,
+        headers,
     })
 }
 
@@ -101,7 +120,7 @@ fn expects(headers: &HeaderMap) -> bool {
 const HINTS: u8 = 8;
 
 /// Passes an interim answer on: 100 if it was asked for, and what is meant for clients. Others are dropped.
-fn inform(exchange: &mut Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sleep>>>, hints: &mut u8) {
+fn inform(exchange: &Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sleep>>>, hints: &mut u8) {
     let pass = match interim.status {
         StatusCode::CONTINUE => hold.take().is_some(),
         StatusCode::EARLY_HINTS => {
@@ -114,7 +133,7 @@ fn inform(exchange: &mut Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sle
     if pass {
         let mut headers = interim.headers;
         rewrite::inbound(&mut headers);
-        exchange.responder.inform(interim.status, &headers);
+        exchange.inform(interim.status, &headers);
     }
 }
 

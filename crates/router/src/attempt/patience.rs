@@ -1,36 +1,45 @@
 //! hot path
 //!
-//! How long one request may wait for its answer, over all attempts.
+//! How long one request may wait for its answer: the deadline over all tries, and the limits of each.
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{HeaderMap, Response, header::CONTENT_TYPE, response::Parts};
+use http::{HeaderMap, Response};
 use model::Refusal;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use transport::{
-    Body, Lease, clock,
-    relay::{Relay, Source},
+    Body, clock,
+    farewell::Ending,
+    pool::Pools,
+    relay::Relay,
     timer::{Expired, Timer},
     upload::Tally,
 };
 
-use super::Outbound;
-use crate::{exchange::Exchange, rewrite};
+use super::{Answer, Outbound, deadline::Deadline, tried};
+use crate::{exchange::Exchange, refuse, rewrite};
 
 /// The limits of one request and what moved last.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     timer: Timer,
+    /// What the client said of its deadline.
+    said: Deadline,
     head: Option<Duration>,
     idle: Option<Duration>,
+    /// `head` of a try that may be given up for another one.
+    per_try: Option<Duration>,
+    /// The budget has paid for the next try.
+    paid: bool,
     tally: Option<Rc<Tally>>,
     sent: Instant,
+    grpc: bool,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
 }
@@ -38,31 +47,91 @@ pub(super) struct Patience {
 impl Patience {
     pub(super) fn new(exchange: &Exchange, out: &Outbound) -> Self {
         let limits = exchange.limits();
-        let grpc = exchange.grpc;
-        let asked = if grpc { grpc_timeout(&out.head.headers) } else { None };
-        let total = match (limits.total, asked) {
+        let said = Deadline::of(&out.head.headers, exchange.fields, exchange.grpc);
+        let total = match (limits.total, said.total()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let (head, idle) = if grpc { (limits.grpc_head, limits.grpc_idle) } else { (limits.head, limits.idle) };
+        let (head, idle) =
+            if exchange.grpc { (limits.grpc_head, limits.grpc_idle) } else { (limits.head, limits.idle) };
         let deadline = total.map(|total| exchange.record.began + total);
         // A client that takes nothing is given up after the idle time, also where silence is allowed.
         let timer = Timer::new(None, limits.idle, deadline);
         let tally = exchange.record.upload.clone();
-        Self { timer, head, idle, tally, sent: exchange.record.began, blocked: false }
+        let sent = exchange.record.began;
+        Self { timer, said, head, idle, per_try: None, paid: false, tally, sent, grpc: exchange.grpc, blocked: false }
+    }
+
+    /// A try begins, if there is time for it.
+    pub(super) fn begin(&mut self) -> Result<(), Refusal> {
+        self.blocked = false;
+        self.per_try = None;
+        self.timer.set_idle(None);
+        if self.left() == Some(Duration::ZERO) { Err(Refusal::Deadline) } else { Ok(()) }
+    }
+
+    /// The fields of a head with what is left of the deadline now; `None` if the client named none.
+    pub(super) fn told(&self, headers: &HeaderMap) -> Option<HeaderMap> {
+        self.said.total()?;
+        let mut headers = headers.clone();
+        self.said.tell(self.left()?, &mut headers);
+        Some(headers)
+    }
+
+    /// Gives this try a limit of its own, at which it is given up for another one.
+    pub(super) fn limit_try(&mut self, limit: Option<Duration>) {
+        self.per_try = limit;
+    }
+
+    /// What is left until the deadline, if there is one.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.timer.deadline().map(|deadline| deadline.saturating_duration_since(clock::now()))
+    }
+
+    /// Whether the try that was given up has paid for the next one. Says so once.
+    pub(super) fn has_paid(&mut self) -> bool {
+        std::mem::take(&mut self.paid)
+    }
+
+    /// Waits between two tries.
+    pub(super) async fn pause(&mut self, exchange: &Exchange, wait: Duration) -> Result<(), Refusal> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        self.timer.set_idle(None);
+        self.wait(exchange, pin!(sleep(wait))).await
     }
 
     /// Waits for what must come before anything is sent.
-    pub(super) async fn wait<T>(
+    pub(crate) async fn wait<T>(
         &mut self,
-        exchange: &mut Exchange,
+        exchange: &Exchange,
         mut future: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Refusal> {
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
-            Poll::Pending => self.poll_end(exchange, cx).map(Err),
+            Poll::Pending => self.poll_over(exchange, cx).map(Err),
         })
         .await
+    }
+
+    /// Waits for an answer's head.
+    pub(super) async fn wait_for_head<T>(
+        &mut self,
+        exchange: &Exchange,
+        out: &Outbound,
+        mut future: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Refusal> {
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll_end(exchange, out, cx).map(Err),
+        })
+        .await
+    }
+
+    /// Ready when the request must end before anything was sent.
+    fn poll_over(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<Refusal> {
+        exchange.poll_end(&mut self.timer, cx).map(|ended| ended.map_or_else(|gone| gone, |_| Refusal::Deadline))
     }
 
     /// The head was sent; the answer's limits hold from now on.
@@ -72,13 +141,13 @@ impl Patience {
     }
 
     /// Ready when the request must end without an answer.
-    pub(super) fn poll_end(&mut self, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<Refusal> {
+    pub(super) fn poll_end(&mut self, exchange: &Exchange, out: &Outbound, cx: &mut Context<'_>) -> Poll<Refusal> {
         loop {
             match ready!(exchange.poll_end(&mut self.timer, cx)) {
                 Err(refusal) => return Poll::Ready(refusal),
                 Ok(Expired::Deadline) => return Poll::Ready(Refusal::Deadline),
                 Ok(Expired::Idle) => {
-                    if let Some(refusal) = self.overdue() {
+                    if let Some(refusal) = self.overdue(exchange, out) {
                         return Poll::Ready(refusal);
                     }
                 }
@@ -88,14 +157,16 @@ impl Patience {
 
     /// The alarm rang: it was set when the head was sent, and the body may have moved since. While the body comes in
     /// it is the idle limit that counts; the head's begins when the body is over.
-    fn overdue(&mut self) -> Option<Refusal> {
-        let moved = self.tally.as_ref().map_or(self.sent, |tally| tally.moved().max(self.sent));
-        let (limit, refusal) = match self.is_uploaded() {
-            true => (self.head, Refusal::HeadTimeout),
-            false if self.blocked => (self.idle, Refusal::HeadTimeout),
-            false => (self.idle, Refusal::ClientTimeout),
-        };
-        let left = limit.map(|limit| (moved + limit).saturating_duration_since(clock::now()));
+    fn overdue(&mut self, exchange: &Exchange, out: &Outbound) -> Option<Refusal> {
+        let (mut left, refusal) = self.remains();
+        if left == Some(Duration::ZERO) && self.is_uploaded() && self.try_limit().is_some() {
+            // A try is given up for another one. If the budget does not pay for that, this one goes on.
+            self.paid = tried::pay(exchange, out);
+            self.per_try = None;
+            if !self.paid {
+                left = self.remains().0;
+            }
+        }
         if left == Some(Duration::ZERO) {
             return Some(refusal);
         }
@@ -103,10 +174,33 @@ impl Patience {
         None
     }
 
+    /// What is left of the limit that holds now, and what it means if nothing is.
+    fn remains(&self) -> (Option<Duration>, Refusal) {
+        let moved = self.tally.as_ref().map_or(self.sent, |tally| tally.moved().max(self.sent));
+        let (limit, refusal) = match self.is_uploaded() {
+            true => (self.head_limit(), Refusal::HeadTimeout),
+            false if self.blocked => (self.idle, Refusal::HeadTimeout),
+            false => (self.idle, Refusal::ClientTimeout),
+        };
+        (limit.map(|limit| (moved + limit).saturating_duration_since(clock::now())), refusal)
+    }
+
+    fn head_limit(&self) -> Option<Duration> {
+        match (self.try_limit(), self.head) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// None once so much of the body is gone that there can be no other try.
+    fn try_limit(&self) -> Option<Duration> {
+        self.per_try.filter(|_| self.tally.as_ref().is_none_or(|tally| !tally.is_lost()))
+    }
+
     /// When to look again. While the body comes in nobody tells that it is over, so never later than the head's limit:
     /// the alarm then rings when that limit is over, counted from the body's end.
     fn next(&self, idle: Option<Duration>) -> Option<Duration> {
-        match (self.is_uploaded(), idle, self.head) {
+        match (self.is_uploaded(), idle, self.head_limit()) {
             (true, Some(left), Some(head)) if left < head => Some(left),
             (true, _, head) => head,
             (false, Some(idle), Some(head)) => Some(idle.min(head)),
@@ -119,64 +213,17 @@ impl Patience {
     }
 
     /// The answer's head is there: what is left is relayed under the limits for bodies.
-    pub(super) fn relay(&mut self, head: Parts, source: Source, lease: Lease) -> Response<Body> {
-        let mut timer = std::mem::replace(&mut self.timer, Timer::new(None, None, None));
-        timer.set_idle(if is_event_stream(&head.headers) { None } else { self.idle });
-        let status = head.status.as_u16();
-        let body = Relay::new(source, timer, lease, status, rewrite::clean_trailers).into_body();
+    pub(super) fn relay(self, Answer { head, source, lease }: Answer, pools: &Pools) -> Response<Body> {
+        let long = Ending::of(&head.headers);
+        let mut timer = self.timer;
+        // Server-sent events may be silent for as long as nothing happens.
+        timer.set_idle(if long == Some(Ending::Events) { None } else { self.idle });
+        let status = if self.grpc { refuse::status_of_grpc(&head) } else { head.status.as_u16() };
+        let farewell = long.and_then(|ending| Some((pools.farewell(lease.upstream().key)?, ending)));
+        let relay = Relay::new(source, timer, lease, status, rewrite::clean_trailers);
+        let body = relay.until(farewell).into_body();
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = http::Version::HTTP_11;
         response
-    }
-}
-
-/// Server-sent events may be silent for as long as nothing happens.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). What is not that is no timeout.
-fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let value: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(value * 3600),
-        "M" => Duration::from_secs(value * 60),
-        "S" => Duration::from_secs(value),
-        "m" => Duration::from_millis(value),
-        "u" => Duration::from_micros(value),
-        "n" => Duration::from_nanos(value),
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn grpc_timeouts_are_read_as_the_protocol_writes_them() {
-        for (text, expected) in [
-            ("5S", Some(Duration::from_secs(5))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("2H", Some(Duration::from_secs(7200))),
-            ("99999999n", Some(Duration::from_nanos(99_999_999))),
-            ("123456789S", None),
-            ("S", None),
-            ("5", None),
-            ("-5S", None),
-            ("5s", None),
-            ("", None),
-        ] {
-            let headers =
-                [(http::HeaderName::from_static("grpc-timeout"), HeaderValue::from_static(text))].into_iter().collect();
-            assert_eq!(grpc_timeout(&headers), expected, "{text:?}");
-        }
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use admin::{Admin, Readiness};
 use discovery::{Discovery, provider::embedded};
 use settings::watch::Files;
-use telemetry::{access::AccessLog, metrics::Metrics};
+use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -51,6 +51,7 @@ struct Running {
     apis: Apis,
     announced: Announced,
     readiness: Arc<Readiness>,
+    loads: Loads,
     metrics: Metrics,
     registry: Arc<telemetry::metrics::Registry>,
     operations: Operations,
@@ -168,7 +169,10 @@ impl Running {
             status: self.discovery.status(),
             freshness: self.discovery.freshness(),
             history: self.discovery.history(),
+            operator: self.discovery.operator(),
+            findings: self.discovery.findings(),
             readiness: Arc::clone(&self.readiness),
+            loads: self.loads.clone(),
             metrics: Arc::clone(&self.registry),
         }
     }

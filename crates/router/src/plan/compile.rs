@@ -12,8 +12,9 @@ use transport::{
     tls::{Identity, ServerTls, Tickets},
 };
 
-use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, services};
+use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, fallback, services};
 use crate::{
+    retry::Hedge,
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
     route::{Rewrite, Route, Routes, When},
     settings::{self as typed, Settings},
@@ -65,15 +66,16 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
-    let routes = routes(settings, &services, &limits, &mut routed)?;
+    let routes = routes(settings, &services, &mut routed, files)?;
     let plan = Plan {
         listeners: listeners(settings, made, files)?,
         names: names(&settings.headers)?,
         rewriting: rewriting(&settings.headers)?,
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
         patience: patience(&settings.clients),
+        shedding: Shedding::of(&settings.shedding)?,
         connections: settings.limits.connections.max(1),
-        limits,
+        limits: services.others,
         routes,
     };
     let mut warnings: Vec<String> = plan.routes.shadowed().iter().map(ToString::to_string).collect();
@@ -85,11 +87,13 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         services: services.policies,
         routed,
         exposure: settings.expose.compile()?,
+        first_use: settings.discovery.on_first_use.as_ref().map(typed::OnFirstUse::compile).transpose()?,
         environment: settings.environment.clone(),
         place: services::place(settings.zone.as_deref()),
         hold: settings.hold.get(),
         holds: services::holds(settings)?,
     };
+    warnings.extend(services::first_use_warning(settings, &policies));
     let mut sources = Vec::new();
     for (name, source) in &settings.registries {
         source.check().map_err(|problem| SettingsError::at(name, problem))?;
@@ -142,19 +146,29 @@ fn listeners(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Resu
 fn routes(
     settings: &Settings,
     services: &services::Services,
-    limits: &Limits,
     routed: &mut HashSet<ServiceId>,
+    files: &mut Vec<PathBuf>,
 ) -> Result<Routes<Rule>, SettingsError> {
     let mut rules = Vec::new();
     for route in &settings.routes {
         let service = ServiceId::new(&route.service).map_err(|e| SettingsError::at(&route.service, e.to_string()))?;
-        let limits = services.limits.get(&service).copied().unwrap_or(*limits);
+        let limits = services.limits.get(&service).copied().unwrap_or(services.others);
         let total = typed::Timeouts { total: route.timeout, ..typed::Timeouts::default() };
-        let limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
+        let mut limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
+        limits.retries = limits.retries.with(route.retries.as_ref())?;
+        limits.hedge = Hedge::with(limits.hedge, route.hedge);
         let when = when(route)?;
         let name = route.name.clone().unwrap_or_else(|| when.to_string());
+        let fallback = match &route.fallback {
+            None => None,
+            Some(typed) => {
+                let (fallback, other) = fallback::compile(typed, &service, files)?;
+                routed.extend(other);
+                Some(fallback)
+            }
+        };
         routed.insert(service.clone());
-        rules.push(Route { rewrite: rewrite(route)?, when, service, data: Rule { name, limits } });
+        rules.push(Route { rewrite: rewrite(route)?, when, service, data: Rule { name, limits, fallback } });
     }
     Routes::new(rules).map_err(|error| SettingsError::at(&settings.routes[error.route], error.problem))
 }
@@ -219,7 +233,7 @@ fn rewriting(headers: &typed::Headers) -> Result<Rewriting, SettingsError> {
     Ok(Rewriting { host, forwarded: headers.forwarded, via: headers.via, trusted, ours: ours.into() })
 }
 
-fn header_name(name: &Located<String>) -> Result<HeaderName, SettingsError> {
+pub(super) fn header_name(name: &Located<String>) -> Result<HeaderName, SettingsError> {
     HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| SettingsError::at(name, format!("{:?} is no header name", **name)))
 }

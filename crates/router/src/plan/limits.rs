@@ -1,10 +1,13 @@
-//! Limits of one request.
+//! Limits of one request, and how often it may be tried within them.
 
 use std::time::Duration;
 
 use settings::{Size, Span};
 
-use crate::settings::{self as typed, OrOff, Timeouts};
+use crate::{
+    retry::{Hedge, Retries},
+    settings::{self as typed, OrOff, Timeouts},
+};
 
 /// What one request may weigh and how long it may take. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,10 @@ pub struct Limits {
     pub grpc_head: Option<Duration>,
     /// `idle` for gRPC: off unless its route or service says one.
     pub grpc_idle: Option<Duration>,
+    /// What is sent to another instance when one fails.
+    pub retries: Retries,
+    /// Whether a slow instance is overtaken by another one.
+    pub hedge: Option<Hedge>,
 }
 
 impl Limits {
@@ -53,6 +60,8 @@ impl Limits {
             total: None,
             grpc_head: None,
             grpc_idle: None,
+            retries: Retries::STANDARD,
+            hedge: None,
         };
         Self { grpc_head: None, grpc_idle: None, ..base.with(timeouts, None) }
     }

@@ -2,14 +2,17 @@
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use balancer::{Algorithm, Place};
-use discovery::{Policy, Rules, claims::Merge};
+use balancer::Place;
+use discovery::{Guard, Policies, Policy, Rules, claims::Merge, health::Check};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, tls::Trust};
 
-use super::Limits;
-use crate::settings::{self as typed, Service, ServiceTls, Settings};
+use super::{Limits, balance, bounds, guard};
+use crate::{
+    retry::Hedge,
+    settings::{self as typed, Service, ServiceTls, Settings},
+};
 
 /// What `services:` says.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Services {
     pub(super) default: Arc<Policy>,
     pub(super) policies: HashMap<ServiceId, Arc<Policy>>,
     pub(super) limits: HashMap<ServiceId, Limits>,
+    /// Of services without an entry of their own.
+    pub(super) others: Limits,
 }
 
 pub(super) fn compile(
@@ -33,26 +38,39 @@ pub(super) fn compile(
         None => Arc::new(system),
     };
     let default = Policy {
-        balance: all.balance.clone().unwrap_or(Algorithm::LeastRequests),
+        balance: balance::balance(settings, all, &balance::default())?,
+        sticky: balance::sticky(all, None, files)?,
         protocol: all.protocol,
         tls,
         rules: rules(settings, all, &Rules::default())?,
+        bounds: bounds::with(bounds::of_file(settings), all)?,
+        checks: checks(all, &Arc::default())?,
+        guard: guard::with(&Guard::default(), all)?,
     };
-    let limits = limits.with(&all.timeouts, all.max_body);
+    let mut others = limits.with(&all.timeouts, all.max_body);
+    others.retries = others.retries.with(all.retries.as_ref())?;
+    others.hedge = Hedge::with(others.hedge, all.hedge);
     let mut services =
-        Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new() };
+        Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new(), others };
     for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
         let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
         let policy = Policy {
-            balance: service.balance.clone().unwrap_or_else(|| default.balance.clone()),
+            balance: balance::balance(settings, service, &default.balance)?,
+            sticky: balance::sticky(service, default.sticky.as_ref(), files)?,
             protocol: service.protocol.or(default.protocol),
             tls: match &service.tls {
                 Some(typed) => trust(typed, files)?,
                 None => Arc::clone(&default.tls),
             },
             rules: rules(settings, service, &default.rules)?,
+            bounds: bounds::with(default.bounds, service)?,
+            checks: checks(service, &default.checks)?,
+            guard: guard::with(&default.guard, service)?,
         };
-        services.limits.insert(id.clone(), limits.with(&service.timeouts, service.max_body));
+        let mut limits = others.with(&service.timeouts, service.max_body);
+        limits.retries = limits.retries.with(service.retries.as_ref())?;
+        limits.hedge = Hedge::with(limits.hedge, service.hedge);
+        services.limits.insert(id.clone(), limits);
         services.policies.insert(id, Arc::new(policy));
     }
     Ok(services)
@@ -78,9 +96,27 @@ fn rules(settings: &Settings, service: &Service, all: &Rules) -> Result<Rules, S
     Ok(Rules { merge, hold: service.hold.map(Span::get).or(all.hold), max_stale })
 }
 
+/// How a service is checked; what it leaves out is as for all.
+fn checks(service: &Service, all: &Arc<[Check]>) -> Result<Arc<[Check]>, SettingsError> {
+    service.check.as_ref().map_or_else(|| Ok(Arc::clone(all)), |typed| super::checks::compile(&typed.0))
+}
+
 /// `discovery.hold` compiled.
 pub(super) fn holds(settings: &Settings) -> Result<HashMap<Arc<str>, Duration>, SettingsError> {
     settings.discovery.hold.iter().map(|(name, hold)| Ok((registry(settings, name)?, hold.get()))).collect()
+}
+
+/// What makes subscription on first use do nothing.
+pub(super) fn first_use_warning(settings: &Settings, policies: &Policies) -> Option<String> {
+    policies.first_use.as_ref()?;
+    let why = if !policies.exposure.needs_catalog() {
+        "no name is exposed by a pattern: write expose: { service: [ \"com.example.*\" ] } or { tag: public }"
+    } else if !settings.registries.iter().any(|(_, registry)| registry.is_asked_by_name()) {
+        "no registry is asked service by service: only consul, zookeeper and dns are"
+    } else {
+        return None;
+    };
+    Some(format!("discovery.on_first_use does nothing: {why}"))
 }
 
 /// The name of a registry of this file.

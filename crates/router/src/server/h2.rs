@@ -118,7 +118,7 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool 
     let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(out), &head, body));
     let (head, body) = respond(&mut exchange, head).await.into_parts();
     let end = body.is_end_stream();
-    let Responder::H2(mut out) = std::mem::replace(&mut exchange.responder, Responder::Answered) else { return false };
+    let Responder::H2(mut out) = exchange.responder.replace(Responder::Answered) else { return false };
     if out.send_response(&head, end).is_err() {
         return false;
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use settings::{Entries, Located, OneOrMany, Size};
 
-use super::{OrOff, Timeouts};
+use super::{Fallback, HedgeOrOff, OrOff, RetriesOrOff, Timeouts};
 
 /// One rule. Its conditions are all required.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -44,6 +44,15 @@ pub struct Route {
     /// Its own limit for request bodies.
     #[serde(default)]
     pub max_body: Option<Size>,
+    /// What is sent to another instance when one fails.
+    #[serde(default)]
+    pub retries: Option<RetriesOrOff>,
+    /// When a second instance is asked while the first is silent.
+    #[serde(default)]
+    pub hedge: Option<HedgeOrOff>,
+    /// What a client gets when the service cannot take the request.
+    #[serde(default)]
+    pub fallback: Option<Located<Fallback>>,
     /// What the access log calls it; its conditions if absent.
     #[serde(default)]
     pub name: Option<String>,
@@ -66,6 +75,9 @@ impl Route {
             timeout: None,
             timeouts: Timeouts::default(),
             max_body: None,
+            retries: None,
+            hedge: None,
+            fallback: None,
             name: None,
         }
     }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use balancer::Algorithm;
 use discovery::claims::TooOld;
-use model::Protocol;
+use model::{Protocol, Tag};
 use serde::Deserialize;
-use settings::{Entries, Located, Size, Span};
+use settings::{Entries, Located, OneOrMany, Size, Span};
 
-use super::Timeouts;
+use super::{
+    Breaker, Check, Concurrency, EjectOrOff, HedgeOrOff, OrOff, RetriesOrOff, SlowStart, Sticky, Timeouts, WeighBy,
+};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -16,6 +18,16 @@ use super::Timeouts;
 pub struct Service {
     /// The balancing algorithm.
     pub balance: Option<Algorithm>,
+    /// Metadata that counts as weight.
+    pub weigh_by: Option<WeighBy>,
+    /// How new instances begin.
+    pub slow_start: Option<OrOff<SlowStart>>,
+    /// Instances of our zone first.
+    pub prefer_zone: Option<Located<bool>>,
+    /// Tags of groups that take over for each other.
+    pub failover: Option<OneOrMany<Tag>>,
+    /// Clients that stay with their instance.
+    pub sticky: Option<OrOff<Located<Sticky>>>,
     /// What to speak where the registry does not say.
     pub protocol: Option<Protocol>,
     /// TLS to `https` instances.
@@ -24,12 +36,28 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// Its own limit for request bodies.
     pub max_body: Option<Size>,
+    /// What is sent to another instance when one fails.
+    pub retries: Option<RetriesOrOff>,
+    /// When a second instance is asked while the first is silent.
+    pub hedge: Option<HedgeOrOff>,
     /// How what several registries say of it is joined.
     pub merge: Option<Located<Merge>>,
     /// How long its instances that vanished suspiciously stay as last resort.
     pub hold: Option<Span>,
     /// What becomes of it when no registry has confirmed it for long.
     pub max_stale: Option<MaxStale>,
+    /// How much of it may be in hand at once.
+    pub concurrency: Option<Located<Concurrency>>,
+    /// How long a request waits for an instance where there is none.
+    pub warm_hold: Option<OrOff>,
+    /// How long what is under way may go on at an instance that is to leave.
+    pub drain: Option<Span>,
+    /// How the router looks after its instances by itself; an empty list: not at all.
+    pub check: Option<OneOrMany<Located<Check>>>,
+    /// When its instances are put out for what they answer.
+    pub eject: Option<Located<EjectOrOff>>,
+    /// When none of its requests is sent. Off.
+    pub breaker: Option<Located<OrOff<Breaker>>>,
 }
 
 /// How what several registries say of one service is joined.

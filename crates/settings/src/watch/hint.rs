@@ -1,10 +1,11 @@
 //! Events of the operating system, as a hint that a comparison may be worth it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
@@ -13,6 +14,9 @@ use tokio::sync::Notify;
 pub(super) struct Hint {
     /// Given by notify's thread, taken by [`super::Files`]. Holds at most one hint; more would say the same.
     bell: Arc<Notify>,
+    /// The same, of a file that is whole: moved into place, or closed by who wrote it.
+    whole: Arc<Notify>,
+    files: BTreeSet<PathBuf>,
     watched: BTreeSet<PathBuf>,
     watcher: Option<RecommendedWatcher>,
 }
@@ -28,14 +32,22 @@ impl Hint {
         self.bell.notified().await;
     }
 
+    /// Waits for a hint that one of the files is whole.
+    pub(super) async fn whole(&self) {
+        self.whole.notified().await;
+    }
+
     /// Watches the directories of these files from now on. What cannot be watched is found by comparison.
     pub(super) fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
-        let directories: BTreeSet<PathBuf> = paths.flat_map(|path| directories(path)).collect();
-        if directories == self.watched && self.watcher.is_some() {
+        let files: BTreeSet<PathBuf> = paths.cloned().collect();
+        let directories: BTreeSet<PathBuf> = files.iter().flat_map(|path| directories(path)).collect();
+        if directories == self.watched && files == self.files && self.watcher.is_some() {
             return;
         }
         // A new watcher rather than a changed one: a directory that was removed and made again is another one.
-        self.watcher = match watch(&directories, Arc::clone(&self.bell)) {
+        let ours = Ours(files.clone());
+        self.files = files;
+        self.watcher = match watch(&directories, ours, Arc::clone(&self.bell), Arc::clone(&self.whole)) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 tracing::warn!(%error, "no file events from the system, changes are found by comparison only");
@@ -58,12 +70,34 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     [Some(named), behind, real].into_iter().flatten().filter(|directory| directory.is_dir()).collect()
 }
 
-fn watch(directories: &BTreeSet<PathBuf>, bell: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // An error (a full queue) may stand for any number of changes.
-        if event.map_or(true, |event| may_change_content(event.kind)) {
+/// The files that are watched.
+struct Ours(BTreeSet<PathBuf>);
+
+impl Ours {
+    /// Whether one of them, or one in a directory among them, goes by this name. The same file has several paths, so a
+    /// namesake may be taken for it: that costs a comparison.
+    fn has(&self, path: &Path) -> bool {
+        let named = |name: &OsStr| self.0.iter().any(|file| file.file_name() == Some(name));
+        path.file_name().is_some_and(named) || path.parent().is_some_and(|parent| self.0.contains(parent))
+    }
+}
+
+fn watch(
+    directories: &BTreeSet<PathBuf>,
+    ours: Ours,
+    bell: Arc<Notify>,
+    whole: Arc<Notify>,
+) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
+        Ok(event) if may_change_content(event.kind) => {
+            if is_whole(event.kind) && event.paths.iter().any(|path| ours.has(path)) {
+                whole.notify_one();
+            }
             bell.notify_one();
         }
+        Ok(_) => {}
+        // A full queue may stand for any number of changes.
+        Err(_) => bell.notify_one(),
     })?;
     for directory in directories {
         if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
@@ -76,4 +110,13 @@ fn watch(directories: &BTreeSet<PathBuf>, bell: Arc<Notify>) -> notify::Result<R
 /// Reading is no reason to compare: comparing reads.
 fn may_change_content(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+/// Who writes a file has closed it, or moved it into place.
+fn is_whole(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+    )
 }

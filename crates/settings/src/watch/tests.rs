@@ -215,6 +215,42 @@ async fn a_file_still_being_written_is_not_reported() {
     writer.await.expect("wrote");
 }
 
+/// Of two that hear the same, the one that lets files settle is told later.
+#[tokio::test]
+async fn of_files_that_stand_apart_one_that_is_moved_into_place_is_told_without_settling() {
+    let directory = directory();
+    let (a, draft) = (file(&directory, "a", "0"), directory.path().join("draft"));
+    let mut files = Files::new([a.clone()], NEVER).apart();
+    let mut together = Files::new([a.clone()], NEVER);
+    for round in 1..=5 {
+        // The draft is a reason to compare, which finds nothing; the move must not wait for the next one.
+        fs::write(&draft, round.to_string()).expect("written");
+        fs::rename(&draft, &a).expect("renamed");
+        let (told, later) = tokio::join!(async { (files.changed().await, tokio::time::Instant::now()) }, async {
+            (together.changed().await, tokio::time::Instant::now())
+        },);
+        assert_eq!((&told.0, &later.0), (&vec![a.clone()], &vec![a.clone()]));
+        assert!(told.1 < later.1, "round {round}: who stands apart heard of it after who lets files settle");
+    }
+}
+
+#[tokio::test]
+async fn a_file_written_in_steps_is_told_when_its_writer_closes_it() {
+    use std::io::Write as _;
+    let directory = directory();
+    let a = file(&directory, "a", "old");
+    let mut files = Files::new([a.clone()], NEVER).apart();
+    let mut writer = fs::File::create(&a).expect("opened");
+    writer.write_all(b"first, ").expect("written");
+    let rest = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        writer.write_all(b"second").expect("written");
+    });
+    assert_eq!(files.changed().await, from_ref(&a));
+    assert_eq!(fs::read_to_string(&a).expect("reads"), "first, second");
+    rest.await.expect("wrote");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_busy_neighbour_in_the_directory_costs_few_comparisons() {
     let directory = directory();

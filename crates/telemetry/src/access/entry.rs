@@ -44,6 +44,8 @@ pub struct Entry<'a> {
     pub status: Option<StatusCode>,
     /// Why the router answered itself, or why the exchange broke.
     pub reason: Option<&'a str>,
+    /// What answered in the place of the service: another one, or a fixed answer.
+    pub fallback: Option<&'a str>,
     /// Octets of the request's body that were read.
     pub request_bytes: u64,
     /// Octets of the response's body that were sent.
@@ -75,6 +77,7 @@ impl Entry<'_> {
             ("instance", self.instance),
             ("instance_protocol", self.instance_protocol),
             ("reason", self.reason),
+            ("fallback", self.fallback),
         ];
         for (name, value) in texts {
             if let Some(value) = value {

@@ -28,6 +28,7 @@ fn entry<'a>(ids: &'a Ids, path: &'a str) -> Entry<'a> {
         attempts: 2,
         status: Some(StatusCode::OK),
         reason: None,
+        fallback: None,
         request_bytes: 0,
         response_bytes: 17,
         connect: None,

@@ -107,7 +107,7 @@ impl From<ClientError> for Failure {
 }
 
 /// The text of an error and of all that caused it: libraries often hide the useful half in `source()`.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

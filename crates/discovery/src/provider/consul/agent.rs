@@ -138,6 +138,10 @@ impl Agent {
         if let Some(datacenter) = &self.settings.datacenter {
             parts.push(format!("dc={}", encode(datacenter)));
         }
+        // Lists of anything else have an order that nobody looks at.
+        if let Some(near) = &self.settings.near {
+            parts.push(format!("near={}", encode(near)));
+        }
         if let Some(index) = cursor.index() {
             parts.push(format!("index={index}&wait={}ms", wait.as_millis()));
         }
@@ -186,11 +190,15 @@ mod tests {
 
     #[test]
     fn a_question_carries_what_the_settings_say() {
-        let settings = Settings { datacenter: Some("dc 2".into()), ..Settings::new("http://127.0.0.1:1") };
+        let settings = Settings {
+            datacenter: Some("dc 2".into()),
+            near: Some("_agent".into()),
+            ..Settings::new("http://127.0.0.1:1")
+        };
         let agent = Agent::new(&settings).unwrap();
         let wait = Duration::from_secs(60);
         let (blocked, _) = Cursor::default().after(Some(9));
-        assert_eq!(agent.query("/p", blocked, wait), "/p?stale&dc=dc%202&index=9&wait=60000ms");
+        assert_eq!(agent.query("/p", blocked, wait), "/p?stale&dc=dc%202&near=_agent&index=9&wait=60000ms");
         let plain = Agent::new(&Settings { stale: false, ..Settings::new("http://127.0.0.1:1") }).unwrap();
         assert_eq!(plain.query("/p", Cursor::default(), wait), "/p");
     }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{Knowledge, ProviderError, ServiceId, Update};
+use model::{ProviderError, ServiceId, Update};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -18,7 +18,7 @@ use super::{
     sweep,
     watch::{Voice, service},
 };
-use crate::provider::{Feed, Interest, held::Held};
+use crate::provider::{Feed, held::Held};
 
 /// Blocking queries at once where each takes a connection: half of the 200 that an agent allows one client, because
 /// this machine may run others, and during a reload two of us.
@@ -82,9 +82,7 @@ impl Watches {
             let interest = Arc::clone(&interests.borrow_and_update());
             self.look_at_catalogue(interest.exposure.needs_catalog(), &names);
             let found = catalogue.borrow_and_update().clone();
-            if let Err(closed) = self.let_go(&interest).await {
-                return closed;
-            }
+            let gone = self.held.let_go(&interest);
             let mut wanted = catalogue::wanted(&interest, found.as_ref().unwrap_or(&Names::new()));
             wanted.append(&mut self.held.all());
             if found.is_some() && (reloaded || !told) {
@@ -94,6 +92,12 @@ impl Watches {
                 }
             }
             self.hold(wanted);
+            // After their watches ended: this is the last word of them.
+            for service in gone {
+                if let Err(closed) = self.feed.publish(Update::Forgotten(service)).await {
+                    return closed;
+                }
+            }
             reloaded = false;
             tokio::select! {
                 changed = interests.changed() => match changed {
@@ -159,14 +163,5 @@ impl Watches {
                 self.services.insert(name, task);
             }
         }
-    }
-
-    /// What the file can no longer mean is empty for us.
-    async fn let_go(&self, interest: &Interest) -> Result<(), ProviderError> {
-        for service in self.held.let_go(interest) {
-            let knowledge = Knowledge::KnownEmpty;
-            self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
-        }
-        Ok(())
     }
 }

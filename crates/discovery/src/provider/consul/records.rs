@@ -1,6 +1,9 @@
 //! Consul's JSON to instances. A bad record is skipped and named; the rest holds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use model::{Address, Endpoint, Instance, InstanceId, Protocol, Standing, Tag};
 use serde::Deserialize;
@@ -17,6 +20,8 @@ pub(super) struct Reading {
     pub(super) skipped: Vec<String>,
     /// Records in the answer, whatever became of them: none at all may mean that we see nothing.
     pub(super) records: usize,
+    /// For each instance, how many nodes are nearer than its own; empty if that was not asked for.
+    pub(super) order: BTreeMap<InstanceId, usize>,
     /// Nodes that any record names: a check of such a node concerns this service.
     pub(super) nodes: Vec<Arc<str>>,
 }
@@ -24,16 +29,26 @@ pub(super) struct Reading {
 /// Reads a whole answer.
 ///
 /// An instance serves unless a check of it or of its node is critical; `warning` serves, with its own weight. In
-/// maintenance it drains. Only instances with all of the `wanted` tags count.
-pub(super) fn read(body: &[u8], wanted: &[Tag]) -> Result<Reading, serde_json::Error> {
+/// maintenance it drains. Only instances with all of the `wanted` tags count. If the answer is `sorted`, its order is that
+/// of nearness.
+pub(super) fn read(body: &[u8], wanted: &[Tag], sorted: bool) -> Result<Reading, serde_json::Error> {
     let records: Vec<Value> = serde_json::from_slice(body)?;
     let mut reading = Reading { records: records.len(), ..Reading::default() };
+    let mut places: HashMap<Arc<str>, usize> = HashMap::new();
     for record in records {
+        let mut node: Arc<str> = "".into();
         match Record::deserialize(record).map_err(|e| e.to_string()).and_then(|record| {
-            reading.nodes.push(record.node.node.as_str().into());
+            node = record.node.node.as_str().into();
+            reading.nodes.push(Arc::clone(&node));
             record.instance(wanted)
         }) {
-            Ok(Some(instance)) => reading.instances.push(instance),
+            Ok(Some(instance)) => {
+                if sorted {
+                    let next = places.len();
+                    reading.order.insert(instance.id.clone(), *places.entry(node).or_insert(next));
+                }
+                reading.instances.push(instance);
+            }
             Ok(None) => {}
             Err(reason) => reading.skipped.push(reason),
         }
@@ -44,6 +59,36 @@ pub(super) fn read(body: &[u8], wanted: &[Tag]) -> Result<Reading, serde_json::E
     reading.instances.dedup_by(|a, b| a.id == b.id);
     Ok(reading)
 }
+
+impl Reading {
+    /// The instances; if Consul's order was asked for, with it as metadata: `near` counts the nodes that are nearer, and
+    /// `priority` is the same unless the registration has one.
+    pub(super) fn told(&self) -> Vec<Instance> {
+        let with_order = |instance: &Instance| {
+            let mut instance = instance.clone();
+            if let Some(place) = self.order.get(&instance.id) {
+                let place: Arc<str> = place.to_string().into();
+                let own = instance.label(PRIORITY).is_some();
+                let others = std::mem::take(&mut instance.labels).into_iter().filter(|(name, _)| **name != *NEAR);
+                let near =
+                    [(NEAR.into(), Arc::clone(&place))].into_iter().chain((!own).then(|| (PRIORITY.into(), place)));
+                instance.labels = others.chain(near).collect();
+                instance.normalise();
+            }
+            instance
+        };
+        self.instances.iter().map(with_order).collect()
+    }
+
+    /// Whether this says the same, but for the order.
+    pub(super) fn is_same_set(&self, other: &Self) -> bool {
+        self.instances == other.instances && self.skipped == other.skipped && self.nodes == other.nodes
+    }
+}
+
+const NEAR: &str = "near";
+/// What a balancer forms groups by, the least number first.
+const PRIORITY: &str = "priority";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -162,7 +207,8 @@ impl Record {
 fn address(own: Option<String>, node: Option<&str>, port: Option<i64>) -> Result<Address, String> {
     let own = own.filter(|text| !text.is_empty());
     let text = own.as_deref().or(node).unwrap_or_default();
-    let host = host::alone(text).ok_or_else(|| format!("address {text:?} {}: register it with Address", host::RULE))?;
+    let host = host::of_instance(text)
+        .ok_or_else(|| format!("address {text:?} {}: register it with Address", host::RULE_OF_INSTANCES))?;
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     let port = port.ok_or("has no port between 1 and 65535: register it with Port")?;
     Ok(Address { host, port })

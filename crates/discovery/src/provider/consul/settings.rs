@@ -32,6 +32,11 @@ pub struct Settings {
     /// Another datacentre than the agent's own.
     #[serde(default)]
     pub datacenter: Option<String>,
+    /// Near which node: its name, or `_agent` for that of the agent. Instances on the node of the shortest round-trip time
+    /// from there come first, then those of the next one, by the metadata `priority`; what a registration says of that
+    /// counts before.
+    #[serde(default)]
+    pub near: Option<String>,
     /// Whether any server may answer, not only the leader (default). Goes on without a leader; an answer may lag by
     /// some milliseconds.
     #[serde(default = "yes")]
@@ -70,6 +75,7 @@ impl Settings {
             client_key: None,
             server_name: None,
             datacenter: None,
+            near: None,
             stale: yes(),
             wait: one_minute(),
             tags: Vec::new(),
@@ -81,6 +87,9 @@ impl Settings {
         let wait = self.wait.get();
         if !(SHORTEST_WAIT..=LONGEST_WAIT).contains(&wait) {
             return Err(format!("wait: {} is not between 1s and 10m", self.wait));
+        }
+        if self.near.as_deref() == Some("") {
+            return Err("near: write _agent, or the name of a node".to_owned());
         }
         Client::new(self.client()).map(drop).map_err(|e| e.to_string())
     }
@@ -120,7 +129,7 @@ mod tests {
     #[test]
     fn every_key_is_read_as_it_is_written_in_a_file() {
         let text = "url: 'https://127.0.0.1:8501'\ntoken: { file: token }\nca: ca.pem\nclient_certificate: c.pem\n\
-                    client_key: k.pem\nserver_name: server.dc1.consul\ndatacenter: dc2\nstale: false\nwait: 2m\n\
+                    client_key: k.pem\nserver_name: server.dc1.consul\ndatacenter: dc2\nnear: _agent\nstale: false\nwait: 2m\n\
                     tags: [prod]\n";
         let read: Settings = ::settings::parse(text, std::path::Path::new("x.yml"), &|_| None).unwrap();
         let expected = Settings {
@@ -131,6 +140,7 @@ mod tests {
             client_key: Some("k.pem".into()),
             server_name: Some("server.dc1.consul".into()),
             datacenter: Some("dc2".into()),
+            near: Some("_agent".into()),
             stale: false,
             wait: Span::from_secs(120),
             tags: vec![Tag::new("prod").unwrap()],
@@ -148,6 +158,7 @@ mod tests {
         assert_eq!(good().check(), Ok(()));
         check(Settings::new("127.0.0.1:8500"), "http://host:port");
         check(Settings { wait: Span::from_secs(601), ..good() }, "between 1s and 10m");
+        check(Settings { near: Some(String::new()), ..good() }, "_agent");
         check(Settings { ca: Some("no/such.pem".into()), ..good() }, "no/such.pem");
         check(Settings { client_key: Some("key.pem".into()), ..good() }, "client_certificate");
     }

@@ -24,12 +24,17 @@ pub(super) struct Voice {
     service: ServiceId,
     feed: Feed,
     said: Option<Result<Reading, ProviderError>>,
+    /// When the order of nearness was taken that was said last.
+    ordered: Instant,
     held: Held,
 }
 
+/// For how long the order of the same instances stands: round-trip times tremble, and near equals would take turns.
+const ORDER: Duration = Duration::from_secs(600);
+
 impl Voice {
     pub(super) fn new(service: ServiceId, held: Held, feed: Feed) -> Self {
-        Self { service, held, feed, said: None }
+        Self { service, held, feed, said: None, ordered: Instant::now() }
     }
 
     pub(super) fn service(&self) -> &ServiceId {
@@ -46,9 +51,12 @@ impl Voice {
 
     /// Reads an answer and publishes what is new in it.
     pub(super) async fn hear(&mut self, agent: &Agent, answer: &Answer) -> Result<(), Failure> {
-        let reading = records::read(&answer.body, &agent.settings.tags)
+        let sorted = agent.settings.near.is_some();
+        let reading = records::read(&answer.body, &agent.settings.tags, sorted)
             .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
-        if matches!(&self.said, Some(Ok(said)) if *said == reading) {
+        let stands =
+            |said: &Reading| *said == reading || (said.is_same_set(&reading) && answer.seen < self.ordered + ORDER);
+        if matches!(&self.said, Some(Ok(said)) if stands(said)) {
             self.feed.heard();
             return Ok(());
         }
@@ -67,7 +75,8 @@ impl Voice {
             return Err(Failure::Question(ProviderError::Malformed(reason.clone())));
         }
         self.held.note(&self.service, reading.instances.is_empty());
-        self.say(Knowledge::of(reading.instances.clone()), answer.seen).await?;
+        self.say(Knowledge::of(reading.told()), answer.seen).await?;
+        self.ordered = answer.seen;
         self.said = Some(Ok(reading));
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Target {
         let targets: BTreeSet<Name> = services.iter().map(|service| service.target.clone()).collect();
         memory.retain(|name, _| targets.contains(name));
         let mut failure = None;
-        for (name, found) in find(servers, targets, &additional).await {
+        for (name, found) in find(servers, targets, &additional, memory).await {
             match found {
                 Ok((addresses, own)) => {
                     ttl = ttl.min(own);
@@ -112,26 +112,40 @@ impl Target {
     }
 }
 
-/// The addresses of each target and how long they are true: from what the server added to its answer, else asked for.
+/// The addresses of each target and how long they are true. What a server adds to its answer may be a part of them (one
+/// family, or what fitted), so it is enough only where it is all that was known; else the target is asked for.
 async fn find(
     servers: &Arc<Servers>,
     targets: BTreeSet<Name>,
     additional: &[(Name, IpAddr)],
+    memory: &Memory,
 ) -> Vec<(Name, Result<(Vec<IpAddr>, Duration), ProviderError>)> {
     let mut found = Vec::new();
     let mut asked = JoinSet::new();
     for name in targets {
-        let added: Vec<IpAddr> = additional.iter().filter(|(of, _)| *of == name).map(|(_, ip)| *ip).collect();
-        if added.is_empty() {
-            let servers = Arc::clone(servers);
-            asked.spawn(async move {
-                let answer = addresses(&servers, &name, None).await;
-                (name, answer.map(|answer| (ips(&answer).collect(), answer.ttl)))
-            });
-        } else {
+        let mut added: BTreeSet<IpAddr> = additional.iter().filter(|(of, _)| *of == name).map(|(_, ip)| *ip).collect();
+        let known: BTreeSet<IpAddr> = memory.get(&name).into_iter().flatten().copied().collect();
+        if !added.is_empty() && added == known {
             // They came with the records that name them, and are as true as those.
-            found.push((name, Ok((added, Duration::MAX))));
+            found.push((name, Ok((known.into_iter().collect(), Duration::MAX))));
+            continue;
         }
+        let servers = Arc::clone(servers);
+        asked.spawn(async move {
+            let life = match addresses(&servers, &name, None).await {
+                Ok(answer) => {
+                    added.extend(ips(&answer));
+                    answer.ttl
+                }
+                Err(error) if added.is_empty() => return (name, Err(error)),
+                // Better than nothing, and soon asked for again.
+                Err(_) => {
+                    added.extend(known);
+                    Duration::ZERO
+                }
+            };
+            (name, Ok((added.into_iter().collect(), life)))
+        });
     }
     while let Some(Ok(one)) = asked.join_next().await {
         found.push(one);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use model::{Address, Endpoint, Host, Instance, InstanceId};
 
 use super::{lookup::Target, wire::Name};
+use crate::provider::host;
 
 /// One `SRV` record, and the addresses its target has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub(super) fn of_services(target: &Target, services: &[Service]) -> Vec<Instance
 
 /// Named by its address, which is all that the DNS has to tell one from another; so it is the same after each look-up.
 fn instance(target: &Target, ip: IpAddr, port: u16) -> Option<Instance> {
+    if host::is_odd(ip) {
+        return None;
+    }
     let address = Address { host: Host::Ip(ip), port };
     let id = InstanceId::new(&address.to_string()).ok()?;
     let mut instance = Instance::new(id, Endpoint { address, protocol: target.protocol });
@@ -84,6 +88,12 @@ mod tests {
         assert_eq!(told(&list), ["10.0.0.1:80*1", "[::1]:80*1"]);
         assert_eq!(list[0].endpoint.protocol, Some(Protocol::H2c));
         assert!(list[0].is_in("public") && list[0].tags.len() == 1);
+    }
+
+    #[test]
+    fn addresses_that_no_instance_has_are_passed_over() {
+        let list = of_addresses(&target(), ["169.254.169.254", "10.0.0.1"].map(|a| a.parse().unwrap()).into_iter(), 80);
+        assert_eq!(told(&list), ["10.0.0.1:80*1"]);
     }
 
     #[test]

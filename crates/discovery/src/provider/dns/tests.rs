@@ -1,6 +1,13 @@
 //! The source against servers that misbehave in ways a real one cannot be made to.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use ::settings::{OneOrMany, Span};
 use domain::base::iana::Rcode;
@@ -218,6 +225,43 @@ async fn a_target_that_cannot_be_looked_up_keeps_its_addresses() {
 }
 
 #[tokio::test]
+async fn addresses_that_come_with_the_answer_may_be_a_part_of_them() {
+    let counted = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&counted);
+    let address = server(move |question, _| {
+        let message = domain::base::Message::from_octets(question).unwrap();
+        let name = message.first_question().unwrap().qname().to_string();
+        if name == "web.test" {
+            let added = address("a.test", 0, "10.0.0.1");
+            return vec![reply(question, Rcode::NOERROR, [&[srv("web.test", 0, 1, 1, "a.test")], &[], &[added]])];
+        }
+        asked.fetch_add(1, Ordering::SeqCst);
+        match message.qtype() {
+            Some(domain::base::Rtype::AAAA) => good(question, &[]),
+            _ => good(question, &[address("a.test", 0, "10.0.0.1"), address("a.test", 0, "10.0.0.2")]),
+        }
+    })
+    .await;
+    let mut source = Source::start(&[address], Lookup::new("web.test"));
+    assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.2:1"]);
+    assert_eq!(counted.load(Ordering::SeqCst), 2, "both families");
+}
+
+#[tokio::test]
+async fn addresses_that_come_with_the_answer_do_where_the_target_cannot_be_looked_up() {
+    let address = server(|question, _| {
+        let message = domain::base::Message::from_octets(question).unwrap();
+        if message.first_question().unwrap().qname().to_string() != "web.test" {
+            return vec![reply(question, Rcode::SERVFAIL, [&[]; 3])];
+        }
+        let added = address("a.test", 0, "10.0.0.1");
+        vec![reply(question, Rcode::NOERROR, [&[srv("web.test", 0, 1, 1, "a.test")], &[], &[added]])]
+    })
+    .await;
+    assert_eq!(Source::start(&[address], Lookup::new("web.test")).list().await, ["10.0.0.1:1"]);
+}
+
+#[tokio::test]
 async fn services_are_looked_up_as_they_become_of_interest() {
     let address = server(|question, _| one(question)).await;
     let mut source = Source::start(&[address], a());
@@ -230,5 +274,5 @@ async fn services_are_looked_up_as_they_become_of_interest() {
     assert_eq!(source.next().await, empty(id("other")));
     let none = Interest { services: [id("other")].into(), exposure: Exposure::Routed };
     source.interest.send_replace(Arc::new(none));
-    assert_eq!(source.next().await, empty(id("web")));
+    assert_eq!(source.next().await, Update::Forgotten(id("web")));
 }

@@ -5,6 +5,8 @@ use std::{str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use settings::Span;
 
+pub use crate::health::Role;
+
 /// Shortest and longest time between two looks.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Most looks in a row that one verdict may need: above, a verdict comes when nobody waits for it any more.
@@ -19,7 +21,8 @@ pub struct Check {
     /// What is done.
     #[serde(flatten)]
     pub what: What,
-    /// What a failure means.
+    /// What a failure means: of readiness, that it is not listed until the check passes again; of liveness, that its
+    /// registration ends.
     pub role: Role,
     /// Where, if not at the instance's own `ip`; the registry's settings must allow it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,17 +59,6 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none")]
         server_name: Option<String>,
     },
-}
-
-/// What a failure means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// It gets no requests until the check passes again.
-    #[default]
-    Readiness,
-    /// It is dead: its registration ends.
-    Liveness,
 }
 
 /// The same as it comes in, unchecked.

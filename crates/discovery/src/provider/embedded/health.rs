@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::check::{Check, Role};
+use crate::health::Row;
 
 /// All checks of one instance.
 #[derive(Debug, Clone)]
@@ -21,8 +22,7 @@ pub struct Verdict {
     pub passes: Option<bool>,
     /// What was seen last, for people.
     pub output: Arc<str>,
-    /// Looks in a row that spoke against the verdict.
-    against: u8,
+    row: Row,
 }
 
 /// What one look meant for the instance.
@@ -48,7 +48,8 @@ impl Health {
     }
 
     fn of(checks: &[Check], passes: Option<bool>, now: Instant) -> Self {
-        let verdict = Verdict { passes, output: Arc::from("not looked at yet"), against: 0 };
+        let row = Row { passes, against: 0 };
+        let verdict = Verdict { passes, output: Arc::from("not looked at yet"), row };
         let mut health = Self { verdicts: vec![verdict; checks.len()], out_since: None };
         health.out_since = (!health.serves(checks)).then_some(now);
         health
@@ -95,25 +96,8 @@ impl Verdict {
     fn observe(&mut self, check: &Check, found: &Result<String, String>) {
         let (Ok(output) | Err(output)) = found;
         self.output = Arc::from(output.as_str());
-        let passed = found.is_ok();
-        // Before the first verdict one success is enough, for a rolling deploy waits for it; failures count in full.
-        let needed = match (self.passes, passed) {
-            (None, true) => 1,
-            (_, true) => check.rise,
-            (_, false) => check.fall,
-        };
-        if self.passes == Some(passed) {
-            self.against = 0;
-            return;
-        }
-        if self.passes.is_none() && passed {
-            self.against = 0;
-        }
-        self.against += 1;
-        if self.against >= needed {
-            self.passes = Some(passed);
-            self.against = 0;
-        }
+        self.row = self.row.step(found.is_ok(), check.rise, check.fall);
+        self.passes = self.row.passes;
     }
 }
 

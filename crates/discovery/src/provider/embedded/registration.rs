@@ -105,8 +105,8 @@ impl TryFrom<Written> for Registration {
 
     fn try_from(w: Written) -> Result<Self, String> {
         let name = ServiceId::conventional(&w.name).map_err(|e| e.to_string())?;
-        if host::alone(&w.ip).is_none() {
-            return Err(format!("ip {:?} {}", w.ip, host::RULE));
+        if host::of_instance(&w.ip).is_none() {
+            return Err(format!("ip {:?} {}", w.ip, host::RULE_OF_INSTANCES));
         }
         if w.port == 0 {
             return Err("port 0 cannot be connected to; give the port the service listens on".to_owned());

@@ -23,6 +23,12 @@ pub(super) fn place(stem: &[u8], key: &[u8]) -> Result<(ServiceId, InstanceId), 
 
 /// What a value says of the instance: JSON, a URL, or `host:port`.
 pub(super) fn instance(id: InstanceId, value: &[u8]) -> Result<Instance, String> {
+    let instance = written(id, value)?;
+    let host = &instance.endpoint.address.host;
+    if host::is_of_instance(host) { Ok(instance) } else { Err(format!("address {host} {}", host::RULE_OF_INSTANCES)) }
+}
+
+fn written(id: InstanceId, value: &[u8]) -> Result<Instance, String> {
     let text = std::str::from_utf8(value).map_err(|_| "the value is not UTF-8 text".to_owned())?.trim();
     if text.starts_with('{') {
         let written: Written = serde_json::from_str(text).map_err(|e| e.to_string())?;
@@ -199,6 +205,9 @@ mod tests {
             ("{", "EOF"),
             ("{}", "neither `ip`"),
             (r#"{"ip":"0.0.0.0","port":80}"#, "unspecified"),
+            ("http://169.254.169.254:80", "link-local"),
+            ("[fe80::1]:80", "link-local"),
+            (r#"{"ip":"169.254.169.254","port":80}"#, "link-local"),
             (r#"{"ip":"10.0.0.1","port":0}"#, "port 0"),
             (r#"{"ip":"10.0.0.1","port":70000}"#, "u16"),
             (r#"{"ip":"10.0.0.1","port":80,"protocol":"ftp"}"#, "http, h2c or https"),

@@ -184,7 +184,7 @@ fn endpoint(value: &Value, family: &str) -> Result<Endpoint, String> {
     // Several addresses are equal in meaning; the first is the one that everybody uses.
     let address = list(value, "addresses")?.and_then(|list| list.first()?.as_str()).unwrap_or_default();
     let fail = |why: String| format!("endpoint {address:?}: {why}");
-    let read = host::alone(address).filter(|host| match host {
+    let read = host::of_instance(address).filter(|host| match host {
         Host::Ip(ip) => (ip.is_ipv4() && family == "IPv4") || (ip.is_ipv6() && family == "IPv6"),
         Host::Name(_) => family == "FQDN",
     });

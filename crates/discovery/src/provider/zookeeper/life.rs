@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
-use model::{Exposure, Knowledge, ProviderError, ServiceId, Update};
+use model::{Knowledge, ProviderError, Update};
 use tokio::time::{Instant, sleep_until};
 use transport::clock::tick;
 
@@ -118,14 +118,12 @@ impl Life<'_> {
     /// had instances by their last word.
     async fn look(&mut self, interest: &Interest) -> Result<(), ProviderError> {
         for service in self.held.let_go(interest) {
-            // What the file can no longer mean is empty for us.
-            let knowledge = Knowledge::KnownEmpty;
-            self.feed.publish(Update::Service { service, knowledge, deregistered: Vec::new() }).await?;
+            self.feed.publish(Update::Forgotten(service)).await?;
         }
         let mut wanted = interest.services.clone();
         let names = self.tree.names();
         let found = names.is_some();
-        wanted.extend(names.into_iter().flatten().filter(|name| may_expose(&interest.exposure, name)).cloned());
+        wanted.extend(names.into_iter().flatten().filter(|name| interest.exposure.may_expose(name)).cloned());
         wanted.append(&mut self.held.all());
         if found && !self.told {
             self.told = true;
@@ -174,10 +172,4 @@ impl Life<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether the service is exposed, or may be: only its instances say which tags it has.
-fn may_expose(exposure: &Exposure, service: &ServiceId) -> bool {
-    let by_tag = matches!(exposure, Exposure::Matching { tags, .. } if !tags.is_empty());
-    by_tag || exposure.names(service)
 }

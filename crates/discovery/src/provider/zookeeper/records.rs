@@ -17,7 +17,7 @@ type Attributes = BTreeMap<String, String>;
 
 /// Host and port, checked.
 fn address(host: &str, port: Option<i64>) -> Result<Address, String> {
-    let host = host::alone(host).ok_or_else(|| format!("address {host:?} {}", host::RULE))?;
+    let host = host::of_instance(host).ok_or_else(|| format!("address {host:?} {}", host::RULE_OF_INSTANCES))?;
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     Ok(Address { host, port: port.ok_or("has no port between 1 and 65535")? })
 }

@@ -1,13 +1,12 @@
 //! From settings to a running router.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use admin::metrics::DiscoveryMetrics;
-use discovery::{Discovery, Memory};
-use model::UpstreamKey;
+use discovery::{Discovery, Leave, Memory};
 use settings::watch::Files;
-use telemetry::{access::AccessLog, metrics::Metrics};
-use tokio::{sync::watch, time::Instant};
+use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
+use tokio::sync::watch;
 use transport::tls::{Tickets, TlsError};
 
 use super::{
@@ -19,9 +18,6 @@ use crate::{
     core::{Order, Parts},
     plan::{Made, compile},
 };
-
-/// How long requests on a retired upstream may go on: what a rolling deploy gives its instances to end.
-const RETIRE: Duration = Duration::from_secs(30);
 
 impl Running {
     pub(super) async fn start(start: Start) -> Result<Self, StartError> {
@@ -53,7 +49,11 @@ impl Running {
             table: discovery.table(),
             status: discovery.status(),
             freshness: discovery.freshness(),
+            findings: discovery.findings(),
+            ejections: discovery.ejections(),
         }));
+        let loads = Loads(desks.iter().map(|desk| Arc::clone(&desk.load)).collect());
+        registry.register_collector(Box::new(loads.clone()));
         let mut cores = Vec::new();
         for (number, seat) in seats.into_iter().enumerate() {
             let parts = Parts {
@@ -78,6 +78,7 @@ impl Running {
             apis: Apis::default(),
             announced: Announced::default(),
             readiness: Arc::default(),
+            loads,
             metrics,
             registry: Arc::new(registry),
             operations: compiled.operations,
@@ -100,11 +101,11 @@ pub(in crate::control) fn make() -> Result<(Made, Arc<str>), StartError> {
     Ok((Made { tickets: Tickets::new().map_err(failed)?, identity }, pem))
 }
 
-fn retire(desks: Arc<[Desk]>) -> impl Fn(Vec<UpstreamKey>) + Send + 'static {
-    move |keys| {
-        let deadline = Instant::now() + RETIRE;
+fn retire(desks: Arc<[Desk]>) -> impl Fn(Vec<Leave>) + Send + Sync + 'static {
+    move |leaving| {
+        let leaving: Arc<[Leave]> = leaving.into();
         for desk in desks.iter() {
-            desk.orders.send(Order::Retire(keys.clone(), deadline)).ok();
+            desk.orders.send(Order::Leave(Arc::clone(&leaving))).ok();
         }
     }
 }

@@ -12,7 +12,7 @@ fn record(service: impl Into<Value>, checks: &[(&str, &str)]) -> Value {
 }
 
 fn reading(records: &[Value]) -> Reading {
-    read(&serde_json::to_vec(records).unwrap(), &[]).unwrap()
+    read(&serde_json::to_vec(records).unwrap(), &[], false).unwrap()
 }
 
 fn one(service: impl Into<Value>, checks: &[(&str, &str)]) -> Instance {
@@ -107,7 +107,7 @@ fn only_wanted_tags_count_and_foreign_tags_do_not_hurt() {
         record(json!({ "ID": "b", "Port": 1, "Tags": ["test"] }), &[]),
     ])
     .unwrap();
-    let reading = read(&body, &[Tag::new("prod").unwrap()]).unwrap();
+    let reading = read(&body, &[Tag::new("prod").unwrap()], false).unwrap();
     assert_eq!(reading.instances.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["a@n1"]);
     assert_eq!(reading.instances[0].tags.len(), 1);
     assert!(reading.skipped.is_empty());
@@ -150,7 +150,7 @@ proptest! {
         let mut odd = record(json!({ "ID": "a", "Port": 1 }), &[]);
         odd["Service"] = service;
         let body = serde_json::to_vec(&json!([value, odd])).unwrap();
-        let reading = read(&body, &[]).unwrap();
+        let reading = read(&body, &[], false).unwrap();
         prop_assert!(reading.instances.len() + reading.skipped.len() <= reading.records);
         for instance in &reading.instances {
             prop_assert!(instance.endpoint.address.port > 0);
@@ -159,6 +159,35 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _either_way = read(&body, &[]);
+        let _either_way = read(&body, &[], false);
     }
+}
+
+#[test]
+fn the_order_of_nearness_is_metadata_by_node_and_a_registration_s_own_priority_counts() {
+    let at = |node: &str, id: &str, meta: Value| json!({ "Node": { "Node": node, "Address": "10.0.0.1" }, "Service": { "ID": id, "Port": 1, "Meta": meta } });
+    let none = || json!({});
+    let answer =
+        [at("z", "1", none()), at("a", "2", json!({ "priority": "7" })), at("z", "3", none()), at("b", "4", none())];
+    let body = serde_json::to_vec(&answer).unwrap();
+    let told = |sorted| {
+        let instances = read(&body, &[], sorted).unwrap().told();
+        let label = |i: &Instance, name| i.label(name).unwrap_or("-").to_owned();
+        instances
+            .iter()
+            .map(|i| [i.id.to_string(), label(i, "near"), label(i, "priority")].join(" "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(true), ["1@z 0 0", "2@a 1 7", "3@z 0 0", "4@b 2 2"]);
+    assert_eq!(told(false), ["1@z - -", "2@a - 7", "3@z - -", "4@b - -"]);
+}
+
+#[test]
+fn another_order_of_the_same_instances_is_told_from_another_list() {
+    let at =
+        |node: &str| json!({ "Node": { "Node": node, "Address": "10.0.0.1" }, "Service": { "ID": node, "Port": 1 } });
+    let sorted = |list: &[Value]| read(&serde_json::to_vec(list).unwrap(), &[], true).unwrap();
+    let (one, other) = (sorted(&[at("a"), at("b")]), sorted(&[at("b"), at("a")]));
+    assert!(one != other && one.is_same_set(&other));
+    assert!(!one.is_same_set(&sorted(&[at("a")])));
 }

@@ -1,0 +1,53 @@
+//! Puts an instance out and lets it in again: `POST /table/SERVICE/INSTANCE/drain` and `/undrain`.
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, State},
+    http::HeaderMap,
+    routing::post,
+};
+use serde::Serialize;
+
+use crate::{Admin, Fault, serve::Peer};
+
+pub(crate) fn routes() -> Router<Admin> {
+    Router::new()
+        .route(
+            "/table/{service}/{instance}/drain",
+            post(async |admin, peer, headers, path| turn(admin, peer, headers, path, true).await),
+        )
+        .route(
+            "/table/{service}/{instance}/undrain",
+            post(async |admin, peer, headers, path| turn(admin, peer, headers, path, false).await),
+        )
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+struct Turned {
+    service: String,
+    instance: String,
+    /// Whether the instance is out by an operator's word now.
+    drained: bool,
+    /// Whether it was not so before.
+    changed: bool,
+}
+
+/// There is no password here, and reading does no harm; this does, so it is for those on this machine.
+async fn turn(
+    State(admin): State<Admin>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    Path((service, instance)): Path<(String, String)>,
+    drained: bool,
+) -> Result<Json<Turned>, Fault> {
+    // A proxy on this machine, this router among them, brings others here.
+    let brought = ["x-forwarded-for", "forwarded", "via"].iter().any(|name| headers.contains_key(*name));
+    if brought || !peer.ip().to_canonical().is_loopback() {
+        return Err(Fault::forbidden("instances are put out and let in from this machine only: ask 127.0.0.1"));
+    }
+    let changed = admin.operator.drain(&service, &instance, drained).await;
+    let changed =
+        changed.ok_or_else(|| Fault::not_found(format!("there is no instance {instance:?} of {service:?}")))?;
+    Ok(Json(Turned { service, instance, drained, changed }))
+}

@@ -1,0 +1,127 @@
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+const RULE: Rule = Rule { failures: 0.5, requests: 20, window: Duration::from_secs(10), open: Duration::from_secs(5) };
+
+fn at(millis: u64) -> Tick {
+    Tick(millis * 1_000_000)
+}
+
+fn breaker() -> Breaker {
+    let breaker = Breaker::default();
+    breaker.follow(Some(&RULE));
+    breaker
+}
+
+/// A breaker that opened at 1 s.
+fn opened() -> Breaker {
+    let breaker = breaker();
+    let opens: Vec<_> = (0..20).map(|_| breaker.observe(at(1000), true, at(1000))).collect();
+    assert_eq!(opens.iter().position(|opens| *opens), Some(19));
+    breaker
+}
+
+#[test]
+fn without_a_rule_everything_passes() {
+    let breaker = Breaker::default();
+    assert!((0..1000).all(|_| !breaker.observe(at(1), true, at(1)) && breaker.admit(at(1)).is_ok()));
+    assert_eq!(breaker.circuit(), Circuit::Off);
+}
+
+#[test]
+fn it_opens_at_the_share_and_not_below_the_number() {
+    let below = breaker();
+    for number in 0..1000 {
+        assert!(!below.observe(at(1), number % 5 < 2, at(1)), "{number}");
+    }
+    let few = breaker();
+    assert!((0..19).all(|_| !few.observe(at(1), true, at(1))));
+    assert!(few.observe(at(1), true, at(1)));
+    assert_eq!(few.opened(), 1);
+}
+
+#[test]
+fn what_is_older_than_the_window_is_forgotten() {
+    let breaker = breaker();
+    assert!((0..19).all(|_| !breaker.observe(at(0), true, at(0))));
+    assert!(!breaker.observe(at(10_000), true, at(10_000)));
+    assert_eq!(breaker.circuit(), Circuit::Closed);
+}
+
+#[test]
+fn open_refuses_then_one_tries_and_its_success_closes() {
+    let breaker = opened();
+    assert_eq!(breaker.admit(at(2000)), Err(4 * S));
+    assert_eq!(breaker.circuit(), Circuit::Open { until: at(6000) });
+    assert_eq!(breaker.admit(at(6000)), Ok(()));
+    assert!(breaker.admit(at(6001)).is_err());
+    assert_eq!(breaker.circuit(), Circuit::HalfOpen);
+    assert!(!breaker.observe(at(500), false, at(6002)), "an old request");
+    assert_eq!(breaker.circuit(), Circuit::HalfOpen);
+    assert!(!breaker.observe(at(6000), false, at(6100)));
+    assert_eq!((breaker.circuit(), breaker.admit(at(6100))), (Circuit::Closed, Ok(())));
+    assert!(!breaker.observe(at(6100), true, at(6100)), "what came before it opened does not count");
+}
+
+#[test]
+fn a_failure_of_the_one_that_tries_opens_it_again() {
+    let breaker = opened();
+    assert_eq!(breaker.admit(at(6000)), Ok(()));
+    assert!(breaker.observe(at(6000), true, at(6500)));
+    assert_eq!(breaker.circuit(), Circuit::Open { until: at(11_500) });
+    assert_eq!(breaker.opened(), 2);
+}
+
+#[test]
+fn one_that_tries_and_does_not_end_is_overtaken() {
+    let breaker = opened();
+    assert_eq!(breaker.admit(at(6000)), Ok(()));
+    assert_eq!(breaker.admit(at(10_999)), Err(Duration::from_millis(1)));
+    assert_eq!(breaker.admit(at(11_000)), Ok(()));
+    assert!(breaker.admit(at(11_001)).is_err());
+}
+
+#[test]
+fn a_rule_that_is_taken_away_closes_it() {
+    let breaker = opened();
+    breaker.follow(None);
+    assert_eq!((breaker.circuit(), breaker.admit(at(2000))), (Circuit::Off, Ok(())));
+    breaker.follow(Some(&RULE));
+    assert_eq!(breaker.circuit(), Circuit::Closed);
+}
+
+#[test]
+fn very_many_requests_in_a_window_do_not_overflow() {
+    let breaker = breaker();
+    for number in 0..200_000 {
+        assert!(!breaker.observe(at(1), number % 3 == 0, at(1)));
+    }
+}
+
+#[test]
+fn exactly_one_of_many_threads_tries() {
+    for _ in 0..100 {
+        let breaker = opened();
+        let admitted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| usize::from(breaker.admit(at(6000)).is_ok()))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 1);
+    }
+}
+
+#[test]
+fn who_tries_it_and_says_nothing_leaves_that_to_the_next() {
+    let breaker = opened();
+    assert_eq!(breaker.admit(at(6000)), Ok(()));
+    assert!(breaker.admit(at(6001)).is_err());
+    breaker.give_back(at(5000));
+    assert_eq!(breaker.circuit(), Circuit::HalfOpen, "not his");
+    breaker.give_back(at(6000));
+    assert_eq!(breaker.admit(at(6002)), Ok(()));
+    assert!(!breaker.observe(at(6002), false, at(6003)));
+    assert_eq!(breaker.circuit(), Circuit::Closed);
+    breaker.give_back(at(6002));
+    assert_eq!(breaker.circuit(), Circuit::Closed);
+}

@@ -1,0 +1,117 @@
+//! hot path
+//!
+//! What the instances of one service share about putting one of them out.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
+
+use model::Tick;
+
+use super::{Count, Eject, Margin};
+use crate::{Vitals, admission::Side};
+
+/// The rules at hand and how many more may go out. Read and written only when a request failed, and by whoever counts.
+#[derive(Debug)]
+pub struct Peers {
+    /// Failures in a row; 0: never.
+    consecutive: AtomicU32,
+    base_ms: AtomicU32,
+    longest_ms: AtomicU32,
+    /// How many more may be put out until somebody counts again.
+    room: AtomicU32,
+    /// Somebody went out since the last count.
+    stirred: AtomicBool,
+}
+
+/// By the default rules, and with room for nobody until somebody counts.
+impl Default for Peers {
+    fn default() -> Self {
+        let peers = Self {
+            consecutive: AtomicU32::default(),
+            base_ms: AtomicU32::default(),
+            longest_ms: AtomicU32::default(),
+            room: AtomicU32::default(),
+            stirred: AtomicBool::default(),
+        };
+        peers.follow(&Eject::default());
+        peers
+    }
+}
+
+impl Peers {
+    /// From now on these rules hold.
+    pub fn follow(&self, rules: &Eject) {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self.consecutive.store(rules.consecutive.map_or(0, |n| u32::from(n.get())), Relaxed);
+        self.base_ms.store(millis(rules.base), Relaxed);
+        self.longest_ms.store(millis(rules.longest), Relaxed);
+    }
+
+    /// Counts the instances, says how many more may be put out, and in a panic lets all in that are out for what they
+    /// answer. To be called when the list or the rules change, and again and again while anybody is out.
+    ///
+    /// A core that puts an instance out in the middle of this may go one too far, until the next count.
+    pub fn recount<'a>(&self, rules: &Eject, members: impl Iterator<Item = &'a Vitals> + Clone) -> (Count, Margin) {
+        // Nobody goes out while we count.
+        self.room.store(0, Relaxed);
+        let mut count = Count::default();
+        for vitals in members.clone() {
+            count.members += 1;
+            match vitals.side() {
+                Side::In => count.whole += 1,
+                Side::Ejected => count.ejected += 1,
+                Side::Out => {}
+            }
+        }
+        let margin = count.margin(rules);
+        if margin.panic {
+            members.for_each(Vitals::pardon);
+            return (count, margin);
+        }
+        self.room.store(u32::try_from(margin.room).unwrap_or(u32::MAX), Relaxed);
+        (count, margin)
+    }
+
+    /// How many more may be put out now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.room.load(Relaxed) as usize
+    }
+
+    /// Whether somebody went out since this was last asked.
+    pub fn was_stirred(&self) -> bool {
+        self.stirred.load(Relaxed) && self.stirred.swap(false, Relaxed)
+    }
+
+    /// Somebody went out or came back: they are to be counted again.
+    pub fn stir(&self) {
+        self.stirred.store(true, Relaxed);
+    }
+
+    /// Whether so many failures in a row are too many.
+    pub(crate) fn is_too_many(&self, row: u16) -> bool {
+        let most = self.consecutive.load(Relaxed);
+        most > 0 && u32::from(row) >= most
+    }
+
+    /// Takes one of the places of those that may be out.
+    pub(crate) fn claim(&self) -> bool {
+        self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(1)).is_ok()
+    }
+
+    /// It was not needed.
+    pub(crate) fn unclaim(&self) {
+        self.room.fetch_add(1, Relaxed);
+    }
+
+    /// How long the rest after so many in a row is: doubling up to the longest, and up to a quarter more at random, so
+    /// that routers that saw the same failure do not come back in step.
+    pub(crate) fn end_of_rest(&self, row: u8, now: Tick) -> Tick {
+        let longest = Duration::from_millis(self.longest_ms.load(Relaxed).into());
+        let base = Duration::from_millis(self.base_ms.load(Relaxed).into());
+        let wait = base.saturating_mul(1 << row.min(31)).min(longest);
+        now.after(wait + wait.mul_f64(fastrand::f64() / 4.0))
+    }
+}

@@ -1,0 +1,131 @@
+//! Groups that take over for each other, and zones.
+
+use super::*;
+
+/// Percent of picks in each of the groups that `group` tells.
+fn percent(balance: &Balance, candidates: &[Candidate], place: &Place, group: impl Fn(usize) -> usize) -> Vec<u32> {
+    let balancer = balance.of(candidates.to_vec(), place);
+    let mut tally = vec![0; 3];
+    for number in 0..20_000 {
+        tally[group(balancer.pick(&ask(Some(client(number)))).unwrap())] += 1;
+    }
+    tally.into_iter().map(|had: u32| (had + 100) / 200).collect()
+}
+
+fn check(found: &[u32], expected: [u32; 3], what: &str) {
+    let near = found.iter().zip(expected).all(|(found, expected)| found.abs_diff(expected) <= 3);
+    assert!(near, "{what}: {found:?}, expected {expected:?}");
+}
+
+/// Thirty, ten in each group of the metadata `priority`: the first ten have none.
+fn thirty() -> Vec<Candidate> {
+    let priority = |number: u32| {
+        with(candidate(number, 1), |instance| {
+            if number >= 10 {
+                instance.labels = [("priority".into(), (number / 10 * 5).to_string().into())].into();
+            }
+            instance.tags = [Tag::new(["blue", "green", "red"][number as usize / 10]).unwrap()].into();
+        })
+    };
+    (0..30).map(priority).collect()
+}
+
+#[test]
+fn a_group_spills_into_the_next_what_it_is_not_well_enough_for() {
+    for algorithm in algorithms() {
+        for (resting, expected) in [
+            (&[][..], [100, 0, 0]),
+            (&[0, 1], [100, 0, 0]),
+            (&[0, 1, 2, 3, 4], [70, 30, 0]),
+            (&[0, 1, 2, 3, 4, 5, 6, 7], [28, 72, 0]),
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 100, 0]),
+            (&[0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18], [70, 14, 16]),
+        ] {
+            let all = thirty();
+            resting.iter().for_each(|&at: &usize| rest(&all[at]));
+            let found = percent(&algorithm.clone().into(), &all, &Place::default(), |at| at / 10);
+            check(&found, expected, &format!("{algorithm:?} without {resting:?}"));
+        }
+    }
+}
+
+#[test]
+fn where_nobody_is_well_enough_each_gets_what_it_can_bear() {
+    let all = thirty();
+    all.iter().filter(|c| c.key.0 % 10 != 0).for_each(rest);
+    let found = percent(&Algorithm::default().into(), &all, &Place::default(), |at| at / 10);
+    check(&found, [33, 33, 33], "one of ten in each");
+    rest(&all[0]);
+    let found = percent(&Algorithm::default().into(), &all, &Place::default(), |at| at / 10);
+    check(&found, [0, 50, 50], "none in the first");
+}
+
+#[test]
+fn tags_that_the_service_lists_go_before_metadata() {
+    let tag = |name| Tag::new(name).unwrap();
+    let balance = Balance { failover: [tag("green"), tag("blue")].into(), ..Balance::default() };
+    let all = thirty();
+    check(&percent(&balance, &all, &Place::default(), |at| at / 10), [0, 100, 0], "green");
+    all[10..20].iter().for_each(rest);
+    check(&percent(&balance, &all, &Place::default(), |at| at / 10), [100, 0, 0], "blue");
+    all[..10].iter().for_each(rest);
+    check(&percent(&balance, &all, &Place::default(), |at| at / 10), [0, 0, 100], "the others");
+}
+
+/// As many in zones a, b and c.
+fn zones(counts: [u32; 3]) -> (Vec<Candidate>, Place) {
+    let names = ["a", "b", "c"].iter().zip(counts).flat_map(|(zone, count)| (0..count).map(move |_| *zone));
+    let zoned = |(number, zone): (u32, &str)| with(candidate(number, 1), |i| i.zone = Some(zone.into()));
+    ((0..).zip(names).map(zoned).collect(), Place { addresses: Vec::new(), zone: Some("a".into()) })
+}
+
+#[test]
+fn a_zone_serves_its_own_as_long_as_it_is_large_and_well_enough() {
+    let balance = Balance { prefer_zone: true, ..Balance::default() };
+    for (counts, resting, expected) in [
+        ([10, 10, 10], 0, [100, 0, 0]),
+        ([10, 10, 10], 2, [100, 0, 0]),
+        ([10, 10, 10], 5, [70, 15, 15]),
+        ([10, 10, 10], 10, [0, 50, 50]),
+        // A tenth of all instances cannot bear a third of all requests: 1.4 * 3 / 10.
+        ([2, 9, 9], 0, [42, 29, 29]),
+        ([2, 2, 2], 1, [70, 15, 15]),
+        ([5, 0, 0], 2, [100, 0, 0]),
+    ] {
+        let (all, place) = zones(counts);
+        all[..resting].iter().for_each(rest);
+        let zone =
+            |at: usize| usize::from(at >= counts[0] as usize) + usize::from(at >= (counts[0] + counts[1]) as usize);
+        check(&percent(&balance, &all, &place, zone), expected, &format!("{counts:?} without {resting}"));
+    }
+    let (all, _) = zones([10, 10, 10]);
+    check(&percent(&balance, &all, &Place::default(), |at| at / 10), [33, 33, 33], "no zone of our own");
+    let off = Balance::default();
+    let (all, place) = zones([10, 10, 10]);
+    check(&percent(&off, &all, &place, |at| at / 10), [33, 33, 33], "off");
+}
+
+#[test]
+fn zones_are_looked_at_within_a_group() {
+    let balance = Balance { prefer_zone: true, ..Balance::default() };
+    let (all, place) = zones([10, 10, 0]);
+    // Those of our zone are for later.
+    let later = |at: usize, c: Candidate| {
+        if at < 10 { with(c, |i| i.labels = [("priority".into(), "1".into())].into()) } else { c }
+    };
+    let all: Vec<_> = all.into_iter().enumerate().map(|(at, c)| later(at, c)).collect();
+    check(&percent(&balance, &all, &place, |at| at / 10), [0, 100, 0], "group before zone");
+}
+
+#[test]
+fn a_key_keeps_its_instance_while_a_group_spills() {
+    for scheme in [Scheme::Maglev, Scheme::Ring] {
+        let all = thirty();
+        all[..5].iter().for_each(rest);
+        let balancer = hashing(scheme).build(all, &Place::default());
+        for number in 0..200 {
+            let pick = || balancer.pick(&ask(Some(client(number))));
+            assert_eq!(pick(), pick(), "{scheme:?}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What was tried for one request, and what follows a try that failed.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use http::{HeaderName, header::EXPECT};
+use model::{Fault, Outcome, Refusal, UpstreamKey};
+use transport::{Lease, clock};
+
+use super::{Answer, End, Outbound, lease, patience::Patience, with_service};
+use crate::{
+    exchange::Exchange,
+    retry::{self, Facts, Next, Retries, Verdict},
+};
+
+/// Instances that are left out of a choice at most: as many as there are tries.
+pub(super) const MOST: usize = retry::MOST as usize;
+
+/// Connections that took no new stream, at most: as many as one core keeps to one instance.
+const STALE: usize = 32;
+
+/// What was tried so far. Nothing for a request that succeeds at once, whose state stays small.
+#[derive(Debug, Default)]
+pub(super) struct Tried(Option<Box<History>>);
+
+#[derive(Debug, Default)]
+struct History {
+    /// Not to be asked again.
+    keys: Vec<UpstreamKey>,
+    /// Those of them that broke a connection: asked again if nobody else is there.
+    broke: Vec<UpstreamKey>,
+    tries: u8,
+    /// Tries whose instance may have done its work.
+    sent: u8,
+    stale: usize,
+    /// The last answer of an instance, held back.
+    answer: Option<Box<Answer>>,
+    refusal: Option<Refusal>,
+}
+
+impl Tried {
+    /// Whether nothing was tried yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Who is not to be asked again.
+    pub(super) fn keys(&self) -> &[UpstreamKey] {
+        self.0.as_ref().map_or(&[], |history| &history.keys)
+    }
+
+    /// One of two tries at the same time failed; the other one goes on.
+    pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
+        let history = self.0.get_or_insert_default();
+        history.note(key, fault);
+        history.keep(end);
+    }
+
+    /// A second instance to ask while this one is silent, if one takes requests and the budget pays for it.
+    pub(super) fn another(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Lease> {
+        let tried = [self.keys(), &[key]].concat();
+        let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
+        let chosen =
+            ready.then(|| with_service(exchange, out, |service, env| lease(service, env, (None, None), &tried)));
+        chosen?.ok().map(|(lease, _)| lease)
+    }
+
+    /// Another answer is the better one.
+    pub(super) fn discard(&mut self) {
+        if let Some(history) = &mut self.0 {
+            history.discard();
+        }
+    }
+
+    /// Nobody else is there: the last answer an instance gave, else what it failed at, else this.
+    pub(super) fn end(self, refusal: Refusal) -> Result<Answer, Refusal> {
+        let history = self.0.unwrap_or_default();
+        match history.answer {
+            Some(answer) => Ok(*answer),
+            None => Err(history.refusal.unwrap_or(refusal)),
+        }
+    }
+
+    /// The limit of the next try for the head of its answer, if the request may then go to yet another instance.
+    pub(super) fn per_try(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Duration> {
+        let policy = &exchange.limits().retries;
+        let limit = policy.per_try.filter(|_| policy.on.has(Fault::Timeout) && self.sent() + 1 < policy.attempts)?;
+        let tried = [self.keys(), &[key]].concat();
+        let elsewhere = may_repeat(policy, exchange, out) && admits(exchange, out, &tried).is_some();
+        elsewhere.then_some(limit)
+    }
+
+    /// What follows the newest try, which ended like this. Waits if another try is due later; `Break` is the end.
+    pub(super) async fn follow(
+        &mut self,
+        exchange: &Exchange,
+        out: &mut Outbound,
+        patience: &mut Patience,
+        end: Box<End>,
+    ) -> ControlFlow<Result<Answer, Refusal>> {
+        self.0.get_or_insert_default().follow(exchange, out, patience, end).await
+    }
+
+    fn sent(&self) -> u8 {
+        self.0.as_ref().map_or(0, |history| history.sent)
+    }
+}
+
+impl History {
+    /// Notes a try of this instance that came to this.
+    fn note(&mut self, key: UpstreamKey, fault: Fault) {
+        self.keys.push(key);
+        if matches!(fault, Fault::Refused | Fault::Reset) {
+            self.broke.push(key);
+        }
+        self.tries = self.tries.saturating_add(1);
+        self.sent = self.sent.saturating_add(u8::from(!fault.is_unsent()));
+    }
+
+    fn discard(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            answer.source.discard();
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        exchange: &Exchange,
+        out: &mut Outbound,
+        patience: &mut Patience,
+        end: Box<End>,
+    ) -> ControlFlow<Result<Answer, Refusal>> {
+        let end = *end;
+        if matches!(&end, Err(failure) if failure.stale) && self.stale < STALE {
+            self.stale += 1;
+            return ControlFlow::Continue(());
+        }
+        let Some(fault) = fault(&end) else { return ControlFlow::Break(end.map_err(|failure| failure.refusal)) };
+        if let Some(upstream) = &exchange.record.upstream {
+            self.note(upstream.key, fault);
+        }
+        let policy = &exchange.limits().retries;
+        let next = self.next(exchange, out);
+        let facts = self.facts(exchange, out, patience, fault, next);
+        let wait = match retry::decide(policy, &facts, || patience.has_paid() || pay(exchange, out)) {
+            Verdict::Again(wait) => wait,
+            Verdict::Enough(why) => {
+                tracing::debug!(fault = fault.as_str(), why = why.as_str(), "not tried again");
+                exchange.core.metrics.withheld(why);
+                return ControlFlow::Break(self.enough(end));
+            }
+        };
+        exchange.core.metrics.retried(fault);
+        self.keep(end);
+        if next == Next::Same {
+            self.keys.retain(|key| !self.broke.contains(key));
+            self.broke.clear();
+        }
+        if exchange.record.upload.as_ref().is_some_and(|tally| tally.bytes() > 0) {
+            // The client did not wait for it, or was told to go on.
+            out.head.headers.remove(EXPECT);
+        }
+        match patience.pause(exchange, wait).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(refusal) => ControlFlow::Break(Err(refusal)),
+        }
+    }
+
+    fn facts(&self, exchange: &Exchange, out: &Outbound, patience: &Patience, fault: Fault, next: Next) -> Facts {
+        Facts {
+            fault,
+            tries: self.tries,
+            sent: self.sent,
+            next,
+            repeatable: may_repeat(&exchange.limits().retries, exchange, out),
+            replayable: exchange.record.upload.as_ref().is_none_or(|tally| !tally.is_lost()),
+            left: patience.left(),
+            random: fastrand::f64(),
+        }
+    }
+
+    fn next(&self, exchange: &Exchange, out: &Outbound) -> Next {
+        match admits(exchange, out, &self.keys) {
+            Some(true) => Next::Ready,
+            Some(false) => Next::Resting,
+            None if self.broke.is_empty() => Next::Nobody,
+            None => Next::Same,
+        }
+    }
+
+    /// The end after this: an answer goes to the client, be it an earlier one.
+    fn enough(&mut self, end: End) -> Result<Answer, Refusal> {
+        match (end, self.answer.take()) {
+            (Ok(answer), before) => {
+                self.answer = before;
+                self.discard();
+                Ok(answer)
+            }
+            (Err(_), Some(answer)) => Ok(*answer),
+            // What may have done something says more than that nobody else could be asked.
+            (Err(failure), None) if failure.outcome.is_unsent() && self.sent > 0 => {
+                Err(self.refusal.take().unwrap_or(failure.refusal))
+            }
+            (Err(failure), None) => Err(failure.refusal),
+        }
+    }
+
+    /// Holds an answer back until there is a better one. For its instance the exchange is over.
+    fn keep(&mut self, end: End) {
+        match end {
+            Ok(mut answer) => {
+                answer.lease.settle(Outcome::Answered(answer.head.status.as_u16()));
+                answer.source.part();
+                self.discard();
+                self.answer = Some(Box::new(answer));
+            }
+            Err(failure) if failure.outcome.is_unsent() && self.sent > 0 => {}
+            Err(failure) => self.refusal = Some(failure.refusal),
+        }
+    }
+}
+
+/// What of it may be worth another try.
+pub(super) fn fault(end: &End) -> Option<Fault> {
+    Fault::of(match end {
+        Ok(answer) => Outcome::Answered(answer.head.status.as_u16()),
+        Err(failure) => failure.outcome,
+    })
+}
+
+/// Whether the request bears a second time.
+pub(super) fn may_repeat(policy: &Retries, exchange: &Exchange, out: &Outbound) -> bool {
+    policy.methods.has(&out.head.method)
+        || policy.idempotency_key
+            && exchange.fields.may_have(&IDEMPOTENCY_KEY)
+            && out.head.headers.contains_key(&IDEMPOTENCY_KEY)
+}
+
+/// Takes a retry from the budget of the service.
+pub(super) fn pay(exchange: &Exchange, out: &Outbound) -> bool {
+    let budget = exchange.limits().retries.budget;
+    with_service(exchange, out, |service, _| Ok(service.vitals.budget.retry(budget, clock::tick()))).unwrap_or(false)
+}
+
+/// Whether there is an instance besides these, and whether it takes requests.
+fn admits(exchange: &Exchange, out: &Outbound, tried: &[UpstreamKey]) -> Option<bool> {
+    let ask = balancer::Ask { hash: None, tried, now: clock::tick() };
+    with_service(exchange, out, |service, environment| Ok(service.admits(environment, &ask))).ok().flatten()
+}
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,0 +1,250 @@
+//! hot path
+//!
+//! The end of long streams at an instance that is to leave: gRPC streams and event streams, which may otherwise go on
+//! for days. They end spread out over some time, so that their clients come back one by one, and in a way that clients
+//! understand.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use tokio::time::Instant;
+
+use crate::{clock, timer::Alarm};
+
+/// The part of the time for leaving, at its end, over which streams are spread.
+const SPREAD: f64 = 0.2;
+
+/// When the long streams of one pool shall end. Shared by them; never leaves its thread.
+#[derive(Debug, Default)]
+pub struct Farewell {
+    by: Cell<Option<By>>,
+    streams: RefCell<Streams>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct By {
+    said: Instant,
+    end: Instant,
+}
+
+/// Who is to be woken when it is said.
+#[derive(Debug, Default)]
+struct Streams {
+    all: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+/// How a long stream ends before its instance does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// gRPC: with the status UNAVAILABLE, after which clients try again.
+    Grpc,
+    /// Server-sent events: simply; clients connect again and say what they had.
+    Events,
+}
+
+/// A long stream, as it waits for a farewell.
+#[derive(Debug)]
+pub(crate) struct Long {
+    farewell: Rc<Farewell>,
+    pub(crate) ending: Ending,
+    /// What begins after the end, because nobody else is there, goes on.
+    began: Instant,
+    place: Option<usize>,
+    due: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Farewell {
+    /// Long streams end until `end`, spread over the last fifth of the time until then. Said twice, the first word
+    /// stands until its end.
+    pub fn say(&self, end: Instant) {
+        if self.by.get().is_none_or(|by| by.end <= clock::now()) {
+            self.by.set(Some(By { said: clock::now(), end }));
+            self.wake();
+        }
+    }
+
+    /// The instance stays after all.
+    pub fn take_back(&self) {
+        self.by.set(None);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let woken: Vec<Waker> = self.streams.borrow_mut().all.iter_mut().filter_map(Option::take).collect();
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl By {
+    /// When a stream that began then, with these dice, 0 to 1, ends.
+    fn due(self, began: Instant, dice: f64) -> Instant {
+        let time = self.end.saturating_duration_since(self.said).mul_f64(SPREAD);
+        let left = self.end.saturating_duration_since(began);
+        self.end - time.min(left).mul_f64(dice)
+    }
+}
+
+impl Ending {
+    /// How the stream of an answer with this head ends; `None` if it is no long one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let kind = headers.get(CONTENT_TYPE)?.as_bytes();
+        if kind.starts_with(b"application/grpc") {
+            Some(Self::Grpc)
+        } else if kind.starts_with(b"text/event-stream") {
+            Some(Self::Events)
+        } else {
+            None
+        }
+    }
+
+    /// What is said last, if anything is.
+    pub(crate) fn trailers(self) -> Option<HeaderMap> {
+        static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+        static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+        (self == Self::Grpc).then(|| {
+            let mut trailers = HeaderMap::with_capacity(2);
+            trailers.insert(&STATUS, HeaderValue::from_static("14"));
+            trailers.insert(&MESSAGE, HeaderValue::from_static("the instance is leaving; connect again"));
+            trailers
+        })
+    }
+}
+
+impl Long {
+    pub(crate) fn new(farewell: Rc<Farewell>, ending: Ending) -> Self {
+        Self { farewell, ending, began: clock::now(), place: None, due: None, alarm: Alarm::default() }
+    }
+
+    /// Ready when the stream shall end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.wait(cx.waker());
+        let Some(by) = self.farewell.by.get().filter(|by| by.end > self.began) else {
+            self.due = None;
+            return Poll::Pending;
+        };
+        let due = *self.due.get_or_insert_with(|| by.due(self.began, fastrand::f64()));
+        self.alarm.poll(due, cx)
+    }
+
+    fn wait(&mut self, waker: &Waker) {
+        let mut streams = self.farewell.streams.borrow_mut();
+        let Streams { all, free } = &mut *streams;
+        let place = *self.place.get_or_insert_with(|| {
+            free.pop().unwrap_or_else(|| {
+                all.push(None);
+                all.len() - 1
+            })
+        });
+        match &all[place] {
+            Some(same) if same.will_wake(waker) => {}
+            _ => all[place] = Some(waker.clone()),
+        }
+    }
+}
+
+impl Drop for Long {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let mut streams = self.farewell.streams.borrow_mut();
+        let waker = streams.all[place].take();
+        streams.free.push(place);
+        drop(streams);
+        // It may be the last hold on a task, whose end may bring it here again.
+        drop(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn long(farewell: &Rc<Farewell>) -> Long {
+        Long::new(Rc::clone(farewell), Ending::Events)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_end_spread_over_the_last_fifth() {
+        let (farewell, start) = (Rc::new(Farewell::default()), Instant::now());
+        let mut streams: Vec<Long> = (0..200).map(|_| long(&farewell)).collect();
+        farewell.say(start + 30 * SECOND);
+        farewell.say(start + 90 * SECOND);
+        let mut ends = Vec::new();
+        let local = tokio::task::LocalSet::new();
+        let tasks: Vec<_> = streams
+            .drain(..)
+            .map(|mut stream| {
+                local.spawn_local(async move {
+                    poll_fn(|cx| stream.poll(cx)).await;
+                    Instant::now()
+                })
+            })
+            .collect();
+        local
+            .run_until(async {
+                for task in tasks {
+                    ends.push(task.await.unwrap() - start);
+                }
+            })
+            .await;
+        let (first, last) = (*ends.iter().min().unwrap(), *ends.iter().max().unwrap());
+        assert!(first >= 24 * SECOND && last <= 30 * SECOND + SECOND / 100, "{first:?} {last:?}");
+        assert!(last - first > 5 * SECOND, "spread: {first:?} {last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_after_all_goes_on_and_places_are_given_back() {
+        let (farewell, start) = (Rc::new(Farewell::default()), Instant::now());
+        let mut stream = long(&farewell);
+        let wait = async |stream: &mut Long, time| tokio::time::timeout(time, poll_fn(|cx| stream.poll(cx))).await;
+        assert!(wait(&mut stream, SECOND).await.is_err(), "nobody has said anything");
+        farewell.say(start + 10 * SECOND);
+        farewell.take_back();
+        assert!(wait(&mut stream, 100 * SECOND).await.is_err());
+        farewell.say(Instant::now() + 10 * SECOND);
+        assert!(wait(&mut stream, 100 * SECOND).await.is_ok());
+        drop(stream);
+        for _ in 0..3 {
+            let mut next = long(&farewell);
+            poll_fn(|cx| Poll::Ready(next.poll(cx).is_pending())).await;
+        }
+        assert_eq!(farewell.streams.borrow().all.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_begins_after_the_end_goes_on_and_is_told_of_the_next_one() {
+        let (farewell, start) = (Rc::new(Farewell::default()), Instant::now());
+        let wait = async |stream: &mut Long, time| tokio::time::timeout(time, poll_fn(|cx| stream.poll(cx))).await;
+        farewell.say(start + 10 * SECOND);
+        tokio::time::advance(9 * SECOND).await;
+        assert!(wait(&mut long(&farewell), 2 * SECOND).await.is_ok(), "one that begins before it ends with the others");
+        tokio::time::advance(SECOND).await;
+        let mut late = long(&farewell);
+        assert!(wait(&mut late, 100 * SECOND).await.is_err(), "nobody else is there");
+        farewell.say(Instant::now() + 10 * SECOND);
+        assert!(wait(&mut late, 11 * SECOND).await.is_ok(), "the instance leaves for good");
+    }
+
+    #[test]
+    fn long_streams_are_told_by_their_type() {
+        for (kind, ending) in [
+            ("application/grpc+proto", Some(Ending::Grpc)),
+            ("text/event-stream; charset=utf-8", Some(Ending::Events)),
+            ("application/json", None),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            assert_eq!(Ending::of(&headers), ending, "{kind}");
+        }
+        assert_eq!(Ending::of(&HeaderMap::new()), None);
+    }
+}

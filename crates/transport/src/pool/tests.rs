@@ -1,0 +1,167 @@
+use std::{future::pending, net::SocketAddr, pin::pin};
+
+use balancer::{Admission, Cause, Vitals};
+use model::{Address, Host, InstanceId, Protocol, ServiceId};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{LocalSet, yield_now},
+    time::timeout,
+};
+
+use super::*;
+use crate::{Learned, dial::DialFuture};
+
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Counts connection attempts, and makes them or not.
+#[derive(Debug, Default)]
+struct Dialler {
+    attempts: Cell<usize>,
+    /// Most under way at one time.
+    most: Cell<usize>,
+    now: Cell<usize>,
+    /// What accepts them; `None`: nobody answers.
+    to: Cell<Option<SocketAddr>>,
+}
+
+impl Dial for Dialler {
+    fn dial<'a>(&'a self, _: &'a Upstream) -> DialFuture<'a> {
+        self.attempts.set(self.attempts.get() + 1);
+        self.now.set(self.now.get() + 1);
+        self.most.set(self.most.get().max(self.now.get()));
+        Box::pin(async {
+            let Some(to) = self.to.get() else { return pending().await };
+            let stream = TcpStream::connect(to).await;
+            self.now.set(self.now.get() - 1);
+            Ok((Stream::Tcp(stream.map_err(|e| DialError::Connect(e.to_string()))?), Version::H1))
+        })
+    }
+}
+
+fn upstream() -> Arc<Upstream> {
+    let address = Address { host: Host::Ip([192, 0, 2, 1].into()), port: 80 };
+    let (service, id) = (ServiceId::new("pets").unwrap(), InstanceId::new("a").unwrap());
+    let vitals = Arc::new(Vitals::default());
+    Arc::new(Upstream::new(service, id, address, Protocol::Http, None, Learned { vitals, ..Learned::default() }))
+}
+
+fn pool(dialler: &Rc<Dialler>) -> Rc<Pool> {
+    Pools::new(Rc::clone(dialler) as Rc<dyn Dial>).of(&upstream())
+}
+
+fn cause(pool: &Pool) -> Option<Cause> {
+    match pool.upstream.vitals.state(clock::tick()) {
+        Admission::Out { cause, .. } => Some(cause),
+        _ => None,
+    }
+}
+
+async fn settle() {
+    for _ in 0..20 {
+        yield_now().await;
+    }
+}
+
+/// So many requests that want a connection at once.
+fn ask(pool: &Rc<Pool>, count: usize) -> Vec<tokio::task::JoinHandle<Result<Ready, DialError>>> {
+    let ask = |_| {
+        let pool = Rc::clone(pool);
+        spawn_local(async move { pool.ready(true, LIMIT).await })
+    };
+    (0..count).map(ask).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_does_not_answer_costs_four_attempts_whoever_waits() {
+    let test = async {
+        let dialler = Rc::new(Dialler::default());
+        let pool = pool(&dialler);
+        let waiting = ask(&pool, 200);
+        settle().await;
+        assert_eq!(dialler.attempts.get(), 4);
+        for request in waiting {
+            let error = timeout(LIMIT * 2, request).await.expect("in time").unwrap().unwrap_err();
+            assert_eq!(error, DialError::Timeout(LIMIT));
+        }
+        assert_eq!((dialler.attempts.get(), cause(&pool)), (4, Some(Cause::Connect)));
+        assert_eq!(pool.dials.waiting(), 0);
+        // Who is sent there in spite of that learns it from one attempt.
+        for request in ask(&pool, 50) {
+            assert!(request.await.unwrap().is_err());
+        }
+        assert_eq!(dialler.attempts.get(), 5);
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_found_out_also_if_nobody_waits_for_so_long() {
+    let test = async {
+        let dialler = Rc::new(Dialler::default());
+        let pool = pool(&dialler);
+        for request in ask(&pool, 10) {
+            assert!(timeout(LIMIT / 10, request).await.is_err(), "given up");
+        }
+        assert_eq!(cause(&pool), None);
+        tokio::time::sleep(LIMIT).await;
+        settle().await;
+        assert_eq!(cause(&pool), Some(Cause::Connect));
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_answers_gets_as_many_as_are_wanted() {
+    let test = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialler = Rc::new(Dialler::default());
+        dialler.to.set(Some(listener.local_addr().unwrap()));
+        let pool = pool(&dialler);
+        let _accepting = spawn_local(async move {
+            let mut open = Vec::new();
+            loop {
+                open.push(listener.accept().await.unwrap());
+            }
+        });
+        let mut open = Vec::new();
+        for request in ask(&pool, 100) {
+            let ready = timeout(LIMIT * 10, request).await.expect("a connection").unwrap();
+            open.push(ready.unwrap());
+        }
+        assert_eq!((dialler.attempts.get(), pool.dials.waiting(), pool.dials.now()), (100, 0, 0));
+        assert!(dialler.most.get() > 8, "as slow as at first: {}", dialler.most.get());
+        // One that comes back serves who waits.
+        dialler.to.set(None);
+        let mut waiting = pin!(pool.ready(true, LIMIT));
+        assert!(timeout(LIMIT / 20, &mut waiting).await.is_err());
+        let Some(Ready::H1(connection)) = open.pop() else { panic!("HTTP/1.1") };
+        pool.give_back(connection);
+        assert!(timeout(LIMIT / 2, waiting).await.expect("at once").is_ok());
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_unanswered_requests_are_a_doubt_that_a_connection_settles() {
+    let test = async {
+        let dialler = Rc::new(Dialler::default());
+        let pool = pool(&dialler);
+        let give_up = || drop(Listening::new(&pool, None));
+        give_up();
+        give_up();
+        Listening::new(&pool, None).heard();
+        give_up();
+        give_up();
+        let half = crate::upload::Tally::new();
+        (0..9).for_each(|_| drop(Listening::new(&pool, Some(Rc::clone(&half)))));
+        settle().await;
+        assert_eq!((dialler.attempts.get(), cause(&pool)), (0, None), "not three complete ones in a row");
+        (0..9).for_each(|_| give_up());
+        settle().await;
+        assert_eq!((dialler.attempts.get(), cause(&pool)), (1, None), "a doubt is no proof");
+        tokio::time::sleep(LIMIT * 2).await;
+        settle().await;
+        assert_eq!((dialler.attempts.get(), cause(&pool)), (1, Some(Cause::Connect)));
+    };
+    LocalSet::new().run_until(test).await;
+}

@@ -1,0 +1,122 @@
+//! Requests that wait for an instance where there is none.
+
+use std::time::Duration;
+
+use testkit::{Client, Instance, bounded, get, post};
+use tokio::time::Instant;
+
+use super::{at_rest, open, told, until};
+use crate::{
+    discover::rig::{IN_MEMORY, Load, Registrar, serving},
+    support::{Config, Front, Running},
+};
+
+async fn start(config: Config) -> (Running, Registrar) {
+    let router = config.set("registries", IN_MEMORY).start();
+    let registrar = Registrar::of(&router).await;
+    (router, registrar)
+}
+
+#[tokio::test]
+async fn to_zero_and_back_within_the_hold_costs_nobody_an_error() {
+    let (router, registrar) = start(Config::new()).await;
+    let instance = Instance::h2c().named("one").start().await;
+    registrar.register("pets", &instance).await;
+    serving(&router, "pets", &["one"]).await;
+    let load = Load::start(&router, &[Front::H1, Front::H2c, Front::H2Tls], "pets").await;
+    for _ in 0..5 {
+        load.more(20).await;
+        registrar.deregister("pets", &instance).await;
+        // All nine of its requests wait: none is refused.
+        until(&router, "pets", "held", 9).await;
+        registrar.register("pets", &instance).await;
+    }
+    load.more(20).await;
+    assert!(load.end().await["one"] >= 120);
+    at_rest(&router, "pets").await;
+}
+
+#[tokio::test]
+async fn a_routed_service_that_was_never_there_is_waited_for_with_the_body_unread() {
+    let (router, registrar) = start(Config::new().set("routes", "[ { prefix: /, service: pets } ]")).await;
+    let instance = Instance::h2c().named("one").start().await;
+    let client = router.client(Front::H1).await;
+    let first = async { client.send(post("/", &[], vec![1; 200_000])).await };
+    let comes = async {
+        until(&router, "pets", "held", 1).await;
+        registrar.register("pets", &instance).await;
+    };
+    let (answer, ()) = bounded("an answer", async { tokio::join!(first, comes) }).await;
+    assert_eq!(answer.json()["body_bytes"], 200_000);
+    at_rest(&router, "pets").await;
+}
+
+#[tokio::test]
+async fn the_hold_ends_with_its_time_and_says_so() {
+    let services = "{ short: { warm_hold: 200ms }, never: { warm_hold: off } }";
+    let routes = "[ { prefix: /short, service: short }, { prefix: /never, service: never }, \
+                    { path: /soon, service: pets, timeout: 200ms } ]";
+    let (router, _) = start(Config::new().set("services", services).set("routes", routes)).await;
+    for front in Front::ALL {
+        let client = router.client(front).await;
+        let start = Instant::now();
+        let answer = client.send(get("/short", &[])).await;
+        assert_eq!(
+            (told(&answer), answer.header("retry-after")),
+            ((503, Some("hold_timeout")), Some("5")),
+            "{front:?}"
+        );
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert_eq!(told(&client.send(get("/never", &[])).await), (503, Some("no_instance")), "{front:?}");
+        assert_eq!(told(&client.send(get("/soon", &[])).await), (504, Some("deadline")), "{front:?}");
+    }
+    at_rest(&router, "short").await;
+}
+
+#[tokio::test]
+async fn no_more_than_sixty_four_wait_and_those_who_leave_make_room() {
+    let (router, _) = start(Config::new().set("routes", "[ { prefix: /, service: pets } ]")).await;
+    let client = router.client(Front::H2c).await;
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        waiting.push(open(&client, "/", "pets").await);
+    }
+    until(&router, "pets", "held", 64).await;
+    assert_eq!(told(&client.send(get("/", &[])).await), (503, Some("no_instance")));
+    waiting.truncate(60);
+    until(&router, "pets", "held", 60).await;
+    drop(waiting);
+    at_rest(&router, "pets").await;
+}
+
+/// Instances that are there and fail are no reason to wait, nor is an environment without instances.
+#[tokio::test]
+async fn nobody_waits_where_instances_are() {
+    let (router, registrar) = start(Config::new().set("timeouts", "{ connect: 300ms }")).await;
+    let instance = Instance::h2c().named("one").start().await;
+    registrar.register("pets", &instance).await;
+    serving(&router, "pets", &["one"]).await;
+    let client = router.client(Front::H2c).await;
+    let elsewhere = client.send(get("/", &[("service_id", "pets"), ("env_tag", "test")])).await;
+    assert_eq!(told(&elsewhere), (503, Some("no_instance")));
+    instance.kill().await;
+    assert_eq!(told(&client.send(get("/", &[("service_id", "pets")])).await), (502, Some("connect")));
+    assert_eq!(told(&client.send(get("/", &[("service_id", "nobody")])).await), (503, Some("no_service")));
+}
+
+/// One that is exposed by a tag of its instances is still known when the last of them left.
+#[tokio::test]
+async fn a_service_exposed_by_tag_is_waited_for_too() {
+    let (router, registrar) = start(Config::new().set("expose", "{ tag: public }")).await;
+    let instance = Instance::h2c().named("one").start().await;
+    let tagged = serde_json::json!({ "tags": ["public"] });
+    registrar.register_as("pets", &instance, tagged.clone()).await;
+    serving(&router, "pets", &["one"]).await;
+    registrar.deregister("pets", &instance).await;
+    serving(&router, "pets", &[]).await;
+    let client: Client = router.client(Front::H2c).await;
+    let stream = open(&client, "/", "pets").await;
+    until(&router, "pets", "held", 1).await;
+    registrar.register_as("pets", &instance, tagged).await;
+    assert_eq!(stream.answer().await.unwrap().status, 200);
+}
