@@ -97,13 +97,18 @@ fn ejections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals, table: &Table
         ConstCounter::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
     }
     let mut out = [0_u64; Cause::ALL.len()];
-    let mut held = 0;
+    let (mut held, now) = (0, clock::tick());
     for member in table.services().flat_map(|service| &service.members) {
         let vitals = &member.upstream.vitals;
+        let state = vitals.state(now);
+        // Nearly all are in, and there may be many.
+        if state == Admission::In {
+            continue;
+        }
         if let Some((cause, _)) = vitals.rest() {
             out[Cause::ALL.iter().position(|c| *c == cause).unwrap_or_default()] += 1;
         }
-        held += u64::from(matches!(vitals.state(clock::tick()), Admission::Held { .. }));
+        held += u64::from(matches!(state, Admission::Held { .. }));
     }
     let help = "Instances that are out now and come back by themselves, by cause";
     let mut metric = encoder.encode_descriptor("ejected", help, None, MetricType::Gauge)?;

@@ -31,8 +31,8 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Arc<str>>,
     /// Instances, as `ID ADDRESS`; at most sixteen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub instances: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub instances: Box<[Box<str>]>,
     /// How many more there are.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: usize,
@@ -184,7 +184,7 @@ impl History {
 
     pub(crate) fn record(&self, event: What, about: About<'_>, instances: &[Arc<Instance>]) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let named = instances.iter().take(NAMED).map(|i| format!("{} {}", i.id, i.endpoint.address));
+        let named = instances.iter().take(NAMED).map(|i| format!("{} {}", i.id, i.endpoint.address).into());
         let mut ring = self.lock();
         ring.last += 1;
         let event = Event {
@@ -251,7 +251,7 @@ mod tests {
         let all = history.select(&Filter::default());
         assert_eq!((all.len(), all[0].number), (KEPT, 8));
         assert_eq!((all[0].instances.len(), all[0].more), (16, 84));
-        assert_eq!(all[0].instances[3], "3 10.0.0.3:80");
+        assert_eq!(&*all[0].instances[3], "3 10.0.0.3:80");
     }
 
     #[test]

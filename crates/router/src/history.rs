@@ -131,7 +131,7 @@ mod tests {
             event: What::Suspected,
             service: Some(ServiceId::new("pets").unwrap()),
             source: Some("dc1".into()),
-            instances: vec!["a 10.0.0.1:80".to_owned(), "b 10.0.0.2:80".to_owned()],
+            instances: ["a 10.0.0.1:80", "b 10.0.0.2:80"].map(Box::from).into(),
             more: 3,
             cause: "too many left at once".to_owned(),
         };

@@ -152,9 +152,10 @@ fn tell(query: &Query) -> Result<(), String> {
 
 fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
     let origin = config.map_or(Origin::Nothing, Origin::File);
-    let settings = origin.load(&overrides).map_err(|error| error.to_string())?;
+    // The router reads its settings itself; of a long file, what is kept here would be kept for good.
+    let log = origin.load(&overrides).map_err(|error| error.to_string())?.log;
     let level = std::env::var("RUST_LOG").ok();
-    let log = telemetry::log::Log::init(&settings.log, level.as_deref()).map_err(|error| error.to_string())?;
+    let log = telemetry::log::Log::init(&log, level.as_deref()).map_err(|error| error.to_string())?;
     raise_descriptors();
     let without_file = matches!(origin, Origin::Nothing);
     let log = level.is_none().then_some(log);

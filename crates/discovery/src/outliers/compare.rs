@@ -14,6 +14,7 @@ pub(super) struct Compare {
     services: Marked,
 }
 
+/// Empty of services whose instances have not done anything yet.
 pub(super) type Marked = HashMap<ServiceId, Vec<Mark>>;
 
 /// One instance, at the end of an interval.
@@ -50,12 +51,17 @@ impl Compare {
         if least.is_none_or(|least| service.members.len() < least as usize) {
             return Vec::new();
         }
-        let before = before.remove(&service.id).unwrap_or_default();
+        let before = before.remove(&service.id);
+        // Of many services most rest, and need no marks.
+        if service.members.iter().all(|member| member.upstream.vitals.marks() == Marks::default()) {
+            self.services.insert(service.id.clone(), Vec::new());
+            return Vec::new();
+        }
         let mut after = Vec::with_capacity(service.members.len());
         let (mut samples, mut who) = (Vec::new(), Vec::new());
         for member in service.serving() {
             let Upstream { key, vitals, .. } = &*member.upstream;
-            let earlier = find(&before, *key, after.len());
+            let earlier = before.as_ref().and_then(|before| find(before, *key, after.len()));
             let strikes = earlier.map_or(0, |mark| mark.strikes);
             if let Some(mut sample) = earlier.and_then(|mark| vitals.since(mark.marks)).filter(|s| s.requests > 0) {
                 sample.strikes = strikes;
@@ -65,7 +71,9 @@ impl Compare {
             after.push(Mark { key: *key, marks: vitals.marks(), strikes });
         }
         let found = judged(service, &samples, &who, &mut after);
-        self.services.insert(service.id.clone(), after);
+        if !after.is_empty() {
+            self.services.insert(service.id.clone(), after);
+        }
         found
     }
 }
@@ -93,7 +101,10 @@ fn judged(service: &Service, samples: &[Sample], who: &[(usize, &Member)], after
     found
 }
 
-/// The mark of this instance; most often it is where it was.
-fn find(marks: &[Mark], key: UpstreamKey, at: usize) -> Option<&Mark> {
-    marks.get(at).filter(|m| m.key == key).or_else(|| marks.iter().find(|m| m.key == key))
+/// The mark of this instance; most often it is where it was. Where nobody had done anything nobody has one.
+fn find(marks: &[Mark], key: UpstreamKey, at: usize) -> Option<Mark> {
+    if marks.is_empty() {
+        return Some(Mark { key, marks: Marks::default(), strikes: 0 });
+    }
+    marks.get(at).filter(|m| m.key == key).or_else(|| marks.iter().find(|m| m.key == key)).copied()
 }

@@ -66,7 +66,7 @@ async fn who_is_there_at_the_start_serves_and_who_comes_later_waits_for_its_firs
     sleep(Duration::from_secs(10)).await;
     assert_eq!(stage.held("1"), Hold::Check.as_str());
     let told = stage.history.select(&Filter::default());
-    let told: Vec<_> = told.iter().filter(|e| e.event == What::Unhealthy).map(|e| e.instances[0].as_str()).collect();
+    let told: Vec<_> = told.iter().filter(|e| e.event == What::Unhealthy).map(|e| &*e.instances[0]).collect();
     assert_eq!(told, ["2 10.0.0.2:80", "1 10.0.0.1:80"]);
 }
 
