@@ -165,6 +165,9 @@ struct MemberView {
     tags: Vec<Tag>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<(String, String)>,
+    /// Those of them that `weigh_by` names and that make no sense, so that they do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
     /// The group it is in, if not the first: it gets what those before it are not well enough for.
     #[serde(skip_serializing_if = "is_zero")]
     group: usize,
@@ -315,6 +318,7 @@ fn member(member: &Member, balance: &Balance, findings: &Findings, now: Tick) ->
         environment_only: instance.environment_only,
         tags: instance.tags.to_vec(),
         labels: instance.labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+        ignored: balance.weighing.senseless(instance).map(str::to_owned).collect(),
         group: balance.group(instance),
         slow_start: balance.slow_start.map(|slow| slow.reached(upstream.since, now)).filter(|part| *part < 1.0),
         sticky: member.token.map(|token| format!("{token:016x}")),
