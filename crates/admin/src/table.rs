@@ -290,7 +290,7 @@ fn service(service: &Service, status: &Status, findings: &Findings, now: Tick) -
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
         in_flight: service.vitals.occupancy.in_flight(),
-        queued: service.vitals.occupancy.queued(),
+        queued: service.vitals.queue.len(),
         held: service.vitals.occupancy.held(),
         panic: !service.members.is_empty() && !service.members.iter().any(|m| m.upstream.vitals.admits(now)),
         breaker: circuit::of_service(&service.vitals.breaker, now),
