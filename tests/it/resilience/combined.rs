@@ -8,7 +8,7 @@ use testkit::{Client, Gate, Instance, Reply, bounded, eventually, get, post};
 use super::{at_rest, open, told, until};
 use crate::{
     discover::rig::{IN_MEMORY, Registrar, members, serving},
-    support::{Config, Front, Running},
+    support::{Config, Front, Running, nobody},
 };
 
 const PETS: [(&str, &str); 1] = [("service_id", "pets")];
@@ -198,7 +198,8 @@ async fn a_client_that_stays_comes_back_when_its_instance_has_room() {
 /// What a fallback answers in the place of an instance is held against that instance all the same.
 #[tokio::test]
 async fn an_instance_whose_failures_a_fallback_hides_is_put_out() {
-    let (bad, good) = (Instance::h2c().answer(|_| Reply::status(503)), Instance::h2c().named("good"));
+    let fails = |_: &_| Reply::script().head(503).data("busy");
+    let (bad, good) = (Instance::h2c().answer(fails), Instance::h2c().named("good"));
     let (bad, good) = (bad.start().await, good.start().await);
     let routes = "[ { prefix: /, service: pets, fallback: { status: 200, body: sorry, on_status: 503 } } ]";
     let services = "{ pets: { balance: round_robin, eject: { consecutive: 3, base: 30s } } }";
@@ -213,4 +214,23 @@ async fn an_instance_whose_failures_a_fallback_hides_is_put_out() {
     }
     assert_eq!((sorry, bad.counts().requests(), good.counts().requests()), (3, 3, 27));
     at_rest(&router, "pets").await;
+}
+
+/// The answer that reaches the client is that of an earlier try: it names no instance that was asked in vain after it.
+#[tokio::test]
+async fn a_client_is_never_told_to_stay_with_an_instance_that_did_not_answer_it() {
+    let busy = Instance::h2c().answer(|_| Reply::status(503)).start().await;
+    let dead = nobody().await;
+    let settings = "balance: round_robin, eject: off, sticky: { header: x-home }, retries: { budget: { floor: 1000 } }";
+    let router = of(&[busy.url(), format!("h2c://{dead}")], settings);
+    let all = members(&router, "pets").await;
+    let token = all.values().find(|member| member["address"] == dead.to_string()).expect("it")["sticky"].clone();
+    let client = router.client(Front::H2c).await;
+    for _ in 0..6 {
+        let answer = client.send(get("/", &PETS)).await;
+        assert_eq!(told(&answer), (503, None), "its own answer");
+        assert_ne!(answer.header("x-home").map(str::to_owned), token.as_str().map(str::to_owned));
+    }
+    let failed = members(&router, "pets").await.values().filter(|member| member["failures"].as_u64() > Some(0)).count();
+    assert_eq!(failed, 1, "the other one was asked too");
 }
