@@ -147,7 +147,7 @@ impl Subscriptions {
         let seldom = asker.is_some_and(|asker| self.askers.is_seldom(asker, now));
         let reserve = rules.rate.div_ceil(RESERVE);
         let free = self.proven.holds(service, now) || self.bucket.take(rules.rate, now);
-        if !free && !(seldom && self.reserve.take(reserve, now)) {
+        if !(free || seldom && self.reserve.take(reserve, now)) {
             self.counts.limited += 1;
             return Verdict::Busy;
         }

@@ -34,7 +34,8 @@ fn a_place_goes_to_whoever_came_first() {
     assert_eq!(poll(&queue, &all[2]), Poll::Ready(Call::Look));
     queue.offer(&occupancy, None);
     assert!(queue.leave(&all[2]), "he was handed one that he did not take");
-    assert!(queue.is_empty() && queue.len() == 0);
+    assert!(queue.is_empty());
+    assert_eq!(queue.len(), 0);
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Service {
     /// The line in which requests of this environment wait that find all its instances full.
     #[must_use]
     pub fn line(&self, environment: Option<&str>) -> Line {
-        Line::instances(environment.or(self.own.as_ref().map(Tag::as_str)))
+        Line::instances(environment.or_else(|| self.own.as_ref().map(Tag::as_str)))
     }
 
     /// The tags of its members, each once; of its last ones, if it has none.

@@ -46,7 +46,7 @@ pub(super) fn lease(
     };
     let most = service.policy.bounds.per_instance;
     let member = choice(tried)?;
-    match Lease::try_take_within(&member.upstream, most, now) {
+    match Lease::try_take(&member.upstream, most, now) {
         Some(lease) => Ok((lease, member.token)),
         None => look_on(choice, member, tried, most, now),
     }
@@ -77,7 +77,7 @@ fn look_on<'a>(
             Ok(member) if resting.len() <= RESTING && !(full && is_spare(member)) => member,
             _ => break,
         };
-        if let Some(lease) = Lease::try_take_within(&member.upstream, most, now) {
+        if let Some(lease) = Lease::try_take(&member.upstream, most, now) {
             return Ok((lease, member.token));
         }
     }
