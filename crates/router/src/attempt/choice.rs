@@ -12,6 +12,9 @@ use transport::{Lease, clock};
 
 use crate::affinity::Stick;
 
+#[cfg(test)]
+mod tests;
+
 /// Choices that rest and are passed over: another request took the turn of each to find out. A balancer names none that
 /// rests while others do not, so there is hardly one left that does not.
 const RESTING: usize = 4;
@@ -44,7 +47,16 @@ pub(super) fn lease(
         let stays = held.and_then(|token| service.held(environment, token, &ask));
         stays.map_or_else(|| service.pick(environment, &ask), Ok)
     };
-    let most = service.policy.bounds.per_instance;
+    take(choice, tried, service.policy.bounds.per_instance, now)
+}
+
+/// A lease on the first choice besides those that were tried, if it lets the request in and has fewer than `most` in flight.
+fn take<'a>(
+    choice: impl Fn(&[UpstreamKey]) -> Result<&'a Member, Refusal>,
+    tried: &[UpstreamKey],
+    most: u32,
+    now: Tick,
+) -> Result<(Lease, Option<u64>), Refusal> {
     let member = choice(tried)?;
     match Lease::try_take(&member.upstream, most, now) {
         Some(lease) => Ok((lease, member.token)),
@@ -72,9 +84,12 @@ fn look_on<'a>(
         } else {
             resting.push(member);
         }
+        if resting.len() > RESTING {
+            break;
+        }
         passed.push(member.upstream.key);
         member = match choice(&passed) {
-            Ok(member) if resting.len() <= RESTING && !(full && is_spare(member)) => member,
+            Ok(member) if !(full && is_spare(member)) => member,
             _ => break,
         };
         if let Some(lease) = Lease::try_take(&member.upstream, most, now) {
