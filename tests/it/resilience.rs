@@ -2,12 +2,15 @@
 
 mod budget;
 mod bulkhead;
+mod combined;
 mod deadlines;
 mod draining;
 mod fallback;
+mod grpc;
 mod hedging;
 mod hold;
 mod lag;
+mod lines;
 mod replay;
 mod retries;
 mod shedding;

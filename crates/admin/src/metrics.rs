@@ -55,6 +55,7 @@ impl Collector for DiscoveryMetrics {
         let resort = table.services().flat_map(|s| &s.members).filter(|m| m.resort).count();
         let help = "Instances that are used only if no other is left: withdrawn under suspicion, or too old";
         gauge(&mut encoder, "table_last_resort", help, resort as u64)?;
+        gauge(&mut encoder, "weights_ignored", "Instances whose capacity or load makes no sense", senseless(&table))?;
         let help = "Always 1; the digest is equal on two routers whose registries say the same";
         let digest = format!("{:016x}", table.digest());
         let mut info = encoder.encode_descriptor("table", help, None, MetricType::Info)?;
@@ -71,6 +72,13 @@ impl Collector for DiscoveryMetrics {
         let publish = encoder.encode_descriptor("publish", help, Some(&unit), MetricType::Histogram)?;
         histogram(&self.freshness, publish)
     }
+}
+
+/// Instances with metadata that should count as weight and cannot.
+fn senseless(table: &Table) -> u64 {
+    let all = table.services().flat_map(|service| service.members.iter().map(move |member| (service, member)));
+    let odd = all.filter(|(s, member)| s.policy.balance.weighing.senseless(&member.instance).next().is_some());
+    odd.count() as u64
 }
 
 /// What active checks did and found.

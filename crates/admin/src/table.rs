@@ -165,6 +165,9 @@ struct MemberView {
     tags: Vec<Tag>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<(String, String)>,
+    /// Those of them that `weigh_by` names and that make no sense, so that they do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
     /// The group it is in, if not the first: it gets what those before it are not well enough for.
     #[serde(skip_serializing_if = "is_zero")]
     group: usize,
@@ -287,7 +290,7 @@ fn service(service: &Service, status: &Status, findings: &Findings, now: Tick) -
         age_s: sources().filter_map(|s| s.age(&service.id, now)).max().map(|age| age.as_secs()),
         remembered: sources().filter(|s| s.inherited.contains_key(&service.id)).map(|s| s.name.to_string()).collect(),
         in_flight: service.vitals.occupancy.in_flight(),
-        queued: service.vitals.occupancy.queued(),
+        queued: service.vitals.queue.len(),
         held: service.vitals.occupancy.held(),
         panic: !service.members.is_empty() && !service.members.iter().any(|m| m.upstream.vitals.admits(now)),
         breaker: circuit::of_service(&service.vitals.breaker, now),
@@ -315,6 +318,7 @@ fn member(member: &Member, balance: &Balance, findings: &Findings, now: Tick) ->
         environment_only: instance.environment_only,
         tags: instance.tags.to_vec(),
         labels: instance.labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+        ignored: balance.weighing.senseless(instance).map(str::to_owned).collect(),
         group: balance.group(instance),
         slow_start: balance.slow_start.map(|slow| slow.reached(upstream.since, now)).filter(|part| *part < 1.0),
         sticky: member.token.map(|token| format!("{token:016x}")),

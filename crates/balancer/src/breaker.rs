@@ -63,8 +63,10 @@ impl Breaker {
             self.requests.store(rule.requests.max(1).into(), Relaxed);
             self.window_ms.store(millis(rule.window), Relaxed);
             self.open_ms.store(millis(rule.open), Relaxed);
-        } else {
+        } else if self.is_on() {
+            // Whoever turns it on again begins anew: what failed by then opened it once, or never will.
             self.word.store(0, Relaxed);
+            self.halves.iter().for_each(|half| half.store(0, Relaxed));
         }
         let percent = rule.map_or(0, |rule| ((rule.failures * 100.0).round() as u32).clamp(1, 100));
         self.failures.store(percent, Relaxed);

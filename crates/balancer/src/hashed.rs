@@ -66,6 +66,10 @@ impl<L: Lookup> Hashed<L> {
 }
 
 impl<L: Lookup> Balancer for Hashed<L> {
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool {
+        self.least.reaches(at, ask)
+    }
+
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let Some(hash) = ask.hash else { return self.least.pick(ask) };
         let roster = self.least.roster();

@@ -26,6 +26,10 @@ impl LeastRequests {
 }
 
 impl Balancer for LeastRequests {
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool {
+        self.roster().is_wanted(at, ask)
+    }
+
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let (one, other) = self.0.two(ask)?;
         let Some(other) = other else { return Some(one) };

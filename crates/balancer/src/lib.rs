@@ -1,4 +1,5 @@
-//! Decides which instance gets a request. Pure: no I/O, no locks, no allocation in `pick`, and time is an argument.
+//! Decides which instance gets a request. Pure: no I/O, no allocation in `pick`, no locks but that of a [`queue`], and time
+//! is an argument.
 //!
 //! * [`balance`]: how a service is balanced: an algorithm, weights ([`weighing`]), [`slow_start`], and `tiers` of instances
 //!   that take over for each other.
@@ -6,7 +7,7 @@
 //! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
 //! * [`eject`]: who is put out for what he answers, and for how long; never too many.
 //! * [`service_vitals`]: what we learned of one service, made of its retry [`budget`], a [`quantile`] of its latency, what its
-//!   instances share in [`eject`], its [`breaker`] and its [`occupancy`].
+//!   instances share in [`eject`], its [`breaker`], its [`occupancy`] and the [`queue`] before it.
 //! * `roster`: the candidates as balancers keep them, and the order in which they are fallen back on; `draws` of them by
 //!   chance.
 //! * `random`, `round_robin`, `least_requests`, `peak_ewma`, `local_first`: one algorithm each.
@@ -34,6 +35,7 @@ mod maglev;
 pub mod occupancy;
 mod peak_ewma;
 pub mod quantile;
+pub mod queue;
 mod random;
 mod ring;
 mod roster;
@@ -61,6 +63,7 @@ pub use eject::{Eject, Peers, Sample, Verdict, judge};
 pub use hash::hash;
 pub use occupancy::Occupancy;
 pub use quantile::P95;
+pub use queue::Queue;
 pub use service_vitals::ServiceVitals;
 pub use slow_start::SlowStart;
 pub use vitals::{Marks, Totals, Vitals};
@@ -99,6 +102,10 @@ pub trait Balancer: Send + Sync + Debug + 'static {
     /// Candidates that [`Vitals::admits`] refuses are used only if no other is left, and among equals one of weight 0
     /// only after the others: the last instance is never rested.
     fn pick(&self, ask: &Ask<'_>) -> Option<usize>;
+
+    /// Whether this candidate is one that such requests go to now, whether or not it would be picked: it takes requests,
+    /// has a weight, and is no group's that only stands by. Must not block, allocate or take a lock, and takes nobody's turn.
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool;
 }
 
 /// Where this router runs, for local-first balancing.

@@ -1,6 +1,6 @@
 //! hot path
 //!
-//! Who is in a service: requests in hand, in its queue, and held until it has an instance.
+//! Who is in a service: requests in hand, and held until it has an instance.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -14,8 +14,6 @@ use model::Tick;
 pub struct Occupancy {
     /// Written by each request at its beginning and its end.
     in_flight: AtomicU32,
-    /// Written by requests that wait for a place, read by each that leaves one.
-    queued: AtomicU32,
     /// Written by requests that wait for an instance.
     held: AtomicU32,
     /// Since when it has no instance, in nanoseconds and one more; 0 if it has. Written by the table's writer.
@@ -38,23 +36,6 @@ impl Occupancy {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
-    }
-
-    /// Joins the queue of at most so many.
-    #[must_use]
-    pub fn try_queue(&self, most: u32) -> bool {
-        try_add(&self.queued, most)
-    }
-
-    /// Leaves the queue.
-    pub fn dequeue(&self) {
-        subtract(&self.queued);
-    }
-
-    /// Requests that wait for a place.
-    #[must_use]
-    pub fn queued(&self) -> u32 {
-        self.queued.load(Relaxed)
     }
 
     /// Joins those, at most so many, who wait for an instance.
@@ -121,7 +102,6 @@ mod tests {
         assert_eq!(occupancy.in_flight(), 2);
         occupancy.leave();
         assert!(occupancy.try_enter(2));
-        assert!(!occupancy.try_queue(0) && occupancy.queued() == 0, "a queue of none");
         assert!(occupancy.try_hold(1) && !occupancy.try_hold(1));
         occupancy.release();
         assert_eq!(occupancy.held(), 0);

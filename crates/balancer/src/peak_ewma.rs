@@ -71,6 +71,10 @@ impl PeakEwma {
 }
 
 impl Balancer for PeakEwma {
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool {
+        self.draws.roster().is_wanted(at, ask)
+    }
+
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let (one, other) = self.draws.two(ask)?;
         let Some(other) = other else { return Some(one) };

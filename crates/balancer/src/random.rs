@@ -16,6 +16,10 @@ impl Random {
 }
 
 impl Balancer for Random {
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool {
+        self.0.roster().is_wanted(at, ask)
+    }
+
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         self.0.one(ask)
     }

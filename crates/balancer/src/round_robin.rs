@@ -39,6 +39,10 @@ impl RoundRobin {
 }
 
 impl Balancer for RoundRobin {
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool {
+        self.roster.is_wanted(at, ask)
+    }
+
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let steps = self.round.len();
         // The turn of one that cannot take it is used up: its neighbour in the round would have it each time otherwise. A

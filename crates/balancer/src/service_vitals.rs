@@ -1,6 +1,6 @@
 //! What we learned of one service as a whole: atomics shared by all cores.
 
-use crate::{Breaker, Budget, Occupancy, P95, Peers};
+use crate::{Breaker, Budget, Occupancy, P95, Peers, Queue};
 
 /// Live state of one service. Survives table swaps and reloads for as long as the table has the service.
 ///
@@ -9,8 +9,10 @@ use crate::{Breaker, Budget, Occupancy, P95, Peers};
 pub struct ServiceVitals {
     /// Requests and their retries. Written by each request once, and by each retry.
     pub budget: Budget,
-    /// Requests in hand, and those who wait. Written by each request at its beginning and its end.
+    /// Requests in hand, and those that wait for an instance. Written by each request at its beginning and its end.
     pub occupancy: Occupancy,
+    /// Requests that wait for a place. Written by them; read by each request at its beginning and its end.
+    pub queue: Queue,
     /// What its instances share about putting one of them out. Read by requests that fail.
     pub peers: Peers,
     /// Whether the service gets requests at all. Off unless configured.

@@ -98,6 +98,19 @@ impl Tiers {
         self.tiers.iter().position(|tier| point < tier.upto.load(Relaxed)).unwrap_or_default()
     }
 
+    /// Whether requests go to the group of this candidate: it has a share, or those that have one can serve none.
+    fn is_in_use(&self, at: usize, ask: &Ask<'_>) -> bool {
+        if self.due.claim(PERIOD, ask.now) {
+            self.share_out(ask.now);
+        }
+        let ends = self.tiers.iter().map(|tier| tier.upto.load(Relaxed));
+        let begins = std::iter::once(0).chain(ends.clone());
+        let has_share = begins.zip(ends).map(|(begin, end)| begin < end);
+        let mut used = self.tiers.iter().zip(has_share).filter(|(_, has_share)| *has_share).map(|(tier, _)| tier);
+        used.clone().any(|tier| tier.places.contains(&at))
+            || !used.any(|tier| tier.places.iter().any(|&at| self.roster.is_wanted(at, ask)))
+    }
+
     fn share_out(&self, now: Tick) {
         let sum: f64 = self.parts(now).sum();
         let mut upto = 0.0;
@@ -134,6 +147,11 @@ impl Tiers {
 }
 
 impl Balancer for Tiers {
+    fn reaches(&self, at: usize, ask: &Ask<'_>) -> bool {
+        // Distance is what is preferred; only a group stands by for another one.
+        self.roster.is_wanted(at, ask) && (self.rule != Rule::Spill || self.is_in_use(at, ask))
+    }
+
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let home = self.home(ask);
         let others = (0..self.tiers.len()).filter(|other| *other != home);

@@ -1,5 +1,7 @@
 //! What an instance says of its size and its load, as its weight.
 
+use std::ops::RangeInclusive;
+
 use model::Instance;
 
 /// Names of the metadata that say it. Which they are differs from house to house, so none is read unless it is named.
@@ -17,6 +19,16 @@ const LEAST: f64 = 0.05;
 /// The heaviest instance's weight; fine enough for whole numbers of others.
 const HEAVIEST: f64 = 10_000.0;
 
+/// Capacities that can be one. What is beyond is a mistake: no capacity at all.
+const CAPACITY: RangeInclusive<f64> = 1e-3..=1e9;
+
+/// Loads that can be one, as parts of 1: an average of what waits may be above it. What is beyond has another unit.
+const LOAD: RangeInclusive<f64> = 0.0..=10.0;
+
+/// No instance counts as more than so many times the median capacity, or less than that part of it: what one of them says
+/// of itself must not take the traffic from all others.
+const SPREAD: f64 = 100.0;
+
 impl Weighing {
     /// Weights for these instances, in their order: what the registry says, times capacity, times what is left of it. An
     /// instance without a capacity counts as the smallest that says one; one without a load as idle. 0 stays 0.
@@ -24,12 +36,17 @@ impl Weighing {
         if *self == Self::default() {
             return instances.map(|instance| instance.weight).collect();
         }
-        let capacity = |instance: &Instance| number(instance.label(self.capacity.as_deref()?)?).filter(|n| *n > 0.0);
-        let least = instances.clone().filter_map(capacity).reduce(f64::min).unwrap_or(1.0);
+        let said =
+            |name: &Option<Box<str>>, range, instance: &Instance| within(range, instance.label(name.as_deref()?)?);
+        let capacity = |instance: &Instance| said(&self.capacity, CAPACITY, instance);
+        let mut capacities: Vec<f64> = instances.clone().filter_map(capacity).collect();
+        capacities.sort_by(f64::total_cmp);
+        let median = capacities.get(capacities.len().saturating_sub(1) / 2).copied().unwrap_or(1.0);
+        let bounded = |capacity: f64| capacity.clamp(median / SPREAD, median * SPREAD);
+        let least = bounded(capacities.first().copied().unwrap_or(1.0));
         let weight = |instance: &Instance| {
-            let load = self.load.as_deref().and_then(|name| number(instance.label(name)?));
-            let free = (1.0 - load.unwrap_or_default()).clamp(LEAST, 1.0);
-            f64::from(instance.weight) * capacity(instance).unwrap_or(least) * free
+            let free = (1.0 - said(&self.load, LOAD, instance).unwrap_or_default()).clamp(LEAST, 1.0);
+            f64::from(instance.weight) * capacity(instance).map_or(least, bounded) * free
         };
         let weights: Vec<f64> = instances.map(weight).collect();
         let heaviest = weights.iter().copied().fold(0.0, f64::max);
@@ -37,13 +54,28 @@ impl Weighing {
         // At most `HEAVIEST`, so it fits.
         weights.into_iter().map(|weight| scaled(weight) as u16).collect()
     }
+
+    /// The metadata of this instance that should count and cannot: no number, or none that makes sense. As if it were not
+    /// there.
+    pub fn senseless<'a>(&'a self, instance: &Instance) -> impl Iterator<Item = &'a str> {
+        let named = [(&self.capacity, CAPACITY), (&self.load, LOAD)];
+        named.into_iter().filter_map(move |(name, range)| {
+            let name = name.as_deref()?;
+            within(range, instance.label(name)?).is_none().then_some(name)
+        })
+    }
 }
 
-/// A number, or a percentage as a part of 1. Not one that is negative or without end.
+/// The number, if it is in this range.
+fn within(range: RangeInclusive<f64>, text: &str) -> Option<f64> {
+    number(text).filter(|number| range.contains(number))
+}
+
+/// A number, or a percentage as a part of 1.
 fn number(text: &str) -> Option<f64> {
     let text = text.trim();
     let (text, unit) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent.trim_end(), 100.0));
-    text.parse().ok().map(|number: f64| number / unit).filter(|number| number.is_finite() && *number >= 0.0)
+    text.parse().ok().map(|number: f64| number / unit)
 }
 
 #[cfg(test)]
@@ -84,6 +116,41 @@ mod tests {
             (1, &[("cores", "-1"), ("load", "NaN")]),
         ];
         assert_eq!(weights(&all, &said), [10_000, 10_000, 2500, 500, 0, 10_000]);
+    }
+
+    #[test]
+    fn no_number_takes_all_the_traffic() {
+        let by = by(Some("cores"), Some("load"));
+        let cores = |number| (1, [("cores", number)]);
+        let weights_of = |said: &[(u16, [(&str, &str); 1])]| {
+            let said: Vec<(u16, &[(&str, &str)])> =
+                said.iter().map(|(weight, labels)| (*weight, &labels[..])).collect();
+            weights(&by, &said)
+        };
+        // As much as makes sense, and no more than a hundredfold of what is usual.
+        assert_eq!(weights_of(&[cores("8"), cores("8"), cores("900000000")]), [100, 100, 10_000]);
+        assert_eq!(weights_of(&[cores("8"), cores("8"), cores("0.001")]), [10_000, 10_000, 100]);
+        for senseless in ["1e300", "inf", "NaN", "-8", "0", "8 cores", ""] {
+            assert_eq!(weights_of(&[cores("8"), cores("4"), cores(senseless)]), [10_000, 5000, 5000], "{senseless}");
+        }
+        // A load of 75 is no part: somebody meant percent.
+        assert_eq!(weights_of(&[(1, [("load", "0.5")]), (1, [("load", "75")])]), [5000, 10_000]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let weighing = by(Some("cores"), Some("load"));
+        for (labels, expected) in [
+            (&[("cores", "8"), ("load", "120 %")][..], &[][..]),
+            (&[("cores", "many"), ("load", "75")], &["cores", "load"]),
+            (&[("load", "NaN")], &["load"]),
+            (&[], &[]),
+        ] {
+            let mut instance = (*candidate(1, 1).instance).clone();
+            instance.labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let found: Vec<&str> = weighing.senseless(&instance.normalised()).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

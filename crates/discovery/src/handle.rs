@@ -222,14 +222,15 @@ impl Reporter {
         let _lost = self.commands.try_send(Command::ConnectFailed(upstream.clone()));
     }
 
-    /// A client names a service that the table does not have: registries may have to be asked about it. What becomes of
-    /// that is told later; `None` if too many names come in, so that this one was not looked at.
+    /// A client names a service that the table does not have: registries may have to be asked about it. `asker` is a hash of
+    /// its address, so that one client does not use up what is there for all. What becomes of that is told later; `None` if
+    /// too many names come in, so that this one was not looked at.
     ///
     /// Never waits.
     #[must_use]
-    pub fn want(&self, service: ServiceId) -> Option<oneshot::Receiver<Answer>> {
+    pub fn want(&self, service: ServiceId, asker: u64) -> Option<oneshot::Receiver<Answer>> {
         let (answer, answered) = oneshot::channel();
-        if self.wants.try_send(Want { service, answer }).is_err() {
+        if self.wants.try_send(Want { service, asker, answer }).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }

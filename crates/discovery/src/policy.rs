@@ -166,6 +166,12 @@ impl Policies {
         }
     }
 
+    /// Whether clients may bring up the same services by name, on the same terms: what requests read of policies before
+    /// there is a service.
+    pub(crate) fn same_first_use(&self, other: &Self) -> bool {
+        self.first_use == other.first_use && self.exposure == other.exposure && self.routed == other.routed
+    }
+
     /// Whether the same requests reach the same instances of an unchanged service: what [`Policy`] does not hold.
     pub(crate) fn same_views(&self, other: &Self) -> bool {
         self.environment == other.environment && self.place == other.place

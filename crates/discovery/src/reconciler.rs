@@ -327,7 +327,10 @@ impl Reconciler {
         occupy(&table, causes.keys(), now);
         self.watch(&table, &causes, &new_ones(&arrived, &departed), &status);
         self.note_told(&causes, &status);
-        let mut leaving = self.out.cell.with(|before| leaving::turned(before, &table, causes.keys(), now));
+        let mut leaving = self.out.cell.with(|before| {
+            story::warn_of_weights(before, &table, causes.keys());
+            leaving::turned(before, &table, causes.keys(), now)
+        });
         let generation = table.generation;
         self.replaced.push(self.out.cell.store(table));
         for (seen, freshness) in &unpublished {

@@ -2,7 +2,8 @@
 //!
 //! A name that a client makes up must cost little. So every new name takes from a bucket of names (`rate`), one that no
 //! registry knows is not asked for again for a while (`unknown`), and no more than `at_most` names are held at once. What
-//! once proved to be a service is exempt from the first: it may come back at any time after it was let go.
+//! once proved to be a service is exempt from the first: it may come back at any time after it was let go. And a client that
+//! brings up names all the time leaves room for those that do it seldom: a reserve that is only theirs.
 //!
 //! | File | |
 //! |---|---|
@@ -19,11 +20,13 @@ use std::{collections::HashMap, time::Duration};
 
 use model::{ServiceId, Tick};
 
-use bucket::Bucket;
+use bucket::{Askers, Bucket};
 use lapsing::Lapsing;
 
 /// How long a name may be held without any registry's answer. Not longer: names nobody can tell about must leave room.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The part of the rate that is there besides, for clients that seldom bring up a name.
+const RESERVE: u32 = 4;
 /// How long a service must be out of use to give way to another one when there is no room.
 const QUIET: Duration = Duration::from_secs(60);
 /// How long a name that proved to be a service is exempt from the rate after it was let go.
@@ -36,7 +39,8 @@ pub struct OnFirstUse {
     pub at_most: usize,
     /// After how long without a request one is let go.
     pub idle: Duration,
-    /// New names in a second, and as many at once after a second without any.
+    /// New names in a second, and as many at once after a second without any. Besides, a quarter of that for clients that
+    /// bring up few.
     pub rate: u32,
     /// For how long a name that no registry knows is not asked for again.
     pub unknown: Duration,
@@ -86,6 +90,8 @@ pub struct Subscriptions {
     /// Services that were let go.
     proven: Lapsing,
     bucket: Bucket,
+    reserve: Bucket,
+    askers: Askers,
     counts: Counts,
 }
 
@@ -117,6 +123,11 @@ impl Subscriptions {
 
     /// Somebody wants this service, which `expose` permits and the file does not name.
     pub fn want(&mut self, service: &ServiceId, now: Tick) -> Verdict {
+        self.want_by(service, None, now)
+    }
+
+    /// The same of a client, by a hash of its address.
+    pub fn want_by(&mut self, service: &ServiceId, asker: Option<u64>, now: Tick) -> Verdict {
         let Some(rules) = &self.rules else { return Verdict::Unknown };
         if let Some(held) = self.held.get_mut(service) {
             held.used = now;
@@ -133,7 +144,10 @@ impl Subscriptions {
             self.counts.full += 1;
             return Verdict::Busy;
         }
-        if !self.proven.holds(service, now) && !self.bucket.take(rules.rate, now) {
+        let seldom = asker.is_some_and(|asker| self.askers.is_seldom(asker, now));
+        let reserve = rules.rate.div_ceil(RESERVE);
+        let free = self.proven.holds(service, now) || self.bucket.take(rules.rate, now);
+        if !(free || seldom && self.reserve.take(reserve, now)) {
             self.counts.limited += 1;
             return Verdict::Busy;
         }

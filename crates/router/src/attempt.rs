@@ -6,12 +6,14 @@
 //! | | |
 //! |---|---|
 //! | `h1`, `h2` | one try over either protocol |
+//! | `choice` | which instance gets it |
 //! | `patience` | how long a request waits for its answer |
 //! | `deadline` | the time its client gives it, read and passed on |
 //! | `tried` | what was tried, and what follows; the decision is [`retry`](crate::retry)'s |
 //! | `hedge` | two tries at the same time |
 //! | `circuit` | the circuit breaker of the service |
 
+mod choice;
 mod circuit;
 mod deadline;
 mod first_use;
@@ -23,16 +25,18 @@ mod tried;
 
 use std::{ops::ControlFlow, pin::pin, rc::Rc, sync::Arc};
 
-use discovery::{Member, Service};
+use discovery::Service;
 use http::{HeaderValue, Response, request::Parts, response};
-use model::{Outcome, Refusal, UpstreamKey};
+use model::{Outcome, Refusal};
 use transport::{Body, Lease, pool::Ready, relay::Source, upload::Upload};
 
 use crate::{
     affinity::{self, Stick},
     exchange::Exchange,
+    refuse,
     wait::{self, Turn},
 };
+use choice::Affinity;
 pub(crate) use patience::Patience;
 use tried::Tried;
 
@@ -52,6 +56,8 @@ pub struct Outbound {
 /// The head of an instance's answer, and what is to come.
 #[derive(Debug)]
 struct Answer {
+    /// What is learned of its instance: of a gRPC answer without messages what the head says in gRPC's words.
+    status: u16,
     head: response::Parts,
     source: Source,
     lease: Lease,
@@ -76,6 +82,11 @@ impl Outbound {
     #[must_use]
     pub fn new(head: Parts) -> Self {
         Self { head, host: None, body: None, environment: None }
+    }
+
+    /// The environment it is narrowed to, if that can be one.
+    fn tag(&self) -> Option<&str> {
+        self.environment.as_ref()?.to_str().ok()
     }
 
     /// Nobody else is sent it: it was answered, or it cannot be.
@@ -113,7 +124,7 @@ impl Failure {
 pub async fn send(exchange: &mut Exchange, out: &mut Outbound) -> Result<Response<Body>, Refusal> {
     let mut patience = Patience::new(exchange, out);
     let answer = send_until_answered(exchange, out, &mut patience).await;
-    circuit::observe(exchange, answer.as_ref().map(|answer| answer.head.status));
+    circuit::observe(exchange, answer.as_ref().map(|answer| answer.status));
     Ok(patience.relay(answer?, &exchange.core.pools))
 }
 
@@ -138,11 +149,15 @@ async fn send_until_answered(
                 lease
             }
             // Nothing was sent, and it may come that can be.
-            Err(refusal) if tried.is_first() => {
-                Box::pin(wait(exchange, patience, &mut turn, &mut asked, refusal)).await?;
-                continue;
+            Err(refusal) if tried.may_wait(exchange, out, &refusal) => {
+                match Box::pin(wait(exchange, out, patience, &mut turn, &mut asked, refusal.clone())).await {
+                    Ok(()) => continue,
+                    // There is nothing to wait for.
+                    Err(why) if why == refusal => return tried.end(why),
+                    Err(why) => return Err(why),
+                }
             }
-            Err(refusal) => return tried.end(refusal),
+            Err(refusal) => return relayed(exchange, tried.end(refusal)),
         };
         turn.over();
         exchange.record.sent_to(lease.upstream());
@@ -163,15 +178,29 @@ async fn send_until_answered(
         };
         let follows = Box::pin(tried.follow(exchange, out, patience, failed));
         if let ControlFlow::Break(end) = follows.await {
-            return end;
+            return relayed(exchange, end);
         }
     }
+}
+
+/// What is relayed in the end may be an earlier answer: then it is of its instance that the log tells, and the client is to
+/// remember neither that one nor the one that was asked last.
+fn relayed(exchange: &mut Exchange, end: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
+    if let Ok(answer) = &end {
+        let upstream = answer.lease.upstream();
+        if exchange.record.upstream.as_ref().is_none_or(|last| last.key != upstream.key) {
+            exchange.record.upstream = Some(Arc::clone(upstream));
+            exchange.stick = None;
+        }
+    }
+    end
 }
 
 /// Waits until it is worth another try of what was refused so: for registries that were not asked before, once; for a place
 /// or an instance.
 async fn wait(
     exchange: &mut Exchange,
+    out: &Outbound,
     patience: &mut Patience,
     turn: &mut Turn,
     asked: &mut bool,
@@ -183,20 +212,20 @@ async fn wait(
             Ok(()) => return Ok(()),
             // The registries have no answer; whoever knows of the service otherwise waits as ever.
             Err(Refusal::Unanswered) if refusal == Refusal::NoInstance => {
-                let waited = turn.wait(exchange, patience, refusal).await;
+                let waited = turn.wait(exchange, patience, out.tag(), refusal).await;
                 return waited.map_err(|why| if why == Refusal::NoInstance { Refusal::Unanswered } else { why });
             }
             Err(refusal) => refusal,
         },
     };
-    turn.wait(exchange, patience, refusal).await
+    turn.wait(exchange, patience, out.tag(), refusal).await
 }
 
 /// An answer that is passed on without further ado. All else is rare, and boxed lest every request's state has room for
 /// it.
 fn is_wanted(end: End) -> Result<Answer, Box<End>> {
     match end {
-        Ok(answer) if !answer.head.status.is_server_error() => Ok(answer),
+        Ok(answer) if answer.status < 500 => Ok(answer),
         end => Err(Box::new(end)),
     }
 }
@@ -209,15 +238,13 @@ fn choose(
     turn: &Turn,
 ) -> Result<(Lease, Option<Box<Stick>>), Refusal> {
     with_service(exchange, out, |service, environment| {
-        wait::enter(exchange, service, turn)?;
+        // Nobody waits for what would not be sent.
         if tried.is_first() {
             circuit::admit(exchange, service)?;
         }
-        let key = service.policy.balance.algorithm.hash_key();
-        let hash = key.and_then(|key| affinity::hash(key, exchange, &out.head));
-        let sticky = service.policy.sticky.as_ref();
-        let held = sticky.and_then(|sticky| affinity::token(sticky, &out.head.headers));
-        let chosen = lease(service, environment, (hash, held), tried.keys());
+        let affinity = affinity_of(exchange, service, out);
+        let entered = wait::enter(exchange, service, environment, turn);
+        let chosen = entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys()));
         if chosen.is_err() && tried.is_first() {
             circuit::postpone(exchange, service);
         }
@@ -225,13 +252,16 @@ fn choose(
         if tried.is_first() {
             service.vitals.budget.request(transport::clock::tick());
         }
-        // One that is full for the moment keeps its client.
-        let now = transport::clock::tick();
-        let ask = balancer::Ask { hash, tried: tried.keys(), now };
-        let stays = || held.is_some_and(|token| service.held(environment, token, &ask).is_some());
-        let new = sticky.zip(token.filter(|token| held != Some(*token) && !stays()));
-        Ok((lease, new.map(|(sticky, token)| Box::new(Stick { sticky: Arc::clone(sticky), token }))))
+        Ok((lease, choice::stick(service, environment, affinity, tried.keys(), token)))
     })
+}
+
+/// What of the request says where it belongs, if its service goes by that.
+fn affinity_of(exchange: &Exchange, service: &Service, out: &Outbound) -> Affinity {
+    let key = service.policy.balance.algorithm.hash_key();
+    let hash = key.and_then(|key| affinity::hash(key, exchange, &out.head));
+    let sticky = service.policy.sticky.as_ref();
+    Affinity { hash, held: sticky.and_then(|sticky| affinity::token(sticky, &out.head.headers)) }
 }
 
 /// Reads the service the request is for in the newest table, and the environment it is narrowed to.
@@ -241,59 +271,12 @@ fn with_service<T>(
     read: impl FnOnce(&Service, Option<&str>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let name = exchange.asked().ok_or(Refusal::NoRoute)?;
-    let environment = match &out.environment {
-        None => None,
+    let environment = out.tag();
+    if environment.is_none() && out.environment.is_some() {
         // No instance carries a tag that is not ASCII.
-        Some(tag) => Some(tag.to_str().map_err(|_| Refusal::NoInstance)?),
-    };
+        return Err(Refusal::NoInstance);
+    }
     exchange.core.table(|table| read(table.exposed(name).ok_or(Refusal::UnknownService)?, environment))
-}
-
-/// A lease on the instance that the client stays with, else on the balancer's choice; and its token. One that is out and
-/// lets a single request find out may have given that turn to another request meanwhile; then the next choice, and if all
-/// are so, the first one in spite of it.
-fn lease(
-    service: &Service,
-    environment: Option<&str>,
-    (hash, held): (Option<u64>, Option<u64>),
-    tried: &[UpstreamKey],
-) -> Result<(Lease, Option<u64>), Refusal> {
-    /// Choices that may be passed over.
-    const PASSED: usize = 4;
-    let choice = |tried: &[UpstreamKey], now| {
-        let ask = balancer::Ask { hash, tried, now };
-        let stays = held.and_then(|token| service.held(environment, token, &ask));
-        stays.map_or_else(|| service.pick(environment, &ask), Ok)
-    };
-    let within = service.policy.bounds.per_instance;
-    if within != u32::MAX {
-        return wait::lease_within(choice, tried, within);
-    }
-    let now = transport::clock::tick();
-    let mut passed = [UpstreamKey(0); tried::MOST + PASSED];
-    let mut count = tried.len().min(tried::MOST);
-    let most = count + PASSED;
-    passed[..count].copy_from_slice(&tried[..count]);
-    let mut first = None;
-    loop {
-        let member = match choice(&passed[..count], now) {
-            Ok(member) => member,
-            Err(refusal) => return first.map(taken).ok_or(refusal),
-        };
-        if let Some(lease) = Lease::try_take(&member.upstream, now) {
-            return Ok((lease, member.token));
-        }
-        if count == most {
-            return Ok(taken(first.unwrap_or(member)));
-        }
-        passed[count] = member.upstream.key;
-        count += 1;
-        first.get_or_insert(member);
-    }
-}
-
-fn taken(member: &Member) -> (Lease, Option<u64>) {
-    (Lease::take(Arc::clone(&member.upstream)), member.token)
 }
 
 /// One try with one instance.
@@ -329,7 +312,10 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
         }
     };
     match result {
-        Ok((head, source)) => Ok(Answer { head, source, lease }),
+        Ok((head, source)) => {
+            let status = if exchange.grpc { refuse::status_of_grpc(&head) } else { head.status.as_u16() };
+            Ok(Answer { status, head, source, lease })
+        }
         Err(failure) => {
             lease.settle(if failure.shared { Outcome::Abandoned } else { failure.outcome });
             Err(failure)

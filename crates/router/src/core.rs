@@ -2,7 +2,7 @@
 //! here is shared and nothing is locked. Control speaks to a core only by its inbox.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     net::{SocketAddr, TcpStream},
     rc::Rc,
     sync::Arc,
@@ -23,7 +23,6 @@ use crate::{
     exchange::Exchange,
     plan::{Current, Listener, Plan},
     server, shed,
-    wait::Lines,
 };
 
 /// What control tells a core.
@@ -55,8 +54,8 @@ pub struct Core {
     table: RefCell<TableReader>,
     /// Connections to instances.
     pub pools: Pools,
-    /// Requests that wait for a place at their service.
-    pub lines: Rc<Lines>,
+    /// Requests that wait for an instance.
+    pub held: Cell<u32>,
     /// Where request bodies are kept that may have to be sent again.
     pub room: Room,
     /// To tell discovery what was found out.
@@ -99,7 +98,7 @@ impl Core {
             plan: RefCell::new(Rc::new(Current(parts.plan))),
             table: RefCell::new(parts.table),
             pools,
-            lines: Rc::default(),
+            held: Cell::new(0),
             room: Room::default(),
             reporter: parts.reporter,
             metrics: parts.metrics,

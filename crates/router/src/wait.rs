@@ -6,8 +6,8 @@
 //! | File | |
 //! |---|---|
 //! | `wait.rs` | one request's turn |
-//! | `wait/place.rs` | the right to be in hand, and to be in flight to one instance |
-//! | `wait/line.rs` | who waits for a place on this core, first come first served |
+//! | `wait/place.rs` | the right to be in hand |
+//! | `wait/line.rs` | one request among those that wait for a place, first come first served |
 //! | `wait/held.rs` | waiting for an instance |
 
 mod held;
@@ -16,17 +16,18 @@ mod place;
 
 use std::{pin::pin, sync::Arc};
 
-use balancer::ServiceVitals;
+use balancer::{
+    ServiceVitals,
+    queue::{Line, Ticket},
+};
 use discovery::{Bounds, Service};
 use model::Refusal;
-use tokio::time::Instant;
 
 use crate::{attempt::Patience, exchange::Exchange};
 use held::Held;
 use line::Queued;
 
-pub use line::Lines;
-pub use place::{Place, enter, lease_within};
+pub use place::{Place, enter};
 
 /// One request's turn: nothing as long as it need not wait.
 #[derive(Debug, Default)]
@@ -46,15 +47,19 @@ enum Waiting {
 struct Wanted {
     vitals: Arc<ServiceVitals>,
     bounds: Bounds,
+    /// Of those who wait for the same instances.
+    line: Line,
     /// No instance, in whatever environment.
     is_vacant: bool,
 }
 
 impl Turn {
-    /// Whether it waits for a place, and nobody on its core came before.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        matches!(self.0.as_deref(), Some(Waiting::Place(queued)) if queued.is_first())
+    /// Where it stands among those who wait for a place, if it does.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        match self.0.as_deref() {
+            Some(Waiting::Place(queued)) => Some(queued.ticket()),
+            _ => None,
+        }
     }
 
     /// It got what it waited for.
@@ -62,7 +67,7 @@ impl Turn {
         self.0 = None;
     }
 
-    /// Waits until it is worth another try of what was refused so.
+    /// Waits until it is worth another try of what was refused so to a request of this environment.
     ///
     /// # Errors
     /// Why it is not: the refusal itself if nothing is to be waited for, or nobody else can be let wait; else that the
@@ -71,22 +76,22 @@ impl Turn {
         &mut self,
         exchange: &mut Exchange,
         patience: &mut Patience,
+        environment: Option<&str>,
         refusal: Refusal,
     ) -> Result<(), Refusal> {
         if !matches!(refusal, Refusal::ServiceFull | Refusal::NoInstance) {
             return Err(refusal);
         }
         // Who waits has no place: places are for those who are served.
-        if let Some(place) = exchange.place.take() {
-            place.forgo();
-        }
+        let place = exchange.place.take();
         let name = exchange.asked().ok_or(Refusal::NoRoute)?;
-        let wanted = exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service)));
+        let wanted = exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service, environment)));
         let wanted = wanted.ok_or(Refusal::UnknownService)?;
-        match refusal {
-            Refusal::ServiceFull => self.queue(exchange, patience, &wanted).await,
-            _ => self.hold(exchange, patience, &wanted).await,
+        if refusal == Refusal::ServiceFull {
+            return self.queue(exchange, patience, &wanted, place).await;
         }
+        drop(place);
+        self.hold(exchange, patience, &wanted).await
     }
 
     async fn queue(
@@ -94,14 +99,33 @@ impl Turn {
         exchange: &mut Exchange,
         patience: &mut Patience,
         wanted: &Wanted,
+        place: Option<Place>,
     ) -> Result<(), Refusal> {
-        if !matches!(self.0.as_deref(), Some(Waiting::Place(_))) {
-            let until = Instant::now() + wanted.bounds.wait;
-            let queued = Queued::join(&exchange.core.lines, &wanted.vitals, wanted.bounds.queue, until);
-            self.0 = Some(Box::new(Waiting::Place(queued.ok_or(Refusal::ServiceFull)?)));
+        // Whoever has a place lacks an instance that has room.
+        let line = if place.is_some() { wanted.line } else { Line::PLACE };
+        let is_new = !matches!(self.0.as_deref(), Some(Waiting::Place(queued)) if queued.is_at(&wanted.vitals));
+        if is_new {
+            let Some(queued) = Queued::join(wanted, line) else {
+                if let Some(place) = place {
+                    place.forgo();
+                }
+                return Err(Refusal::ServiceFull);
+            };
+            self.0 = Some(Box::new(Waiting::Place(queued)));
         }
         let Some(Waiting::Place(queued)) = self.0.as_deref_mut() else { return Ok(()) };
-        patience.wait(exchange, pin!(queued.called())).await?
+        if let Some(place) = place {
+            queued.pass_on(place, line);
+        }
+        if is_new && queued.is_first() {
+            // What is left from now on is handed over; what was left before must be looked at once more.
+            return Ok(());
+        }
+        if let Some(place) = patience.wait(exchange, pin!(queued.called())).await?? {
+            // It has none: whoever waits does not.
+            exchange.place.set(place).ok();
+        }
+        Ok(())
     }
 
     async fn hold(&mut self, exchange: &mut Exchange, patience: &mut Patience, wanted: &Wanted) -> Result<(), Refusal> {
@@ -116,8 +140,8 @@ impl Turn {
 }
 
 impl Wanted {
-    fn of(service: &Service) -> Self {
-        let (vitals, bounds) = (Arc::clone(&service.vitals), service.policy.bounds);
-        Self { vitals, bounds, is_vacant: service.members.is_empty() }
+    fn of(service: &Service, environment: Option<&str>) -> Self {
+        let (vitals, bounds, line) = (Arc::clone(&service.vitals), service.policy.bounds, service.line(environment));
+        Self { vitals, bounds, line, is_vacant: service.members.is_empty() }
     }
 }

@@ -29,17 +29,10 @@ impl Lease {
         Self::new(upstream, clock::tick())
     }
 
-    /// Takes a lease at `now` if the instance may be sent requests. One that was out and is due again admits a single
-    /// request to find out; for all others that is a no.
+    /// Takes a lease at `now` if the instance has fewer than `most` requests in flight and may be sent one. One that was out
+    /// and is due again admits a single request to find out; for all others that is a no.
     #[must_use]
-    pub fn try_take(upstream: &Arc<Upstream>, now: Tick) -> Option<Self> {
-        let admitted = upstream.vitals.try_begin(now);
-        admitted.then(|| Self::new(Arc::clone(upstream), now))
-    }
-
-    /// The same at an instance that has fewer than `most` requests in flight.
-    #[must_use]
-    pub fn try_take_within(upstream: &Arc<Upstream>, most: u32, now: Tick) -> Option<Self> {
+    pub fn try_take(upstream: &Arc<Upstream>, most: u32, now: Tick) -> Option<Self> {
         let admitted = upstream.vitals.try_begin_within(most, now);
         admitted.then(|| Self::new(Arc::clone(upstream), now))
     }

@@ -51,6 +51,24 @@ async fn a_group_takes_over_when_the_one_before_it_fails_and_gives_back() {
 }
 
 #[tokio::test]
+async fn a_capacity_that_makes_no_sense_is_shown_and_takes_nothing() {
+    let services = "{ \"*\": { balance: round_robin, weigh_by: { capacity: cores } } }";
+    let router = Config::new().set("registries", IN_MEMORY).set("services", services).start();
+    let registrar = Registrar::of(&router).await;
+    let all = instances(&["a", "b"]).await;
+    for (instance, cores) in all.iter().zip(["4", "1e300"]) {
+        registrar.register_as("pets", instance, json!({ "metadata": { "cores": cores } })).await;
+    }
+    serving(&router, "pets", &["a", "b"]).await;
+    let client = router.client(Front::H1).await;
+    assert_eq!(asked(&client, 20, &[]).await, [("a".to_owned(), 10), ("b".to_owned(), 10)].into());
+    let members = members(&router, "pets").await;
+    assert_eq!((&members["a"]["ignored"], &members["b"]["ignored"]), (&Value::Null, &json!(["cores"])));
+    let metrics = super::rig::admin(router.admin(), "/metrics").await.text();
+    assert!(metrics.contains("\npointsman_weights_ignored 1\n"), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_new_instance_begins_slowly_and_says_so() {
     let services = "{ \"*\": { slow_start: { window: 5s, least: 0.25 } } }";
     let router = Config::new().set("registries", IN_MEMORY).set("services", services).start();

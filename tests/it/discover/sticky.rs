@@ -124,3 +124,29 @@ async fn a_header_does_it_too_and_a_secret_makes_other_values_that_all_routers_s
     assert_ne!(tokens[0], tokens[1]);
     assert_eq!(tokens[1], tokens[2], "two routers");
 }
+
+/// Who knows an instance's id can make its value, as long as there is no secret in it.
+#[tokio::test]
+async fn a_value_that_a_client_made_up_opens_nothing_that_is_closed() {
+    let all = instances(&["a", "closed", "spare"]).await;
+    let more = [json!({}), json!({ "weight": 0 }), json!({ "metadata": { "priority": "1" } })];
+    for (sticky, met) in
+        [("{ header: x-home }", ["a", "a"]), ("{ header: x-home, secret: s3cret }", ["closed", "spare"])]
+    {
+        let router = router(sticky);
+        let registrar = Registrar::of(&router).await;
+        for (instance, more) in all.iter().zip(&more) {
+            registrar.register_as("pets", instance, more.clone()).await;
+        }
+        serving(&router, "pets", &["a", "closed", "spare"]).await;
+        let client = router.client(Front::H2c).await;
+        let members = members(&router, "pets").await;
+        let token = |name: &str| members[name]["sticky"].as_str().unwrap().to_owned();
+        for (name, expected) in ["closed", "spare"].into_iter().zip(met) {
+            let answer = ask(&client, &[("x-home", &token(name))]).await;
+            assert_eq!(instance(&answer), expected, "{sticky}");
+            let told = answer.headers.get("x-home").map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(told, (expected != name).then(|| token(expected)), "{sticky}");
+        }
+    }
+}

@@ -151,31 +151,6 @@ async fn no_instance_gets_more_than_it_may_have_and_who_waits_gets_the_first_tha
     at_rest(&router, "slow").await;
 }
 
-/// The limit is one for all cores, and a place that one core leaves is found by those who wait on another.
-#[tokio::test]
-async fn cores_share_one_limit() {
-    let gate = Gate::new();
-    let slow = Instance::h2c().answer(held_by(&gate)).start().await;
-    let services = "{ slow: { concurrency: { requests: 1, queue: 100, wait: 9s } } }";
-    let config = Config::new().set("threads", "3").set("services", services).service("slow", &[slow.url()]);
-    let router = config.start();
-    let mut streams = Vec::new();
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        // Each connection goes to the core with the fewest.
-        let client = router.client(Front::H2c).await;
-        streams.push(open(&client, "/", "slow").await);
-        clients.push(client);
-    }
-    until(&router, "slow", "queued", 5).await;
-    assert_eq!(slow.counts().requests(), 1);
-    gate.open();
-    for stream in streams {
-        assert_eq!(bounded("an answer", stream.answer()).await.unwrap().status, 200);
-    }
-    at_rest(&router, "slow").await;
-}
-
 #[tokio::test]
 async fn a_reload_changes_the_limit_for_those_who_come_and_forgets_nobody() {
     let gate = Gate::new();

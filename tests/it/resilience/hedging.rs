@@ -104,3 +104,28 @@ async fn without_budget_and_with_a_body_nothing_is_asked_twice() {
     assert_eq!(bodies.client(Front::H2c).await.send(post("/", &PETS, "pay 1")).await.status, 204);
     assert_eq!(first.counts().requests() + second.counts().requests(), 2);
 }
+
+#[tokio::test]
+async fn a_client_is_told_to_stay_with_the_one_that_answered() {
+    let slow = Instance::h2c().answer(|_| Reply::silence()).start().await;
+    let quick = Instance::h2c().named("quick").start().await;
+    let router = router(&[&slow, &quick], &format!("hedge: {{ after: 30ms }}, sticky: {{ header: x-home }}, {BUDGET}"));
+    let table = router.table("pets").await;
+    let token = |instance: &Instance| {
+        let address = instance.addr().to_string();
+        let member = table["members"].as_array().unwrap().iter().find(|member| member["address"] == address);
+        member.expect("the instance")["sticky"].as_str().expect("a token").to_owned()
+    };
+    let client = router.client(Front::H2c).await;
+    for _ in 0..6 {
+        let answer = client.send(get("/", &PETS)).await;
+        assert_eq!((&answer.json()["instance"], answer.header("x-home")), (&"quick".into(), Some(&*token(&quick))));
+    }
+    let asked = slow.counts().requests();
+    assert!(asked > 0, "the other one was asked first");
+    // One that is slow for once keeps its client, as one that is full does.
+    let home = token(&slow);
+    let answer = client.send(get("/", &[("service_id", "pets"), ("x-home", &home)])).await;
+    assert_eq!((&answer.json()["instance"], answer.header("x-home")), (&"quick".into(), None));
+    assert_eq!(slow.counts().requests(), asked + 1);
+}

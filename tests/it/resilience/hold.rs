@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Client, Instance, bounded, get, post};
+use testkit::{BlackHole, Client, Instance, bounded, eventually, get, post};
 use tokio::time::Instant;
 
 use super::{at_rest, open, told, until};
@@ -117,6 +117,37 @@ async fn a_service_exposed_by_tag_is_waited_for_too() {
     let client: Client = router.client(Front::H2c).await;
     let stream = open(&client, "/", "pets").await;
     until(&router, "pets", "held", 1).await;
+    // A reload forgets neither those who wait nor who may.
+    let again = Config::new().set("registries", IN_MEMORY).set("expose", "{ tag: public }");
+    let settings = settings::parse(&again.yaml(), std::path::Path::new("again.yml"), &|_| None).unwrap();
+    router.router.replace(settings).await.unwrap();
+    let second = open(&client, "/", "pets").await;
+    until(&router, "pets", "held", 2).await;
     registrar.register_as("pets", &instance, tagged).await;
-    assert_eq!(stream.answer().await.unwrap().status, 200);
+    for stream in [stream, second] {
+        assert_eq!(stream.answer().await.unwrap().status, 200);
+    }
+}
+
+/// The table named somebody when the request came, and he had left by the time that this was found out.
+#[tokio::test]
+async fn a_request_that_met_nobody_by_an_old_table_waits_as_a_new_one_would() {
+    let (router, registrar) = start(Config::new().set("timeouts", "{ connect: 1s }")).await;
+    let hole = BlackHole::new().await;
+    let gone = serde_json::json!({ "name": "pets", "id": "gone", "ip": "127.0.0.1", "port": hole.addr().port(),
+        "protocol": "h2c", "ttl": "none" });
+    assert_eq!(registrar.ask("register", &gone).await.status, 200);
+    serving(&router, "pets", &["gone"]).await;
+    let client = router.client(Front::H2c).await;
+    let head = http::Request::post("/").header("service_id", "pets").body(()).unwrap();
+    let stream = client.open(head, true).await.unwrap();
+    until(&router, "pets", "in_flight", 1).await;
+    assert_eq!(registrar.ask("deregister", &serde_json::json!({ "name": "pets", "id": "gone" })).await.status, 200);
+    serving(&router, "pets", &[]).await;
+    until(&router, "pets", "held", 1).await;
+    let instance = Instance::h2c().named("one").start().await;
+    registrar.register("pets", &instance).await;
+    assert_eq!(stream.answer().await.unwrap().json()["instance"], "one");
+    eventually("once", || instance.counts().requests() == 1).await;
+    at_rest(&router, "pets").await;
 }

@@ -88,6 +88,11 @@ fn a_rule_that_is_taken_away_closes_it() {
     assert_eq!((breaker.circuit(), breaker.admit(at(2000))), (Circuit::Off, Ok(())));
     breaker.follow(Some(&RULE));
     assert_eq!(breaker.circuit(), Circuit::Closed);
+    assert!(!breaker.observe(at(1000), true, at(2000)), "what it was opened for does not open it again");
+    assert_eq!(breaker.opened(), 1);
+    breaker.follow(Some(&RULE));
+    assert!((0..18).all(|_| !breaker.observe(at(1000), true, at(2000))));
+    assert!(breaker.observe(at(1000), true, at(2000)), "a rule that stays forgets nothing");
 }
 
 #[test]

@@ -129,3 +129,29 @@ fn a_key_keeps_its_instance_while_a_group_spills() {
         }
     }
 }
+
+#[test]
+fn what_has_no_weight_or_stands_by_is_not_reached() {
+    for algorithm in algorithms() {
+        let mut all = thirty();
+        all[9].weight = 0;
+        let later = Tick(NOW.0 + 200_000_000);
+        let balancer = Balance::from(algorithm.clone()).of(all.clone(), &Place::default());
+        let reached = |now| (0..30).filter(|at| balancer.reaches(*at, &Ask { now, ..ask(None) })).collect::<Vec<_>>();
+        assert_eq!(reached(NOW), (0..9).collect::<Vec<_>>(), "{algorithm:?}");
+        all[..4].iter().for_each(rest);
+        assert_eq!(reached(later), (4..9).chain(10..20).collect::<Vec<_>>(), "{algorithm:?}: the first group spills");
+        all[4..10].iter().for_each(rest);
+        assert_eq!(reached(later), (10..20).collect::<Vec<_>>(), "{algorithm:?}");
+    }
+}
+
+/// A zone or a host that is preferred closes the others to nobody: a client may stay there.
+#[test]
+fn distance_keeps_nobody_out() {
+    let (all, place) = zones([10, 10, 10]);
+    for balance in [Balance { prefer_zone: true, ..Balance::default() }, Algorithm::LocalFirst.into()] {
+        let balancer = balance.of(all.clone(), &place);
+        assert!((0..30).all(|at| balancer.reaches(at, &ask(None))), "{balance:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{slice::from_ref, time::Duration};
 
-use balancer::{Cause, eject::Count};
+use balancer::{Cause, breaker::Circuit, eject::Count};
 
 use super::compare::Found;
 use crate::{
@@ -73,7 +73,8 @@ pub(super) fn opened(history: &History, service: &Service) {
 }
 
 /// It closed.
-pub(super) fn closed(history: &History, service: &Service) {
-    tracing::info!(service = %service.id, "the circuit of a service closes");
-    history.record(What::Closed, about(service, "a request succeeded".to_owned()), &[]);
+pub(super) fn closed(history: &History, service: &Service, circuit: Circuit) {
+    let why = if circuit == Circuit::Off { "its rule was taken away" } else { "a request succeeded" };
+    tracing::info!(service = %service.id, "the circuit of a service closes: {why}");
+    history.record(What::Closed, about(service, why.to_owned()), &[]);
 }

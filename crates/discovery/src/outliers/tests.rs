@@ -173,3 +173,21 @@ async fn the_circuit_of_a_service_is_told() {
     let kinds: Vec<_> = stage.told().into_iter().map(|(what, _)| what).collect();
     assert_eq!((kinds, stage.totals.opened()), (vec![What::Opened, What::Closed], 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_opened_once_is_counted_once_though_its_rule_goes_and_comes() {
+    let rule = Rule { failures: 0.5, requests: 10, window: Duration::from_secs(10), open: Duration::from_secs(5) };
+    let mut stage = stage(1, Guard { eject: Eject::default(), breaker: Some(rule) });
+    let vitals = stage.cell.load().service("pets").unwrap().vitals.clone();
+    for _ in 0..10 {
+        vitals.breaker.observe(clock::tick(), true, clock::tick());
+    }
+    stage.outliers.look();
+    for rule in [None, Some(rule), None, Some(rule)] {
+        vitals.breaker.follow(rule.as_ref());
+        stage.outliers.look();
+        stage.outliers.look();
+    }
+    let kinds: Vec<_> = stage.told().into_iter().map(|(what, _)| what).collect();
+    assert_eq!((kinds, stage.totals.opened()), (vec![What::Opened, What::Closed], 1));
+}

@@ -41,12 +41,13 @@ impl Watch {
         for service in table.services() {
             let breaker = &service.vitals.breaker;
             let known = self.services.get(&service.id);
-            let opened = breaker.is_on() && breaker.opened() != known.map_or(0, |known| known.opened);
+            let opened = breaker.opened() != known.map_or(0, |known| known.opened);
             if service.vitals.peers.was_stirred() || known.is_some() || opened {
                 let mut watched = self.services.remove(&service.id).unwrap_or_default();
                 self.instances(service, &mut watched, now);
                 self.circuit(service, &mut watched);
-                if watched.is_news() || breaker.is_on() && watched.opened > 0 {
+                // What was counted once stays known, also while there is no rule.
+                if watched.is_news() || watched.opened > 0 {
                     self.services.insert(service.id.clone(), watched);
                 }
             }
@@ -109,17 +110,20 @@ impl Watch {
 
     fn circuit(&self, service: &Service, watched: &mut Watched) {
         let breaker = &service.vitals.breaker;
-        let open = matches!(breaker.circuit(), Circuit::Open { .. } | Circuit::HalfOpen);
+        let circuit = breaker.circuit();
+        let open = matches!(circuit, Circuit::Open { .. } | Circuit::HalfOpen);
         let opened = breaker.opened();
         if opened != watched.opened {
-            self.totals.opened.fetch_add(opened.wrapping_sub(watched.opened).into(), Relaxed);
+            // Fewer than before: the service was forgotten and came back.
+            let more = opened.checked_sub(watched.opened).unwrap_or(opened);
+            self.totals.opened.fetch_add(more.into(), Relaxed);
         }
         if opened != watched.opened && !watched.open {
             tell::opened(&self.history, service);
             watched.open = true;
         }
         if watched.open && !open {
-            tell::closed(&self.history, service);
+            tell::closed(&self.history, service, circuit);
         }
         (watched.open, watched.opened) = (open, opened);
     }

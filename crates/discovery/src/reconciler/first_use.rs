@@ -43,6 +43,8 @@ const WAITING: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Want {
     pub(crate) service: ServiceId,
+    /// A hash of the client's address.
+    pub(crate) asker: u64,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -134,14 +136,14 @@ impl Reconciler {
     }
 
     /// One of them; whether something new is subscribed to.
-    fn ask(&mut self, Want { service, answer }: Want, now: Tick) -> bool {
+    fn ask(&mut self, Want { service, asker, answer }: Want, now: Tick) -> bool {
         let askable = !self.first_use.sources.is_empty() && self.policies.may_subscribe(&service);
         // It may have come while the request was on its way.
         if !askable || self.is_served(&service) {
             tell(answer, Answer::Look);
             return false;
         }
-        match self.first_use.subscriptions.want(&service, now) {
+        match self.first_use.subscriptions.want_by(&service, Some(asker), now) {
             Verdict::Ask(way) => {
                 self.release(way.as_slice(), now);
                 self.keep_waiting(service, answer);

@@ -6,6 +6,7 @@ use model::{Instance, ServiceId};
 use transport::Upstream;
 
 use crate::{
+    Member, Table,
     claims::{Change, TooOld},
     history::{About, History, What},
     status::Turn,
@@ -107,6 +108,25 @@ pub(super) fn log(
         if let Some(cause) = causes.get(service) {
             let (came, left) = (labels(came), labels(left));
             tracing::info!(%service, ?came, ?left, %cause, generation, "instances changed");
+        }
+    }
+}
+
+/// Warns of metadata that should count as weight and makes no sense: when it comes, and not with each table again.
+pub(super) fn warn_of_weights<'a>(before: &Table, after: &Table, services: impl Iterator<Item = &'a ServiceId>) {
+    for service in services.filter_map(|name| after.service(name.as_str())) {
+        let weighing = &service.policy.balance.weighing;
+        let old = before.service(service.id.as_str()).filter(|old| old.policy.balance.weighing == *weighing);
+        let members = old.map_or(&[][..], |old| &*old.members);
+        for Member { instance, upstream, .. } in &service.members {
+            let known = members.iter().find(|old| old.upstream.key == upstream.key);
+            for name in weighing.senseless(instance) {
+                let value = instance.label(name).unwrap_or_default();
+                if known.is_none_or(|old| old.instance.label(name) != Some(value)) {
+                    let instance = upstream.label();
+                    tracing::warn!(service = %service.id, instance, label = name, value, "metadata that makes no sense as weight is ignored");
+                }
+            }
         }
     }
 }

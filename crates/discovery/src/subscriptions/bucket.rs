@@ -1,4 +1,4 @@
-//! A token bucket of one second's worth. Pure.
+//! A token bucket of one second's worth, and who comes to it often. Pure.
 
 use model::Tick;
 
@@ -23,6 +23,44 @@ impl Bucket {
     }
 }
 
+/// Clients that are told apart, by a hash of their address. Two that share a place count as one.
+const PLACES: usize = 256;
+
+/// Names in a second that a client may bring up and count as one that seldom does: as many as a person who tries again.
+const FEW: u32 = 4;
+
+/// How many names clients brought up of late.
+#[derive(Debug)]
+pub(super) struct Askers(Box<[Asker]>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Asker {
+    second: u64,
+    /// In that second, and in the one before.
+    names: u32,
+    before: u32,
+}
+
+impl Default for Askers {
+    fn default() -> Self {
+        Self(vec![Asker::default(); PLACES].into())
+    }
+}
+
+impl Askers {
+    /// Notes that this client brings up a name, and says whether it seldom does.
+    pub(super) fn is_seldom(&mut self, asker: u64, now: Tick) -> bool {
+        let asker = &mut self.0[asker as usize % PLACES];
+        let second = now.0 / SECOND;
+        if second != asker.second {
+            let before = if second == asker.second + 1 { asker.names } else { 0 };
+            *asker = Asker { second, names: 0, before };
+        }
+        asker.names = asker.names.saturating_add(1);
+        asker.names.max(asker.before) <= FEW
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +81,15 @@ mod tests {
         assert!(bucket.take(1, Tick(SECOND)));
         assert!(!bucket.take(1, Tick(SECOND + SECOND / 2)));
         assert!(bucket.take(1, Tick(2 * SECOND)));
+    }
+
+    #[test]
+    fn who_brings_up_many_names_is_no_longer_one_that_seldom_does() {
+        let mut askers = Askers::default();
+        let mut seldom = |asker, now| (0..10).filter(|_| askers.is_seldom(asker, Tick(now))).count();
+        assert_eq!(seldom(7, SECOND), FEW as usize);
+        assert_eq!(seldom(7, 2 * SECOND), 0, "a second ago it had many");
+        assert_eq!(seldom(8, 2 * SECOND), FEW as usize, "another one");
+        assert_eq!(seldom(7, 9 * SECOND), FEW as usize, "long ago");
     }
 }

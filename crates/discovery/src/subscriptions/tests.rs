@@ -110,6 +110,24 @@ fn what_proved_to_be_a_service_comes_back_whatever_the_flood_of_names() {
 }
 
 #[test]
+fn a_client_that_seldom_brings_up_a_name_is_heard_beside_a_flood() {
+    let mut all = made(OnFirstUse { at_most: 1000, rate: 8, ..rules() });
+    let asked = |verdict| matches!(verdict, Verdict::Ask(_));
+    for second in 1..10 {
+        let flood = (0..500).filter(|n| asked(all.want_by(&service(&format!("x{second}.{n}")), Some(1), at(second))));
+        let flood = flood.count();
+        // In its first second it is not known for one yet.
+        assert!(flood <= 8 || second == 1 && flood <= 10, "{flood} in second {second}");
+        if second > 1 {
+            assert!(asked(all.want_by(&service(&format!("real{second}")), Some(2), at(second))), "in second {second}");
+            let others =
+                (0..500).filter(|n| asked(all.want_by(&service(&format!("y{second}.{n}")), Some(*n), at(second))));
+            assert!(others.count() <= 1, "the reserve has an end too");
+        }
+    }
+}
+
+#[test]
 fn other_rules_keep_what_they_permit() {
     let mut all = made(rules());
     for (name, now) in [("a", 1), ("b", 2), ("c", 3)] {

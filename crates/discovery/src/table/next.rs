@@ -36,7 +36,8 @@ impl Table {
     pub fn next(&self, touched: impl IntoIterator<Item = Touched>, policies: &Arc<Policies>) -> Option<Next> {
         let same_views = self.policies.same_views(policies);
         let same_policies = Arc::ptr_eq(&self.policies, policies);
-        let mut table: Option<Self> = None;
+        let same_first_use = same_policies || self.policies.same_first_use(policies);
+        let mut table: Option<Self> = (!same_first_use).then(|| self.copy(policies));
         let (mut arrived, mut departed) = (Vec::new(), Vec::new());
         for (id, list) in touched {
             let old = self.service(id.as_str());
@@ -53,8 +54,7 @@ impl Table {
             let made = |list: Vec<Claimed>| {
                 let vitals = old.map_or_else(Arc::default, |old| Arc::clone(&old.vitals));
                 let members = members(&id, before, &list, policies, &vitals);
-                let was_exposed = same_policies && old.is_some_and(|old| old.exposed);
-                Service::new(id.clone(), members, policies, vitals, was_exposed)
+                Service::new(id.clone(), members, policies, vitals, old.map(|old| &**old))
             };
             let service = list.map(made);
             let after = service.as_ref().map_or(&[][..], |s| &*s.members);

@@ -1,11 +1,12 @@
 //! One service in the table: its members, and the views requests choose from.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use balancer::{
     Ask, Place, ServiceVitals,
     balance::PRIORITY,
     eject::{Count, Margin},
+    queue::Line,
 };
 use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
@@ -41,6 +42,10 @@ pub struct Service {
     pub vitals: Arc<ServiceVitals>,
     /// Its members, sorted by instance id and address.
     pub members: Box<[Member]>,
+    /// What the last of its members said of who may reach it, if it has none now.
+    last_tags: Box<[Tag]>,
+    /// The environment of requests that name none, if the router has one.
+    own: Option<Tag>,
     /// For requests that name no environment.
     plain: View,
     /// For requests that name one. Sorted by environment.
@@ -49,24 +54,24 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service of these members, whose rules hold from now on for what is learned of it. `was_exposed`: so it was until
-    /// now, by the same policies.
+    /// A service of these members, whose rules hold from now on for what is learned of it. `old` is what the table had of it.
     pub(super) fn new(
         id: ServiceId,
         members: Box<[Member]>,
         policies: &Policies,
         vitals: Arc<ServiceVitals>,
-        was_exposed: bool,
+        old: Option<&Self>,
     ) -> Self {
         let policy = policies.of(&id).clone();
-        let (plain, environments) = views(&members, &policy, policies.environment.as_ref(), &policies.place);
+        let own = policies.environment.clone();
+        let (plain, environments) = views(&members, &policy, own.as_ref(), &policies.place);
         // Its last instance took its tags with it; who waits for the next one must still be known.
-        let exposed =
-            (was_exposed && members.is_empty()) || policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
+        let last_tags = if members.is_empty() { old.map(Self::last_tags).unwrap_or_default() } else { Box::default() };
+        let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)).chain(words(&last_tags)));
         let digest = digest(&id, &members);
         vitals.peers.follow(&policy.guard.eject);
         vitals.breaker.follow(policy.guard.breaker.as_ref());
-        let service = Self { id, policy, exposed, vitals, members, plain, environments, digest };
+        let service = Self { id, policy, exposed, vitals, members, last_tags, own, plain, environments, digest };
         service.recount();
         service
     }
@@ -95,16 +100,35 @@ impl Service {
     }
 
     /// The member whose token a client carries, if it takes this request: it is there, neither draining nor suspect, was not
-    /// tried, and admits requests. Whatever its weight: 0 sends it nobody new. Neither locks nor allocates.
+    /// tried, and admits requests. Neither locks nor allocates.
+    ///
+    /// A token that is made with a secret proves that we sent the client there: it holds whatever the weight, as 0 sends it
+    /// nobody new, and whatever the group. One that anybody can make reaches nobody whom [`pick`](Self::pick) would not.
     #[must_use]
     pub fn held(&self, environment: Option<&str>, token: u64, ask: &Ask<'_>) -> Option<&Member> {
-        self.view(environment)?.held(&self.members, token, ask)
+        let proven = self.policy.sticky.as_ref().is_some_and(|sticky| sticky.secret.is_some());
+        self.view(environment)?.held(&self.members, token, proven, ask)
     }
 
     /// Whether [`pick`](Self::pick) would find a member, and whether that one admits requests. Takes nobody's turn.
     #[must_use]
     pub fn admits(&self, environment: Option<&str>, ask: &Ask<'_>) -> Option<bool> {
         self.view(environment)?.admits(&self.members, ask)
+    }
+
+    /// The line in which requests of this environment wait that find all its instances full.
+    #[must_use]
+    pub fn line(&self, environment: Option<&str>) -> Line {
+        Line::instances(environment.or_else(|| self.own.as_ref().map(Tag::as_str)))
+    }
+
+    /// The tags of its members, each once; of its last ones, if it has none.
+    fn last_tags(&self) -> Box<[Tag]> {
+        if self.members.is_empty() {
+            return self.last_tags.clone();
+        }
+        let tags: BTreeSet<&Tag> = self.members.iter().flat_map(|m| m.instance.tags.iter()).collect();
+        tags.into_iter().cloned().collect()
     }
 
     fn view(&self, environment: Option<&str>) -> Option<&View> {
@@ -124,7 +148,12 @@ impl Service {
         self.members.len() == list.len()
             && self.members.iter().zip(list).all(|(m, c)| same(m, c))
             && *self.policy == **policies.of(&self.id)
-            && (same_policies || self.exposed == policies.exposes(&self.id, tags(list.iter().map(|c| &c.instance))))
+            && (same_policies || self.exposed == policies.exposes(&self.id, self.tags_with(list)))
+    }
+
+    /// What says who may reach a service of this list, which has the members of this one.
+    fn tags_with<'a>(&'a self, list: &'a [Claimed]) -> impl Iterator<Item = &'a str> {
+        tags(list.iter().map(|c| &c.instance)).chain(words(&self.last_tags))
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -134,6 +163,10 @@ impl Service {
 
 fn tags<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>) -> impl Iterator<Item = &'a str> {
     instances.flat_map(|i| i.tags.iter().map(Tag::as_str))
+}
+
+fn words(tags: &[Tag]) -> impl Iterator<Item = &str> {
+    tags.iter().map(Tag::as_str)
 }
 
 fn views(members: &[Member], policy: &Policy, own: Option<&Tag>, place: &Place) -> (View, Box<[(Tag, View)]>) {

@@ -1,9 +1,10 @@
+mod reach;
 mod sticky;
 
 use std::collections::{BTreeMap, HashSet};
 
 use balancer::Algorithm;
-use model::{Exposure, Instance, Protocol, Refusal, Standing, UpstreamKey};
+use model::{Instance, Protocol, Refusal, Standing, UpstreamKey};
 use proptest::prelude::*;
 use transport::Upstream;
 
@@ -211,37 +212,6 @@ fn whether_somebody_is_left_is_said_without_taking_a_turn() {
     resting.begin();
     resting.cut_off(ask(&[]).now, &balancer::Peers::default());
     assert_eq!(service.admits(None, &ask(&[keys[0], keys[2]])), Some(false), "it rests");
-}
-
-#[test]
-fn exposure_follows_routes_names_and_tags() {
-    let exposure = Exposure::Matching { services: [].into(), prefixes: vec![], tags: [tag("public")].into() };
-    let policies = Policies { routed: [service("routed")].into(), exposure, ..policies() };
-    let mut public = instance("x", 1);
-    public.tags = [tag("public")].into();
-    let table = table(
-        policies,
-        vec![("routed", vec![]), ("tagged", vec![public, instance("y", 2)]), ("hidden", vec![instance("y", 2)])],
-    );
-    let exposed = ["routed", "tagged", "hidden", "none"].map(|name| table.exposed(name).is_some());
-    assert_eq!(exposed, [true, true, false, false]);
-    assert!(table.service("hidden").is_some());
-    let hidden = then(&table, "tagged", vec![instance("y", 2)]).unwrap().table;
-    assert!(hidden.exposed("tagged").is_none());
-}
-
-#[test]
-fn a_service_that_lost_its_last_instance_stays_exposed_until_other_policies_say_otherwise() {
-    let exposure = Exposure::Matching { services: [].into(), prefixes: vec![], tags: [tag("public")].into() };
-    let mut public = instance("x", 1);
-    public.tags = [tag("public")].into();
-    let first = table(Policies { exposure, ..policies() }, vec![("a", vec![public])]);
-    let vacant = then(&first, "a", vec![]).unwrap().table;
-    assert!(vacant.exposed("a").is_some());
-    assert!(then(&vacant, "a", vec![]).is_none(), "nothing changed");
-    let read_anew = Arc::new((*vacant.policies).clone());
-    let reloaded = vacant.next([(service("a"), list(vec![]))], &read_anew).unwrap().table;
-    assert!(reloaded.exposed("a").is_none());
 }
 
 #[test]

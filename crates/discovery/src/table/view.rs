@@ -20,7 +20,7 @@ struct Choice {
     balancer: Option<Box<dyn Balancer>>,
     /// Where in the service's members the balancer's candidates are.
     members: Box<[u32]>,
-    /// The same by the tokens of those that clients stay with, sorted; none if they do not.
+    /// The balancer's candidates by the tokens of those that clients stay with, sorted; none if they do not.
     tokens: Box<[(u64, u32)]>,
 }
 
@@ -39,11 +39,23 @@ impl View {
         }
     }
 
-    pub(super) fn held<'a>(&self, members: &'a [Member], token: u64, ask: &Ask<'_>) -> Option<&'a Member> {
-        let tokens = &self.first.tokens;
+    /// The member of this token, if it takes the request. A token that proves nothing reaches whom a pick would reach.
+    pub(super) fn held<'a>(
+        &self,
+        members: &'a [Member],
+        token: u64,
+        proven: bool,
+        ask: &Ask<'_>,
+    ) -> Option<&'a Member> {
+        let Choice { balancer, members: places, tokens } = &self.first;
         let found = tokens.binary_search_by_key(&token, |(token, _)| *token).ok()?;
-        let takes_it = |m: &&Member| !ask.tried.contains(&m.upstream.key) && m.upstream.vitals.admits(ask.now);
-        members.get(tokens[found].1 as usize).filter(takes_it)
+        let at = tokens[found].1 as usize;
+        let member = members.get(*places.get(at)? as usize)?;
+        let takes_it = match proven {
+            true => !ask.tried.contains(&member.upstream.key) && member.upstream.vitals.admits(ask.now),
+            false => balancer.as_ref()?.reaches(at, ask),
+        };
+        takes_it.then_some(member)
     }
 
     /// Whether a pick would find somebody, and whether that one admits requests. Unlike a pick it takes nobody's turn.
@@ -76,7 +88,7 @@ impl Choice {
     fn new(members: &[Member], balance: &Balance, place: &Place, keep: impl Fn(&Member) -> bool) -> Self {
         let kept = || (0_u32..).zip(members).filter(|(_, m)| keep(m));
         let balancer = kept().next().map(|_| balance.build(kept().map(|(_, m)| contender(m)), place));
-        let mut tokens: Vec<_> = kept().filter_map(|(at, m)| Some((m.token?, at))).collect();
+        let mut tokens: Vec<_> = (0..).zip(kept()).filter_map(|(at, (_, m))| Some((m.token?, at))).collect();
         tokens.sort_unstable();
         Self { balancer, members: kept().map(|(at, _)| at).collect(), tokens: tokens.into() }
     }

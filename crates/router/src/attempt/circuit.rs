@@ -3,7 +3,6 @@
 //! The circuit breaker of a service, asked before the first try and told how the request ended. Off, it costs a branch.
 
 use discovery::Service;
-use http::StatusCode;
 use model::Refusal;
 use transport::clock;
 
@@ -31,7 +30,7 @@ pub(super) fn postpone(exchange: &Exchange, service: &Service) {
 }
 
 /// How it ended, if that says something of the service.
-pub(super) fn observe(exchange: &Exchange, answer: Result<StatusCode, &Refusal>) {
+pub(super) fn observe(exchange: &Exchange, answer: Result<u16, &Refusal>) {
     let Some(upstream) = &exchange.record.upstream else { return };
     let breaker = &upstream.service_vitals.breaker;
     if !breaker.is_on() {
@@ -45,12 +44,9 @@ pub(super) fn observe(exchange: &Exchange, answer: Result<StatusCode, &Refusal>)
 }
 
 /// Whether the service failed it. What the client did, and what we could not do, is neither here nor there.
-fn failed(answer: Result<StatusCode, &Refusal>) -> Option<bool> {
+fn failed(answer: Result<u16, &Refusal>) -> Option<bool> {
     match answer {
-        Ok(status) => Some(matches!(
-            status,
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        )),
+        Ok(status) => Some(matches!(status, 502..=504)),
         Err(Refusal::Connect | Refusal::Reset | Refusal::Protocol | Refusal::HeadTimeout) => Some(true),
         Err(_) => None,
     }
@@ -63,7 +59,7 @@ mod tests {
     #[test]
     fn only_what_the_service_did_counts() {
         for (status, expected) in [(200, false), (404, false), (500, false), (502, true), (503, true), (504, true)] {
-            assert_eq!(failed(Ok(StatusCode::from_u16(status).unwrap())), Some(expected), "{status}");
+            assert_eq!(failed(Ok(status)), Some(expected), "{status}");
         }
         assert_eq!(failed(Err(&Refusal::Connect)), Some(true));
         for ours in [Refusal::ClientGone, Refusal::BodyTooLarge, Refusal::Overloaded, Refusal::Deadline] {

@@ -1,7 +1,7 @@
 //! A service that no client named before: registries may have to be asked about it, and the request waits a moment for
 //! what they say.
 
-use std::pin::pin;
+use std::{net::IpAddr, pin::pin};
 
 use discovery::Answer;
 use model::{Refusal, ServiceId};
@@ -27,12 +27,20 @@ pub(super) async fn ask(exchange: &mut Exchange, patience: &mut Patience, refusa
     if !exchange.core.table(|table| table.policies.may_subscribe(&service)) {
         return Err(refusal);
     }
-    let answer = exchange.core.reporter.want(service).ok_or(Refusal::Unanswered)?;
+    let answer = exchange.core.reporter.want(service, asker(exchange)).ok_or(Refusal::Unanswered)?;
     if wait.is_zero() {
         return Err(Refusal::Unanswered);
     }
     match patience.wait(exchange, pin!(timeout(wait, answer))).await? {
         Ok(Ok(Answer::Look)) => Ok(()),
         _ => Err(Refusal::Unanswered),
+    }
+}
+
+/// A client by its address. Whoever has an address of IPv6 has all that begin with the same 64 bits.
+fn asker(exchange: &Exchange) -> u64 {
+    match exchange.client.peer.ip().to_canonical() {
+        IpAddr::V4(ip) => balancer::hash(&ip.octets()),
+        IpAddr::V6(ip) => balancer::hash(&ip.octets()[..8]),
     }
 }

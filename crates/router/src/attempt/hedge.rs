@@ -8,12 +8,12 @@ use tokio::time::sleep;
 use transport::{Lease, Upstream, clock};
 
 use super::{
-    End, Outbound, attempt,
+    End, Outbound, affinity_of, attempt, choice,
     patience::Patience,
     tried::{Tried, fault, may_repeat},
     with_service,
 };
-use crate::{exchange::Exchange, retry::Hedge};
+use crate::{affinity::Stick, exchange::Exchange, retry::Hedge};
 
 /// A try that may be overtaken. Afterwards the record names the instance whose end this is.
 pub(super) async fn race(
@@ -32,8 +32,9 @@ pub(super) async fn race(
     if let Some(second) = second {
         let first = exchange.record.upstream.clone();
         exchange.record.sent_to(&second.upstream);
-        if !second.won {
-            exchange.record.upstream = first;
+        match second.won {
+            true => exchange.stick = stick(exchange, out, tried, second.token),
+            false => exchange.record.upstream = first,
         }
     }
     if hedge == Hedge::AtP95 && end.is_ok() {
@@ -48,9 +49,18 @@ pub(super) async fn race(
     end
 }
 
+/// What the client is to remember of the instance that won, instead of the one that was asked first.
+fn stick(exchange: &Exchange, out: &Outbound, tried: &Tried, token: Option<u64>) -> Option<Box<Stick>> {
+    let stick = with_service(exchange, out, |service, environment| {
+        Ok(choice::stick(service, environment, affinity_of(exchange, service, out), tried.keys(), token))
+    });
+    stick.ok().flatten()
+}
+
 /// The second instance that was asked.
 struct Second {
     upstream: Arc<Upstream>,
+    token: Option<u64>,
     /// The end is its.
     won: bool,
 }
@@ -81,7 +91,7 @@ async fn overtaken(
         if let Either::Left((end, _)) = select(first.as_mut(), pin!(sleep(due))).await {
             return (None, end);
         }
-        let Some(lease) = tried.another(exchange, out, first_key) else { return (None, first.await) };
+        let Some((lease, token)) = tried.another(exchange, out, first_key) else { return (None, first.await) };
         exchange.core.metrics.hedges.inc();
         let upstream = Arc::clone(lease.upstream());
         let mut second = pin!(attempt(exchange, out, &mut patience_of_second, lease));
@@ -101,7 +111,7 @@ async fn overtaken(
                 }
             },
         };
-        (Second { upstream, won }, end)
+        (Second { upstream, token, won }, end)
     };
     if second.won {
         *patience = patience_of_second;

@@ -213,17 +213,28 @@ impl Patience {
     }
 
     /// The answer's head is there: what is left is relayed under the limits for bodies.
-    pub(super) fn relay(self, Answer { head, source, lease }: Answer, pools: &Pools) -> Response<Body> {
+    pub(super) fn relay(self, Answer { status, head, source, lease }: Answer, pools: &Pools) -> Response<Body> {
         let long = Ending::of(&head.headers);
         let mut timer = self.timer;
         // Server-sent events may be silent for as long as nothing happens.
         timer.set_idle(if long == Some(Ending::Events) { None } else { self.idle });
-        let status = if self.grpc { refuse::status_of_grpc(&head) } else { head.status.as_u16() };
         let farewell = long.and_then(|ending| Some((pools.farewell(lease.upstream().key)?, ending)));
-        let relay = Relay::new(source, timer, lease, status, rewrite::clean_trailers);
+        let relay = Relay::new(source, timer, lease, status, if self.grpc { grpc_trailers } else { trailers });
         let body = relay.until(farewell).into_body();
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = http::Version::HTTP_11;
         response
     }
+}
+
+/// What trailers may carry; they say nothing of the instance.
+fn trailers(trailers: &mut HeaderMap) -> Option<u16> {
+    rewrite::clean_trailers(trailers);
+    None
+}
+
+/// The same of gRPC, where they have the status of an answer with messages.
+fn grpc_trailers(trailers: &mut HeaderMap) -> Option<u16> {
+    rewrite::clean_trailers(trailers);
+    refuse::status_in_trailers(trailers)
 }

@@ -2,18 +2,21 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use discovery::Service;
 use http::{HeaderName, header::EXPECT};
-use model::{Fault, Outcome, Refusal, UpstreamKey};
+use model::{Fault, Outcome, Refusal, UpstreamKey, Withheld};
 use transport::{Lease, clock};
 
-use super::{Answer, End, Outbound, lease, patience::Patience, with_service};
+use super::{
+    Answer, End, Outbound,
+    choice::{Affinity, lease},
+    patience::Patience,
+    with_service,
+};
 use crate::{
     exchange::Exchange,
     retry::{self, Facts, Next, Retries, Verdict},
 };
-
-/// Instances that are left out of a choice at most: as many as there are tries.
-pub(super) const MOST: usize = retry::MOST as usize;
 
 /// Connections that took no new stream, at most: as many as one core keeps to one instance.
 const STALE: usize = 32;
@@ -43,6 +46,13 @@ impl Tried {
         self.0.is_none()
     }
 
+    /// Whether a request that is refused so may wait for what it lacks: nothing of it was sent. For an instance only if none
+    /// is there; those that failed it are no reason to wait.
+    pub(super) fn may_wait(&self, exchange: &Exchange, out: &Outbound, refusal: &Refusal) -> bool {
+        let Some(history) = &self.0 else { return true };
+        history.sent == 0 && (*refusal != Refusal::NoInstance || is_vacant(exchange, out))
+    }
+
     /// Who is not to be asked again.
     pub(super) fn keys(&self) -> &[UpstreamKey] {
         self.0.as_ref().map_or(&[], |history| &history.keys)
@@ -55,13 +65,17 @@ impl Tried {
         history.keep(end);
     }
 
-    /// A second instance to ask while this one is silent, if one takes requests and the budget pays for it.
-    pub(super) fn another(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Lease> {
+    /// A second instance to ask while this one is silent, and its token, if one takes requests and the budget pays for it.
+    pub(super) fn another(
+        &self,
+        exchange: &Exchange,
+        out: &Outbound,
+        key: UpstreamKey,
+    ) -> Option<(Lease, Option<u64>)> {
         let tried = [self.keys(), &[key]].concat();
         let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
-        let chosen =
-            ready.then(|| with_service(exchange, out, |service, env| lease(service, env, (None, None), &tried)));
-        chosen?.ok().map(|(lease, _)| lease)
+        let choose = |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried);
+        ready.then(|| with_service(exchange, out, choose))?.ok()
     }
 
     /// Another answer is the better one.
@@ -143,6 +157,11 @@ impl History {
         let facts = self.facts(exchange, out, patience, fault, next);
         let wait = match retry::decide(policy, &facts, || patience.has_paid() || pay(exchange, out)) {
             Verdict::Again(wait) => wait,
+            // Nothing was sent, and who failed it has left: it waits for the next one, as a new request would.
+            Verdict::Enough(Withheld::NoInstance) if self.sent == 0 && is_vacant(exchange, out) => {
+                self.keep(end);
+                return ControlFlow::Continue(());
+            }
             Verdict::Enough(why) => {
                 tracing::debug!(fault = fault.as_str(), why = why.as_str(), "not tried again");
                 exchange.core.metrics.withheld(why);
@@ -208,7 +227,7 @@ impl History {
     fn keep(&mut self, end: End) {
         match end {
             Ok(mut answer) => {
-                answer.lease.settle(Outcome::Answered(answer.head.status.as_u16()));
+                answer.lease.settle(Outcome::Answered(answer.status));
                 answer.source.part();
                 self.discard();
                 self.answer = Some(Box::new(answer));
@@ -222,7 +241,7 @@ impl History {
 /// What of it may be worth another try.
 pub(super) fn fault(end: &End) -> Option<Fault> {
     Fault::of(match end {
-        Ok(answer) => Outcome::Answered(answer.head.status.as_u16()),
+        Ok(answer) => Outcome::Answered(answer.status),
         Err(failure) => failure.outcome,
     })
 }
@@ -245,6 +264,11 @@ pub(super) fn pay(exchange: &Exchange, out: &Outbound) -> bool {
 fn admits(exchange: &Exchange, out: &Outbound, tried: &[UpstreamKey]) -> Option<bool> {
     let ask = balancer::Ask { hash: None, tried, now: clock::tick() };
     with_service(exchange, out, |service, environment| Ok(service.admits(environment, &ask))).ok().flatten()
+}
+
+/// Whether the newest table has no instance of the service, in whatever environment.
+fn is_vacant(exchange: &Exchange, out: &Outbound) -> bool {
+    with_service(exchange, out, |service, _| Ok(service.members.is_empty())).unwrap_or(false)
 }
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

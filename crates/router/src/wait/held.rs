@@ -35,11 +35,11 @@ impl Held {
         let now = clock::tick();
         let vacant = wanted.vitals.occupancy.vacant_since().filter(|_| wanted.is_vacant);
         let wait = wanted.bounds.hold.patience(vacant.map(|since| now.since(since)))?;
-        let lines = &core.lines;
-        if lines.held() >= OF_A_CORE || !wanted.vitals.occupancy.try_hold(OF_A_SERVICE) {
+        let held = core.held.get();
+        if held >= OF_A_CORE || !wanted.vitals.occupancy.try_hold(OF_A_SERVICE) {
             return None;
         }
-        lines.hold();
+        core.held.set(held + 1);
         let (vitals, until) = (Arc::clone(&wanted.vitals), Instant::now() + wait);
         Some(Self { core: Rc::clone(core), vitals, tables: core.tables(), until })
     }
@@ -57,6 +57,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.vitals.occupancy.release();
-        self.core.lines.release();
+        self.core.held.set(self.core.held.get() - 1);
     }
 }

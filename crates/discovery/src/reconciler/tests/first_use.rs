@@ -41,7 +41,7 @@ impl Stage {
     /// A request names a service that it did not find.
     async fn want(&self, name: &str) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
-        self.wants.send(Want { service: service(name), answer }).await.unwrap();
+        self.wants.send(Want { service: service(name), asker: 0, answer }).await.unwrap();
         answered
     }
 

@@ -1,0 +1,124 @@
+//! hot path
+//!
+//! The instance that gets a request: the one its client stays with, else the balancer's choice, and what is done if that
+//! one cannot be had.
+
+use std::sync::Arc;
+
+use balancer::Ask;
+use discovery::{Member, Service};
+use model::{Refusal, Standing, Tick, UpstreamKey};
+use transport::{Lease, clock};
+
+use crate::affinity::Stick;
+
+#[cfg(test)]
+mod tests;
+
+/// Choices that rest and are passed over: another request took the turn of each to find out. A balancer names none that
+/// rests while others do not, so there is hardly one left that does not.
+const RESTING: usize = 4;
+
+/// Choices that are passed over in all, before it is left to the queue.
+const LOOKS: usize = 64;
+
+/// What of a request says where it belongs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Affinity {
+    /// Of the key that the service hashes by.
+    pub(super) hash: Option<u64>,
+    /// The token that the client carries.
+    pub(super) held: Option<u64>,
+}
+
+/// A lease on the instance that the client stays with, else on the balancer's choice; and its token.
+///
+/// # Errors
+/// [`Refusal::ServiceFull`] if only such are left as have as many requests as they may, else what picking says.
+pub(super) fn lease(
+    service: &Service,
+    environment: Option<&str>,
+    Affinity { hash, held }: Affinity,
+    tried: &[UpstreamKey],
+) -> Result<(Lease, Option<u64>), Refusal> {
+    let now = clock::tick();
+    let choice = |tried: &[UpstreamKey]| {
+        let ask = Ask { hash, tried, now };
+        let stays = held.and_then(|token| service.held(environment, token, &ask));
+        stays.map_or_else(|| service.pick(environment, &ask), Ok)
+    };
+    take(choice, tried, service.policy.bounds.per_instance, now)
+}
+
+/// A lease on the first choice besides those that were tried, if it lets the request in and has fewer than `most` in flight.
+fn take<'a>(
+    choice: impl Fn(&[UpstreamKey]) -> Result<&'a Member, Refusal>,
+    tried: &[UpstreamKey],
+    most: u32,
+    now: Tick,
+) -> Result<(Lease, Option<u64>), Refusal> {
+    let member = choice(tried)?;
+    match Lease::try_take(&member.upstream, most, now) {
+        Some(lease) => Ok((lease, member.token)),
+        None => look_on(choice, member, tried, most, now),
+    }
+}
+
+/// The same when the first choice is full, or rests and has given the turn to find out to another request: the next choice
+/// then, and so on. If all rest, the first of them in spite of it.
+#[cold]
+fn look_on<'a>(
+    choice: impl Fn(&[UpstreamKey]) -> Result<&'a Member, Refusal>,
+    first: &'a Member,
+    tried: &[UpstreamKey],
+    most: u32,
+    now: Tick,
+) -> Result<(Lease, Option<u64>), Refusal> {
+    let mut passed = tried.to_vec();
+    let (mut full, mut resting) = (false, Vec::new());
+    let mut member = first;
+    for _ in 0..LOOKS {
+        let vitals = &member.upstream.vitals;
+        if most < u32::MAX && (vitals.admits(now) || vitals.in_flight() >= most) {
+            full = true;
+        } else {
+            resting.push(member);
+        }
+        if resting.len() > RESTING {
+            break;
+        }
+        passed.push(member.upstream.key);
+        member = match choice(&passed) {
+            Ok(member) if !(full && is_spare(member)) => member,
+            _ => break,
+        };
+        if let Some(lease) = Lease::try_take(&member.upstream, most, now) {
+            return Ok((lease, member.token));
+        }
+    }
+    match resting.first() {
+        Some(member) if !full => Ok((Lease::take(Arc::clone(&member.upstream)), member.token)),
+        _ => Err(Refusal::ServiceFull),
+    }
+}
+
+/// Those that leave, and suspects, are for when nobody else is there; not for when all others are full.
+fn is_spare(member: &Member) -> bool {
+    member.resort || member.instance.standing == Standing::Draining
+}
+
+/// What the client is to remember of the instance that has this token, unless it knows already. One that is full for the
+/// moment, or was overtaken, keeps its client.
+pub(super) fn stick(
+    service: &Service,
+    environment: Option<&str>,
+    Affinity { hash, held }: Affinity,
+    tried: &[UpstreamKey],
+    token: Option<u64>,
+) -> Option<Box<Stick>> {
+    let sticky = service.policy.sticky.as_ref()?;
+    let token = token.filter(|token| held != Some(*token))?;
+    let ask = Ask { hash, tried, now: clock::tick() };
+    let stays = held.is_some_and(|token| service.held(environment, token, &ask).is_some());
+    (!stays).then(|| Box::new(Stick { sticky: Arc::clone(sticky), token }))
+}

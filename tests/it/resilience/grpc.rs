@@ -1,0 +1,91 @@
+//! gRPC's own word for "I cannot": UNAVAILABLE, before any message or behind some.
+
+use testkit::{Answer, Client, Instance, Reply, Seen, grpc_message};
+
+use crate::support::{Config, Front, Running};
+
+fn router(urls: &[String], settings: &str) -> Running {
+    let services = format!("{{ pets: {{ balance: round_robin, {settings} }} }}");
+    Config::new().service("pets", urls).set("services", &services).start()
+}
+
+async fn call(client: &Client) -> Answer {
+    let fields = [("service_id", "pets"), ("content-type", "application/grpc"), ("te", "trailers")];
+    client.send(testkit::post("/pets.Pets/Find", &fields, grpc_message(b"7"))).await
+}
+
+/// What the client was told, in the head or behind the messages.
+fn status(answer: &Answer) -> &str {
+    answer.header("grpc-status").or_else(|| answer.trailer("grpc-status")).expect("a status")
+}
+
+/// With no message, with one.
+const FAILURES: [fn(&Seen) -> Reply; 2] = [
+    |_| Reply::grpc_failure(14, "no"),
+    |_| {
+        let head = Reply::script().head(200).header("content-type", "application/grpc");
+        head.data(grpc_message(b"half")).trailers(&[("grpc-status", "14")])
+    },
+];
+
+#[tokio::test]
+async fn an_instance_that_is_unavailable_is_put_out_wherever_it_says_so() {
+    for fails in FAILURES {
+        let bad = Instance::h2c().answer(fails).start().await;
+        let good = Instance::h2c().answer(|_| Reply::grpc(&[b"pong"])).start().await;
+        let router = router(&[bad.url(), good.url()], "eject: { consecutive: 3, base: 30s }");
+        let client = router.client(Front::H2c).await;
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            told.push(status(&call(&client).await).to_owned());
+        }
+        let failed = told.iter().filter(|status| *status == "14").count();
+        assert_eq!((failed, bad.counts().requests(), good.counts().requests()), (3, 3, 17), "{told:?}");
+    }
+}
+
+/// The method may have been carried out: UNAVAILABLE is no proof that it was not.
+#[tokio::test]
+async fn a_call_that_failed_is_made_again_only_if_the_service_says_that_it_may_be() {
+    let bad = Instance::h2c().answer(FAILURES[0]).start().await;
+    let good = Instance::h2c().answer(|_| Reply::grpc(&[b"pong"])).start().await;
+    for (settings, expected) in [
+        ("eject: off", ["14", "0"]),
+        ("eject: off, retries: { methods: [ POST ], budget: { share: 100%, floor: 1000 } }", ["0", "0"]),
+    ] {
+        let router = router(&[bad.url(), good.url()], settings);
+        let client = router.client(Front::H2c).await;
+        let before = bad.counts().requests();
+        for _ in 0..5 {
+            let mut told = [status(&call(&client).await).to_owned(), status(&call(&client).await).to_owned()];
+            told.sort_by(|a, b| b.cmp(a));
+            assert_eq!(told, expected, "{settings}");
+        }
+        assert_eq!(bad.counts().requests() - before, 5, "{settings}: each has its turns");
+        router.settled("pets").await;
+    }
+}
+
+/// What came behind messages was passed on by then, so nobody else is asked.
+#[tokio::test]
+async fn a_status_behind_messages_is_passed_on() {
+    let bad = Instance::h2c().answer(FAILURES[1]).start().await;
+    let good = Instance::h2c().answer(|_| Reply::grpc(&[b"pong"])).start().await;
+    let router = router(&[bad.url(), good.url()], "eject: off, retries: { methods: [ POST ] }");
+    let client = router.client(Front::H2c).await;
+    let mut told = [call(&client).await, call(&client).await].map(|answer| status(&answer).to_owned());
+    told.sort();
+    assert_eq!(told, ["0", "14"]);
+}
+
+#[tokio::test]
+async fn the_circuit_of_a_service_counts_it_too() {
+    let bad = Instance::h2c().answer(FAILURES[0]).start().await;
+    let router = router(&[bad.url()], "eject: off, breaker: { failures: 50%, requests: 3, window: 10s, open: 9s }");
+    let client = router.client(Front::H2c).await;
+    for _ in 0..3 {
+        assert_eq!(call(&client).await.header("x-pointsman-reason"), None);
+    }
+    assert_eq!(call(&client).await.header("x-pointsman-reason"), Some("circuit_open"));
+    assert_eq!(bad.counts().requests(), 3);
+}
