@@ -12,7 +12,7 @@ use serde::de::Visitor;
 use self::access::{Items, Pairs, PlaceThenValue};
 use self::choice::Choice;
 use crate::node::{Entry, Node, Typed, Value, push_index, push_key};
-use crate::{Place, SettingsError, located, one_or_many, span};
+use crate::{Place, SettingsError, located, one_or_many, or_off};
 
 /// A node and how we got there.
 #[derive(Debug, Clone, Copy)]
@@ -245,10 +245,10 @@ impl<'de> Deserializer<'de> for Walker<'de, '_> {
     ) -> Result<V::Value, SettingsError> {
         self.placed(|walker| match name {
             located::NAME => visitor.visit_seq(PlaceThenValue::new(walker)),
-            span::OR_OFF if walker.node.is_nothing() || matches!(walker.typed(), Some(Typed::Text("off" | "none"))) => {
+            or_off::NAME if walker.node.is_nothing() || matches!(walker.typed(), Some(Typed::Text("off" | "none"))) => {
                 visitor.visit_none()
             }
-            span::OR_OFF => visitor.visit_some(walker),
+            or_off::NAME => visitor.visit_some(walker),
             one_or_many::NAME => match &walker.node.value {
                 Value::List(items) => visitor.visit_seq(Items::new(walker.trail, items)),
                 _ if walker.node.is_nothing() => visitor.visit_none(),

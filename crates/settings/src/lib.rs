@@ -66,7 +66,8 @@
 //! | `one_or_many` | [`OneOrMany`]: a list that may be one bare value |
 //! | `entries` | [`Entries`]: a map in the order of the file |
 //! | `secret` | [`Secret`], [`SecretSource`]: text that is never shown |
-//! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`); [`or_off`] for a limit that can be lifted |
+//! | `or_off` | [`OrOff`]: a value that can be switched off |
+//! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`) |
 //! | [`watch`] | tells when files change, by content; SIGHUP |
 
 mod de;
@@ -77,6 +78,7 @@ mod located;
 mod nearest;
 mod node;
 mod one_or_many;
+mod or_off;
 mod secret;
 mod size;
 mod span;
@@ -91,6 +93,7 @@ pub use error::{Place, SettingsError};
 pub use load::{load, parse};
 pub use located::Located;
 pub use one_or_many::OneOrMany;
+pub use or_off::OrOff;
 pub use secret::{Secret, SecretSource};
 pub use size::Size;
-pub use span::{Span, or_off};
+pub use span::Span;

@@ -2,11 +2,11 @@
 
 use http::Method;
 use model::Fault;
-use settings::{Located, SettingsError, Span};
+use settings::{Located, OrOff, SettingsError, Span};
 
 use crate::{
     retry::{Backoff, Hedge, METHODS, Retries},
-    settings::{self as typed, After, HedgeOrOff, RetriesOrOff},
+    settings::{self as typed, After},
 };
 
 /// Most tries that can be asked for. What fails on five is no accident of one.
@@ -20,13 +20,13 @@ impl Retries {
     ///
     /// # Errors
     /// What cannot work, with its place.
-    pub fn with(self, typed: Option<&RetriesOrOff>) -> Result<Self, SettingsError> {
+    pub fn with(self, typed: Option<&OrOff<Box<typed::Retries>>>) -> Result<Self, SettingsError> {
         match typed {
             None => Ok(self),
-            Some(RetriesOrOff(None)) => Ok(Self::OFF),
+            Some(OrOff(None)) => Ok(Self::OFF),
             // Who says anything but `off` wants retries.
-            Some(RetriesOrOff(Some(typed))) if self == Self::OFF => Self::STANDARD.but(typed),
-            Some(RetriesOrOff(Some(typed))) => self.but(typed),
+            Some(OrOff(Some(typed))) if self == Self::OFF => Self::STANDARD.but(typed),
+            Some(OrOff(Some(typed))) => self.but(typed),
         }
     }
 
@@ -66,10 +66,10 @@ impl Retries {
 impl Hedge {
     /// What holds where a service or route says this, and before it said that.
     #[must_use]
-    pub fn with(before: Option<Self>, typed: Option<HedgeOrOff>) -> Option<Self> {
+    pub fn with(before: Option<Self>, typed: Option<OrOff<typed::Hedge>>) -> Option<Self> {
         match typed {
             None => before,
-            Some(HedgeOrOff(typed)) => typed.map(|typed| match typed.after {
+            Some(OrOff(typed)) => typed.map(|typed| match typed.after {
                 After::P95 => Self::AtP95,
                 After::Fixed(after) => Self::After(after.get()),
             }),
@@ -100,7 +100,7 @@ mod tests {
     #[derive(Debug, Default, serde::Deserialize)]
     #[serde(default)]
     struct File {
-        retries: Option<RetriesOrOff>,
+        retries: Option<OrOff<Box<typed::Retries>>>,
     }
 
     fn read(yaml: &str) -> Result<Retries, String> {

@@ -6,11 +6,9 @@ use balancer::Algorithm;
 use discovery::claims::TooOld;
 use model::{Protocol, Tag};
 use serde::Deserialize;
-use settings::{Entries, Located, OneOrMany, Size, Span};
+use settings::{Entries, Located, OneOrMany, OrOff, Size, Span};
 
-use super::{
-    Breaker, Check, Concurrency, EjectOrOff, HedgeOrOff, OrOff, RetriesOrOff, SlowStart, Sticky, Timeouts, WeighBy,
-};
+use super::{Breaker, Check, Concurrency, Eject, Hedge, Retries, SlowStart, Sticky, Timeouts, WeighBy};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -37,9 +35,9 @@ pub struct Service {
     /// Its own limit for request bodies.
     pub max_body: Option<Size>,
     /// What is sent to another instance when one fails.
-    pub retries: Option<RetriesOrOff>,
+    pub retries: Option<OrOff<Box<Retries>>>,
     /// When a second instance is asked while the first is silent.
-    pub hedge: Option<HedgeOrOff>,
+    pub hedge: Option<OrOff<Hedge>>,
     /// How what several registries say of it is joined.
     pub merge: Option<Located<Merge>>,
     /// How long its instances that vanished suspiciously stay as last resort.
@@ -55,7 +53,7 @@ pub struct Service {
     /// How the router looks after its instances by itself; an empty list: not at all.
     pub check: Option<OneOrMany<Located<Check>>>,
     /// When its instances are put out for what they answer.
-    pub eject: Option<Located<EjectOrOff>>,
+    pub eject: Option<Located<OrOff<Box<Eject>>>>,
     /// When none of its requests is sent. Off.
     pub breaker: Option<Located<OrOff<Breaker>>>,
 }
