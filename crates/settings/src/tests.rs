@@ -1,6 +1,7 @@
 //! The whole way from text to struct: `check(text, struct)` reads, `refuse(text, message)` does not.
 
 mod errors;
+mod parts;
 mod properties;
 mod shapes;
 mod substitution;

@@ -4,6 +4,7 @@ use discovery::provider::etcd::Settings;
 use model::{Knowledge, ProviderError, Update};
 use serde_json::json;
 use settings::{Secret, SecretSource, Span};
+use transport::client::TlsSettings;
 
 use super::rig::{Registrar, b64, environment, file, never_shorter, source};
 use crate::consul::rig::{Source, named, unique};
@@ -15,12 +16,8 @@ fn inline(text: &str) -> Option<SecretSource> {
 /// Settings for the etcd with TLS and users, as the user `router`.
 fn secure() -> Option<Settings> {
     let url = environment("ETCD_TLS_URL")?;
-    Some(Settings {
-        user: Some("router".into()),
-        password: inline("router"),
-        ca: Some(file("ETCD_CACERT")),
-        ..Settings::new([url])
-    })
+    let tls = TlsSettings { ca: Some(file("ETCD_CACERT")), ..TlsSettings::default() };
+    Some(Settings { user: Some("router".into()), password: inline("router"), tls, ..Settings::new([url]) })
 }
 
 async fn refused(source: &mut Source) -> String {
@@ -115,7 +112,7 @@ async fn a_token_that_ended_is_renewed_and_a_lost_right_empties_nothing() {
 #[tokio::test]
 async fn an_unknown_authority_is_told() {
     let Some(good) = secure() else { return };
-    let mut source = source(Settings { ca: None, ..good }, named(&["pets"]));
+    let mut source = source(Settings { tls: TlsSettings::default(), ..good }, named(&["pets"]));
     let told =
         source.until("outage", |u| if let Update::Unreachable(e) = u { Some(e.to_string()) } else { None }).await;
     assert!(told.contains("TLS failed"), "{told}");
@@ -124,26 +121,23 @@ async fn an_unknown_authority_is_told() {
 #[tokio::test]
 async fn with_client_certificates_a_user_is_still_needed() {
     let Some(url) = environment("ETCD_MTLS_URL") else { return };
-    let good = Settings {
-        user: Some("router".into()),
-        password: inline("router"),
+    let with = |certificate: Option<&str>, key: Option<&str>| TlsSettings {
         ca: Some(file("ETCD_MTLS_CACERT")),
-        client_certificate: Some(file("ETCD_MTLS_CLIENT_CERT")),
-        client_key: Some(file("ETCD_MTLS_CLIENT_KEY")),
-        ..Settings::new([url])
+        client_certificate: certificate.map(file),
+        client_key: key.map(file),
+        server_name: None,
     };
+    let tls = with(Some("ETCD_MTLS_CLIENT_CERT"), Some("ETCD_MTLS_CLIENT_KEY"));
+    let good = Settings { user: Some("router".into()), password: inline("router"), tls, ..Settings::new([url]) };
     source(good.clone(), named(&["pets"])).empty("pets").await;
     let told = refused(&mut source(Settings { user: None, password: None, ..good.clone() }, named(&["pets"]))).await;
     assert!(told.contains("permission denied"), "{told}");
     // Over gRPC the name would be the user. The gateway refuses it rather than to ignore it.
-    let named_one = Settings {
-        client_certificate: Some(file("ETCD_MTLS_NAMED_CERT")),
-        client_key: Some(file("ETCD_MTLS_NAMED_KEY")),
-        ..good.clone()
-    };
+    let tls = with(Some("ETCD_MTLS_NAMED_CERT"), Some("ETCD_MTLS_NAMED_KEY"));
+    let named_one = Settings { tls, ..good.clone() };
     let told = refused(&mut source(named_one, named(&["pets"]))).await;
     assert!(told.contains("certificate without a common name"), "{told}");
-    let bare = Settings { client_certificate: None, client_key: None, ..good };
+    let bare = Settings { tls: with(None, None), ..good };
     let mut source = source(bare, named(&["pets"]));
     source.until("a refused connection", |u| matches!(u, Update::Unreachable(_)).then_some(())).await;
 }

@@ -17,6 +17,7 @@ use tokio::{
     net::TcpListener,
     task::JoinSet,
 };
+use transport::client::TlsSettings;
 
 use super::{
     below,
@@ -94,7 +95,8 @@ async fn a_credentials_file_is_read_for_each_connection() {
 fn secure() -> Option<Settings> {
     let servers = environment("ZOOKEEPER_TLS")?;
     let ca = std::env::var("ZOOKEEPER_CA").unwrap().into();
-    Some(Settings { tls: true, ca: Some(ca), ..Settings::new(servers) })
+    let certificates = TlsSettings { ca: Some(ca), ..TlsSettings::default() };
+    Some(Settings { tls: true, certificates, ..Settings::new(servers) })
 }
 
 #[tokio::test]
@@ -107,15 +109,18 @@ async fn over_tls_the_authority_decides_and_a_certificate_is_an_identity() {
     let (certificate, key) = ("ZOOKEEPER_CLIENT_CERT", "ZOOKEEPER_CLIENT_KEY");
     let file = |variable| Some(std::env::var(variable).unwrap().into());
     for (client_certificate, client_key) in [(None, None), (file(certificate), file(key))] {
-        let settings = Settings { client_certificate, client_key, ..settings.clone() };
+        let certificates = TlsSettings { client_certificate, client_key, ..settings.certificates.clone() };
+        let settings = Settings { certificates, ..settings.clone() };
         source(settings, named(&[&name])).known(&name, 1).await;
     }
 
     // The system's authorities know nothing of this server's.
-    let mut stranger = source(Settings { ca: None, ..settings.clone() }, named(&[&name]));
+    let mut stranger = source(Settings { certificates: TlsSettings::default(), ..settings.clone() }, named(&[&name]));
     let error = unreachable(&mut stranger).await;
     assert!(error.to_string().contains("`ca`"), "{error}");
-    let mut misnamed = source(Settings { server_name: Some("other.internal".into()), ..settings }, named(&[&name]));
+    let server_name = Some("other.internal".into());
+    let certificates = TlsSettings { server_name, ..settings.certificates.clone() };
+    let mut misnamed = source(Settings { certificates, ..settings }, named(&[&name]));
     let error = unreachable(&mut misnamed).await;
     assert!(error.to_string().contains("`server_name`"), "{error}");
 }

@@ -129,11 +129,11 @@ impl Announced {
     async fn begin(self) -> Result<(), String> {
         match self.settings.to.clone() {
             To::Embedded(access) => {
-                let way = Way::new(access.client()?, embedded::TOKEN, access.token);
+                let way = Way::new(access.client(), embedded::TOKEN, access.token);
                 Box::pin(self.keep(Embedded(way))).await;
             }
             To::Consul(access) => {
-                let way = Way::new(access.client()?, consul::TOKEN, access.token);
+                let way = Way::new(access.client(), consul::TOKEN, access.token);
                 Box::pin(self.keep(Consul(way))).await;
             }
             To::Etcd(etcd) => Box::pin(self.keep(Etcd::new(etcd.client()?, etcd))).await,

@@ -1,6 +1,6 @@
 //! The section `announce:`, and what the arguments of `pointsman register` become.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use discovery::provider::embedded::default_id;
 use model::{InstanceId, Protocol, ServiceId, Tag};
@@ -77,18 +77,9 @@ pub struct Access {
     /// What it wants to be shown. A file is read again at each registration.
     #[serde(default)]
     pub token: Option<SecretSource>,
-    /// PEM file of the authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name its certificate must carry; the host of `url` without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, over TLS.
+    #[serde(rename = "$part", default)]
+    pub tls: TlsSettings,
 }
 
 /// How to reach etcd, and where records stand there.
@@ -103,18 +94,9 @@ pub struct Etcd {
     /// And the password.
     #[serde(default)]
     pub password: Option<SecretSource>,
-    /// PEM file of the authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name its certificate must carry; the host of `url` without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, over TLS.
+    #[serde(rename = "$part", default)]
+    pub tls: TlsSettings,
     /// Records stand under `PREFIX/SERVICE/ID`.
     #[serde(default = "prefix")]
     pub prefix: String,
@@ -166,7 +148,7 @@ impl Settings {
             self.record(address, 1, None).map(drop)?;
         }
         let client = match &self.to {
-            To::Embedded(access) | To::Consul(access) => access.client(),
+            To::Embedded(access) | To::Consul(access) => Ok(access.client()),
             To::Etcd(etcd) => etcd.client(),
             To::Zookeeper(ensemble) => return ensemble.check(&record, self.id.is_some()),
         };
@@ -234,24 +216,21 @@ impl To {
 
 impl Access {
     /// The client's settings, without credentials.
-    pub(super) fn client(&self) -> Result<ClientSettings, String> {
-        let Self { url, ca, client_certificate, client_key, server_name, .. } = self.clone();
-        let tls = TlsSettings { ca, client_certificate, client_key, server_name };
-        Ok(ClientSettings { tls, ..ClientSettings::new(url) })
+    pub(super) fn client(&self) -> ClientSettings {
+        ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(&*self.url) }
     }
 }
 
 impl Etcd {
     /// The client's settings, without credentials.
     pub(super) fn client(&self) -> Result<ClientSettings, String> {
-        let Self { url, user, password, ca, client_certificate, client_key, server_name, prefix } = self.clone();
+        let Self { url, user, password, tls, prefix } = self.clone();
         if user.is_some() != password.is_some() {
             return Err("user and password belong together; give both".to_owned());
         }
         if !prefix.starts_with('/') || prefix.ends_with('/') {
             return Err(format!("prefix {prefix:?} must begin with / and not end with it"));
         }
-        let tls = TlsSettings { ca, client_certificate, client_key, server_name };
         Ok(ClientSettings { tls, ..ClientSettings::new(url) })
     }
 }

@@ -1,14 +1,12 @@
 //! A ZooKeeper ensemble: an ephemeral node, in a session that lives by our beats.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::settings::{SecretSource, Span};
 use discovery::provider::zookeeper::{self, LayoutKind, Presence};
 use model::{Address, Endpoint, Host, Instance, ProviderError, Tag};
 use serde::Deserialize;
+use transport::client::TlsSettings;
 
 use super::{Failure, Record, Registrar};
 
@@ -33,18 +31,9 @@ pub struct ZooKeeper {
     /// Whether to connect by TLS.
     #[serde(default)]
     pub tls: bool,
-    /// PEM file of the authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the servers' certificates must carry; the host of each without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, if so.
+    #[serde(rename = "$part", default)]
+    pub certificates: TlsSettings,
 }
 
 /// Above, servers would keep the dead for too long. Shorter than any other registry's, because a server must remember.
@@ -72,22 +61,9 @@ impl ZooKeeper {
     }
 
     fn ensemble(&self, ttl: Duration) -> zookeeper::Settings {
-        let Self { servers, layout, path, group, auth, tls, ca, client_certificate, client_key, server_name } =
-            self.clone();
+        let Self { servers, layout, path, group, auth, tls, certificates } = self.clone();
         let session_timeout = Span::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        zookeeper::Settings {
-            servers,
-            layout,
-            path,
-            group,
-            auth,
-            tls,
-            ca,
-            client_certificate,
-            client_key,
-            server_name,
-            session_timeout,
-        }
+        zookeeper::Settings { servers, layout, path, group, auth, tls, certificates, session_timeout }
     }
 }
 

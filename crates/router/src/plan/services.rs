@@ -6,7 +6,7 @@ use balancer::Place;
 use discovery::{Guard, Policies, Policy, Rules, claims::Merge, health::Check};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
-use transport::{ClientTls, tls::Trust};
+use transport::{ClientTls, client::TlsSettings, tls::Trust};
 
 use super::{Limits, balance, bounds, guard};
 use crate::{
@@ -130,16 +130,17 @@ fn registry(settings: &Settings, name: &Located<String>) -> Result<Arc<str>, Set
 }
 
 fn trust(typed: &Located<ServiceTls>, files: &mut Vec<PathBuf>) -> Result<Arc<ClientTls>, SettingsError> {
-    let identity = match (&typed.client_certificate, &typed.client_key) {
-        (Some(chain), Some(key)) => Some((chain.clone(), key.clone())),
+    let TlsSettings { ca, client_certificate, client_key, server_name } = typed.certificates.clone();
+    let identity = match (client_certificate, client_key) {
+        (Some(chain), Some(key)) => Some((chain, key)),
         (None, None) => None,
         _ => {
             return Err(SettingsError::at(typed, "client_certificate and client_key belong together; give both"));
         }
     };
-    files.extend(typed.ca.iter().cloned());
+    files.extend(ca.clone());
     files.extend(identity.iter().flat_map(|(chain, key)| [chain.clone(), key.clone()]));
-    let trust = Trust { ca: typed.ca.clone(), server_name: typed.server_name.clone(), identity, verify: typed.verify };
+    let trust = Trust { ca, server_name, identity, verify: typed.verify };
     ClientTls::new(&trust).map(Arc::new).map_err(|e| SettingsError::at(typed, e.to_string()))
 }
 

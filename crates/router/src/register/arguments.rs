@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use discovery::provider::zookeeper::LayoutKind;
 use model::Tag;
 use settings::{Entries, OneOrMany, Secret, SecretSource, Span};
+use transport::client::TlsSettings;
 
 use super::look::Looking;
 use crate::announce::{Access, Etcd, Settings, To, ZooKeeper};
@@ -175,16 +176,19 @@ impl Arguments {
         let file = |path: &PathBuf| SecretSource::File(path.clone());
         let inline = self.token.clone().map(|token| SecretSource::Inline(Secret::from(token)));
         let token = self.token_file.as_ref().map(file).or(inline);
-        let (ca, client_certificate, client_key) =
-            (self.ca.clone(), self.client_certificate.clone(), self.client_key.clone());
-        let server_name = self.server_name.clone();
+        let tls = TlsSettings {
+            ca: self.ca.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
+            server_name: self.server_name.clone(),
+        };
         Ok(match self.to {
-            Kind::Embedded => To::Embedded(Access { url, token, ca, client_certificate, client_key, server_name }),
-            Kind::Consul => To::Consul(Access { url, token, ca, client_certificate, client_key, server_name }),
+            Kind::Embedded => To::Embedded(Access { url, token, tls }),
+            Kind::Consul => To::Consul(Access { url, token, tls }),
             Kind::Etcd => {
                 let (user, password) = (self.user.clone(), self.password_file.as_ref().map(file));
                 let prefix = self.prefix.clone().unwrap_or_else(|| "/services".to_owned());
-                To::Etcd(Etcd { url, user, password, ca, client_certificate, client_key, server_name, prefix })
+                To::Etcd(Etcd { url, user, password, tls, prefix })
             }
             Kind::Zookeeper => To::Zookeeper(ZooKeeper {
                 servers: url,
@@ -196,10 +200,7 @@ impl Arguments {
                 group: self.group.clone(),
                 auth: token,
                 tls: self.tls,
-                ca,
-                client_certificate,
-                client_key,
-                server_name,
+                certificates: tls,
             }),
         })
     }

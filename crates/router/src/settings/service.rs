@@ -1,12 +1,11 @@
 //! `services:`
 
-use std::path::PathBuf;
-
 use balancer::Algorithm;
 use discovery::claims::TooOld;
 use model::{Protocol, Tag};
 use serde::Deserialize;
 use settings::{Entries, Located, OneOrMany, OrOff, Size, Span};
+use transport::client::TlsSettings;
 
 use super::{Breaker, Check, Concurrency, Eject, Hedge, Retries, SlowStart, Sticky, Timeouts, WeighBy};
 
@@ -85,20 +84,15 @@ pub struct MaxStale {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceTls {
-    /// PEM file of the authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// The name to send and verify instead of the instance's host.
-    pub server_name: Option<String>,
-    /// PEM file of our certificate chain.
-    pub client_certificate: Option<PathBuf>,
-    /// Its key.
-    pub client_key: Option<PathBuf>,
+    /// Whom to trust and who we are.
+    #[serde(rename = "$part")]
+    pub certificates: TlsSettings,
     /// `false` accepts any certificate. For development only.
     pub verify: bool,
 }
 
 impl Default for ServiceTls {
     fn default() -> Self {
-        Self { ca: None, server_name: None, client_certificate: None, client_key: None, verify: true }
+        Self { certificates: TlsSettings::default(), verify: true }
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator writes about an etcd cluster.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use settings::{OneOrMany, SecretSource, Span};
 use transport::client::{Client, ClientSettings, TlsSettings};
@@ -21,18 +21,9 @@ pub struct Settings {
     /// The user's password: text (`"${ETCD_PASSWORD:}"`) or `{ file: PATH }`, read at each log-in.
     #[serde(default)]
     pub password: Option<SecretSource>,
-    /// PEM file of the certificate authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the client certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client certificate's key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the members' certificates must carry; the host of each endpoint without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, over TLS.
+    #[serde(rename = "$part", default)]
+    pub tls: TlsSettings,
     /// How long a watch lasts before it is made anew, 1s to 10m: a member that hangs is noticed within this and 5 s.
     #[serde(default = "fifteen_seconds")]
     pub wait: Span,
@@ -60,10 +51,7 @@ impl Settings {
             prefix: services(),
             user: None,
             password: None,
-            ca: None,
-            client_certificate: None,
-            client_key: None,
-            server_name: None,
+            tls: TlsSettings::default(),
             wait: fifteen_seconds(),
         }
     }
@@ -89,13 +77,7 @@ impl Settings {
 
     /// The settings of a client of this endpoint, without a token.
     pub(super) fn client(&self, endpoint: &str) -> ClientSettings {
-        let tls = TlsSettings {
-            ca: self.ca.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            server_name: self.server_name.clone(),
-        };
-        ClientSettings { tls, ..ClientSettings::new(endpoint) }
+        ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(endpoint) }
     }
 
     /// The first key that may name an instance, and all before which do; both as etcd wants a range.
@@ -120,10 +102,12 @@ mod tests {
             prefix: "/registry".into(),
             user: Some("router".into()),
             password: Some(SecretSource::File("secret".into())),
-            ca: Some("ca.pem".into()),
-            client_certificate: Some("c.pem".into()),
-            client_key: Some("k.pem".into()),
-            server_name: Some("etcd.internal".into()),
+            tls: TlsSettings {
+                ca: Some("ca.pem".into()),
+                client_certificate: Some("c.pem".into()),
+                client_key: Some("k.pem".into()),
+                server_name: Some("etcd.internal".into()),
+            },
             wait: Span::from_secs(60),
             ..Settings::new(["https://10.0.0.1:2379", "https://10.0.0.2:2379"])
         };
@@ -146,7 +130,8 @@ mod tests {
         check(Settings { wait: Span::from_millis(500), ..good() }, "between 1s and 10m");
         check(Settings { prefix: String::new(), ..good() }, "\"/services\"");
         check(Settings { user: Some("router".into()), ..good() }, "belong together");
-        check(Settings { ca: Some("no/such.pem".into()), ..Settings::new(["https://a"]) }, "no/such.pem");
+        let tls = TlsSettings { ca: Some("no/such.pem".into()), ..TlsSettings::default() };
+        check(Settings { tls, ..Settings::new(["https://a"]) }, "no/such.pem");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What an operator writes about ZooKeeper.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use settings::{SecretSource, Span};
 use transport::client::{TlsSettings, Wire};
@@ -33,18 +33,9 @@ pub struct Settings {
     /// Whether to connect by TLS (a `secureClientPort`).
     #[serde(default)]
     pub tls: bool,
-    /// PEM file of the certificate authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the client certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client certificate's key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the servers' certificates must carry; the host of each without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, if so.
+    #[serde(rename = "$part", default)]
+    pub certificates: TlsSettings,
     /// The session timeout we ask for, 1s to 5m; servers limit it (2 to 20 of their ticks). A server that hangs is
     /// noticed after two thirds of it.
     #[serde(default = "ten_seconds")]
@@ -81,10 +72,7 @@ impl Settings {
             group: None,
             auth: None,
             tls: false,
-            ca: None,
-            client_certificate: None,
-            client_key: None,
-            server_name: None,
+            certificates: TlsSettings::default(),
             session_timeout: ten_seconds(),
         }
     }
@@ -126,16 +114,10 @@ impl Settings {
 
     /// All servers, in the order written.
     pub(super) fn wires(&self) -> Result<Vec<Wire>, String> {
-        let tls = TlsSettings {
-            ca: self.ca.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            server_name: self.server_name.clone(),
-        };
-        if !self.tls && tls != TlsSettings::default() {
+        if !self.tls && self.certificates != TlsSettings::default() {
             return Err("ca, client_certificate, client_key and server_name need `tls: true`".to_owned());
         }
-        let tls = self.tls.then_some(&tls);
+        let tls = self.tls.then_some(&self.certificates);
         let servers = Servers::parse(&self.servers)?.authorities;
         servers.iter().map(|authority| Wire::new(authority, tls).map_err(|e| e.to_string())).collect()
     }
@@ -167,10 +149,12 @@ mod tests {
             group: Some("blue".into()),
             auth: Some(SecretSource::File("zk".into())),
             tls: true,
-            ca: Some("ca.pem".into()),
-            client_certificate: Some("c.pem".into()),
-            client_key: Some("k.pem".into()),
-            server_name: Some("zk.internal".into()),
+            certificates: TlsSettings {
+                ca: Some("ca.pem".into()),
+                client_certificate: Some("c.pem".into()),
+                client_key: Some("k.pem".into()),
+                server_name: Some("zk.internal".into()),
+            },
             session_timeout: Span::from_secs(20),
         };
         assert_eq!(read, expected);
@@ -189,9 +173,11 @@ mod tests {
         check(Settings { session_timeout: Span::from_secs(301), ..good() }, "between 1s and 5m");
         check(Settings { path: Some("services".into()), ..good() }, "/services");
         check(Settings { group: Some("a".into()), ..good() }, "light_4j");
-        check(Settings { ca: Some("ca.pem".into()), ..good() }, "tls: true");
-        check(Settings { tls: true, ca: Some("no/such.pem".into()), ..good() }, "no/such.pem");
-        check(Settings { tls: true, client_key: Some("key.pem".into()), ..good() }, "client_certificate");
+        let certificates = TlsSettings { ca: Some("no/such.pem".into()), ..TlsSettings::default() };
+        check(Settings { certificates: certificates.clone(), ..good() }, "tls: true");
+        check(Settings { tls: true, certificates, ..good() }, "no/such.pem");
+        let certificates = TlsSettings { client_key: Some("key.pem".into()), ..TlsSettings::default() };
+        check(Settings { tls: true, certificates, ..good() }, "client_certificate");
         let secret = SecretSource::Inline(Secret::from("secret".to_owned()));
         check(Settings { auth: Some(secret), ..good() }, "user:password");
         for group in ["a/b", "", ".."] {
