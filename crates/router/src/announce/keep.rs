@@ -16,6 +16,7 @@ use super::{
     etcd::Etcd,
     place,
     pulse::{Pulse, Step},
+    zookeeper,
 };
 
 /// How long leaving may take. A registry that is away ends the lease by itself.
@@ -138,7 +139,7 @@ impl Announced {
             }
             To::Etcd(etcd) => Box::pin(self.keep(Etcd::new(etcd.client()?, etcd))).await,
             To::Zookeeper(ensemble) => {
-                let registrar = ensemble.registrar(self.settings.ttl.get());
+                let registrar = zookeeper::registrar(ensemble, self.settings.ttl.get());
                 Box::pin(self.keep(registrar)).await;
             }
         }

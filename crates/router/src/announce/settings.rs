@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use discovery::provider::embedded::default_id;
+use discovery::provider::{embedded::default_id, etcd, zookeeper::Ensemble};
 use model::{InstanceId, Protocol, ServiceId, Tag};
 use serde::Deserialize;
 use settings::{Entries, OneOrMany, SecretSource, Span};
 use transport::client::{Client, ClientSettings, TlsSettings};
 
-use super::{Record, ZooKeeper};
+use super::{Record, zookeeper};
 
 /// What is announced, and where.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -65,7 +65,7 @@ pub enum To {
     /// An etcd server.
     Etcd(Etcd),
     /// A ZooKeeper ensemble.
-    Zookeeper(ZooKeeper),
+    Zookeeper(Ensemble),
 }
 
 /// How to reach it.
@@ -88,15 +88,9 @@ pub struct Access {
 pub struct Etcd {
     /// `http://host:port` or `https://host:port` of its JSON gateway, which is that of its clients.
     pub url: String,
-    /// With authentication on: the user.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// And the password.
-    #[serde(default)]
-    pub password: Option<SecretSource>,
-    /// Whom to trust and who we are, over TLS.
+    /// Who we are, and whom to trust.
     #[serde(rename = "$part", default)]
-    pub tls: TlsSettings,
+    pub access: etcd::Access,
     /// Records stand under `PREFIX/SERVICE/ID`.
     #[serde(default = "prefix")]
     pub prefix: String,
@@ -150,7 +144,7 @@ impl Settings {
         let client = match &self.to {
             To::Embedded(access) | To::Consul(access) => Ok(access.client()),
             To::Etcd(etcd) => etcd.client(),
-            To::Zookeeper(ensemble) => return ensemble.check(&record, self.id.is_some()),
+            To::Zookeeper(ensemble) => return zookeeper::check(ensemble, &record, self.id.is_some()),
         };
         client.and_then(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
     }
@@ -208,7 +202,7 @@ impl To {
     /// One server of it, as a URL or an authority.
     pub(super) fn server(&self) -> &str {
         match self {
-            Self::Zookeeper(ensemble) => ensemble.first(),
+            Self::Zookeeper(ensemble) => zookeeper::first(ensemble),
             other => other.url(),
         }
     }
@@ -224,14 +218,12 @@ impl Access {
 impl Etcd {
     /// The client's settings, without credentials.
     pub(super) fn client(&self) -> Result<ClientSettings, String> {
-        let Self { url, user, password, tls, prefix } = self.clone();
-        if user.is_some() != password.is_some() {
-            return Err("user and password belong together; give both".to_owned());
-        }
+        self.access.check()?;
+        let prefix = &self.prefix;
         if !prefix.starts_with('/') || prefix.ends_with('/') {
             return Err(format!("prefix {prefix:?} must begin with / and not end with it"));
         }
-        Ok(ClientSettings { tls, ..ClientSettings::new(url) })
+        Ok(self.access.client(&self.url))
     }
 }
 

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use discovery::provider::zookeeper::LayoutKind;
+use discovery::provider::{
+    etcd,
+    zookeeper::{Ensemble, LayoutKind},
+};
 use model::Tag;
 use settings::{Entries, OneOrMany, Secret, SecretSource, Span};
 use transport::client::TlsSettings;
 
 use super::look::Looking;
-use crate::announce::{Access, Etcd, Settings, To, ZooKeeper};
+use crate::announce::{Access, Etcd, Settings, To};
 
 /// Names the variable that holds the token.
 pub(super) const TOKEN: &str = "POINTSMAN_REGISTRY_TOKEN";
@@ -188,9 +191,9 @@ impl Arguments {
             Kind::Etcd => {
                 let (user, password) = (self.user.clone(), self.password_file.as_ref().map(file));
                 let prefix = self.prefix.clone().unwrap_or_else(|| "/services".to_owned());
-                To::Etcd(Etcd { url, user, password, tls, prefix })
+                To::Etcd(Etcd { url, access: etcd::Access { user, password, tls }, prefix })
             }
-            Kind::Zookeeper => To::Zookeeper(ZooKeeper {
+            Kind::Zookeeper => To::Zookeeper(Ensemble {
                 servers: url,
                 layout: match self.layout {
                     Layout::Curator => LayoutKind::Curator,
