@@ -64,33 +64,33 @@ impl Ewma {
     /// An answer came after `elapsed`.
     pub(crate) fn observe(&self, elapsed: Duration, now: Tick) {
         let sample = micros(elapsed);
-        let millis = millis(now);
-        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
-            let old = State::of(word);
-            let age = old.age(millis);
-            let micros = match old.micros {
-                0 => sample,
-                known if sample >= known => sample.min(known.saturating_mul(RISE)),
-                known if old.asked => mixed(known, sample, age).min(known / FALL).max(sample),
-                known => mixed(known, sample, age).max(sample),
-            };
-            Some(State { micros, asked: false, millis: old.millis.wrapping_add(old.passed(millis)) }.word())
+        self.update(now, |old, age| match old.micros {
+            0 => sample,
+            known if sample >= known => sample.min(known.saturating_mul(RISE)),
+            known if old.asked => mixed(known, sample, age).min(known / FALL).max(sample),
+            known => mixed(known, sample, age).max(sample),
         });
     }
 
     /// A request failed after `elapsed`: raises the average, and never lowers it.
     pub(crate) fn failed(&self, elapsed: Duration, now: Tick) {
         let sample = micros(elapsed);
-        let millis = millis(now);
-        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
-            let old = State::of(word);
-            let age = old.age(millis);
-            let micros = match old.micros {
+        self.update(now, |old, age| {
+            let failed = match old.micros {
                 0 => FAILED,
                 known => mixed(known, known.saturating_mul(FAILURE), age).min(WORST).max(known),
             };
+            failed.max(sample)
+        });
+    }
+
+    /// Something is known anew: makes the average what becomes of the old one and its age.
+    fn update(&self, now: Tick, new: impl Fn(State, u32) -> u32) {
+        let millis = millis(now);
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            let old = State::of(word);
             let at = if old.micros == 0 { millis } else { old.millis.wrapping_add(old.passed(millis)) };
-            Some(State { micros: micros.max(sample), asked: false, millis: at }.word())
+            Some(State { micros: new(old, old.age(millis)), asked: false, millis: at }.word())
         });
     }
 

@@ -322,7 +322,7 @@ impl Reconciler {
         };
         // One after the other: all lists at once are much memory when all services are touched.
         let touched = causes.keys().map(|s| -> Touched { (s.clone(), joined(s)) });
-        let next = self.out.cell.with(|t| t.next(touched, &self.policies));
+        let next = self.out.cell.with(|t| t.next(touched, &self.policies, now));
         let Some(Next { table, arrived, departed }) = next else { return self.note_told(&causes, &status) };
         occupy(&table, causes.keys(), now);
         self.watch(&table, &causes, &new_ones(&arrived, &departed), &status);

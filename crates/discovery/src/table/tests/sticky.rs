@@ -37,7 +37,7 @@ fn a_token_holds_while_its_instance_takes_requests() {
     assert_eq!(held(&then(&first, "a", closed).unwrap().table, "x", None, &[]).as_deref(), Some("x"), "nobody new");
     let vitals = &upstream(&first, "a", "x").vitals;
     vitals.begin();
-    vitals.cut_off(model::Tick(1), &balancer::Peers::default());
+    vitals.cut_off(Tick(1), &balancer::Peers::default());
     assert_eq!(held(&first, "x", None, &[]), None, "rests");
     assert!(table(policies(), vec![("a", all())]).service("a").unwrap().members[0].token.is_none(), "off");
 }
