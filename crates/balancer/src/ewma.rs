@@ -33,6 +33,9 @@ const WORST: u32 = 10_000_000;
 /// What an instance that has done nothing but fail begins with.
 const FAILED: u32 = 1_000_000;
 
+/// The clock of one core is not so many milliseconds behind that of another one.
+const SKEW: u32 = 60_000;
+
 /// After so many milliseconds without an answer an average is doubted.
 const DOUBT: u32 = 5000;
 
@@ -44,8 +47,8 @@ const DOUBT: u32 = 5000;
 ///
 /// Whether somebody was told to explore (the highest bit), the average (microseconds, the rest of the upper half; 0 is "no
 /// sample yet") and the time of the last sample (milliseconds, lower half) share one atomic, so that no reader or writer sees
-/// one without the others. The time wraps after 49 days: an instance idle for 25 gives its next sample too little influence,
-/// once.
+/// one without the others. The time wraps after 49 days: an instance idle for that long gives its next sample too little
+/// influence, once.
 ///
 /// Source: <https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala>
 #[derive(Debug, Default)]
@@ -139,7 +142,8 @@ impl State {
     /// Milliseconds since the last sample, or since somebody was told to explore. Another core may have been here with a
     /// slightly later time: then none.
     fn passed(self, millis: u32) -> u32 {
-        millis.wrapping_sub(self.millis).cast_signed().max(0).unsigned_abs()
+        let passed = millis.wrapping_sub(self.millis);
+        if passed > u32::MAX - SKEW { 0 } else { passed }
     }
 
     /// How old the average is.
@@ -211,6 +215,19 @@ mod tests {
         ewma.observe(100 * MS, at(1000));
         ewma.observe(10 * MS, at(999));
         assert_eq!(ewma.get(), Some(100 * MS));
+    }
+
+    #[test]
+    fn after_weeks_it_still_falls() {
+        let weeks = 5 * 7 * 24 * 3_600_000;
+        let fresh = Ewma::default();
+        fresh.observe(100 * MS, at(weeks));
+        let idle = Ewma::default();
+        idle.observe(100 * MS, at(0));
+        for (ewma, now) in [(fresh, weeks + 60_000), (idle, weeks)] {
+            ewma.observe(10 * MS, at(now));
+            assert!(ewma.get() < Some(11 * MS), "{:?}", ewma.get());
+        }
     }
 
     #[test]
