@@ -9,9 +9,7 @@ use std::{
 
 use model::Tick;
 
-/// Time after which a sample has lost all but 1/e of its influence. Finagle's default: long enough to bridge the gaps
-/// between the requests of a quiet service, short enough to forget a garbage collection within half a minute.
-const DECAY: Duration = Duration::from_secs(10);
+use crate::Decay;
 
 /// How many times as low an answer of an instance that was slow, to a request that went to see, makes the average at least.
 /// What it answers now says more than what it did then: after a timeout of 15 s it is back within four such answers, which
@@ -27,7 +25,7 @@ const RISE: u32 = 3;
 /// hardly any, threefold in about half a second if all fail.
 const FAILURE: u32 = 20;
 
-/// Failures raise the average to this, not further: with the decay an instance is then back within two minutes.
+/// Failures raise the average to this, not further: with the usual decay an instance is then back within two minutes.
 const WORST: u32 = 10_000_000;
 
 /// What an instance that has done nothing but fail begins with.
@@ -65,23 +63,23 @@ const ASKED: u32 = 1 << 31;
 
 impl Ewma {
     /// An answer came after `elapsed`.
-    pub(crate) fn observe(&self, elapsed: Duration, now: Tick) {
+    pub(crate) fn observe(&self, elapsed: Duration, now: Tick, decay: Decay) {
         let sample = micros(elapsed);
         self.update(now, |old, age| match old.micros {
             0 => sample,
             known if sample >= known => sample.min(known.saturating_mul(RISE)),
-            known if old.asked => mixed(known, sample, age).min(known / FALL).max(sample),
-            known => mixed(known, sample, age).max(sample),
+            known if old.asked => mixed(known, sample, age, decay).min(known / FALL).max(sample),
+            known => mixed(known, sample, age, decay).max(sample),
         });
     }
 
     /// A request failed after `elapsed`: raises the average, and never lowers it.
-    pub(crate) fn failed(&self, elapsed: Duration, now: Tick) {
+    pub(crate) fn failed(&self, elapsed: Duration, now: Tick, decay: Decay) {
         let sample = micros(elapsed);
         self.update(now, |old, age| {
             let failed = match old.micros {
                 0 => FAILED,
-                known => mixed(known, known.saturating_mul(FAILURE), age).min(WORST).max(known),
+                known => mixed(known, known.saturating_mul(FAILURE), age, decay).min(WORST).max(known),
             };
             failed.max(sample)
         });
@@ -100,11 +98,11 @@ impl Ewma {
     /// If nothing was heard for long, tells the caller alone to go and see. What comes of that counts as much as an answer
     /// after this time; if it took longer still to ask, the average goes towards what is typical for the rest of it, as it
     /// says less and less of what is now.
-    pub(crate) fn explore(&self, typical: u32, now: Tick) -> bool {
+    pub(crate) fn explore(&self, typical: u32, now: Tick, decay: Decay) -> bool {
         let word = self.0.load(Relaxed);
         let old = State::of(word);
         let Some(rest) = old.passed(millis(now)).checked_sub(DOUBT) else { return false };
-        let new = State { micros: mixed(old.micros, typical, rest), asked: true, millis: millis(now) };
+        let new = State { micros: mixed(old.micros, typical, rest, decay), asked: true, millis: millis(now) };
         self.0.compare_exchange(word, new.word(), Relaxed, Relaxed).is_ok()
     }
 
@@ -158,8 +156,8 @@ impl State {
 }
 
 /// Between the average and a sample: the older the average, the nearer to the sample.
-fn mixed(average: u32, sample: u32, age_millis: u32) -> u32 {
-    let keep = (-f64::from(age_millis) / DECAY.as_secs_f64() / 1000.0).exp();
+fn mixed(average: u32, sample: u32, age_millis: u32, decay: Decay) -> u32 {
+    let keep = (-f64::from(age_millis) / f64::from(decay.millis())).exp();
     let micros = f64::from(average) * keep + f64::from(sample) * (1.0 - keep);
     // A mean of two u32 fits; the cast drops the fraction.
     micros as u32
@@ -182,6 +180,7 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const TEN: Decay = Decay::STANDARD;
 
     fn at(millis: u64) -> Tick {
         Tick(millis * 1_000_000)
@@ -191,20 +190,28 @@ mod tests {
     fn it_rises_at_once_and_falls_slowly() {
         let ewma = Ewma::default();
         assert_eq!(ewma.get(), None);
-        ewma.observe(40 * MS, at(0));
-        ewma.observe(100 * MS, at(1));
+        ewma.observe(40 * MS, at(0), TEN);
+        ewma.observe(100 * MS, at(1), TEN);
         assert_eq!(ewma.get(), Some(100 * MS));
-        ewma.observe(10 * MS, at(10_001));
+        ewma.observe(10 * MS, at(10_001), TEN);
         let fallen = ewma.get().unwrap();
         // 10 + 90 / e
         assert!((43 * MS..44 * MS).contains(&fallen), "{fallen:?}");
     }
 
     #[test]
+    fn a_shorter_decay_forgets_sooner() {
+        let ewma = Ewma::default();
+        ewma.observe(100 * MS, at(0), TEN);
+        ewma.observe(10 * MS, at(2000), Decay::from_millis(2000));
+        assert!((43 * MS..44 * MS).contains(&ewma.get().unwrap()), "{:?}", ewma.get());
+    }
+
+    #[test]
     fn one_answer_raises_it_to_threefold_at_most() {
         let ewma = Ewma::default();
         for expected in [10, 30, 90, 270, 500] {
-            ewma.observe(if expected == 10 { 10 * MS } else { 500 * MS }, at(0));
+            ewma.observe(if expected == 10 { 10 * MS } else { 500 * MS }, at(0), TEN);
             assert_eq!(ewma.get(), Some(expected * MS));
         }
     }
@@ -212,8 +219,8 @@ mod tests {
     #[test]
     fn a_core_whose_clock_was_read_earlier_changes_nothing() {
         let ewma = Ewma::default();
-        ewma.observe(100 * MS, at(1000));
-        ewma.observe(10 * MS, at(999));
+        ewma.observe(100 * MS, at(1000), TEN);
+        ewma.observe(10 * MS, at(999), TEN);
         assert_eq!(ewma.get(), Some(100 * MS));
     }
 
@@ -221,11 +228,11 @@ mod tests {
     fn after_weeks_it_still_falls() {
         let weeks = 5 * 7 * 24 * 3_600_000;
         let fresh = Ewma::default();
-        fresh.observe(100 * MS, at(weeks));
+        fresh.observe(100 * MS, at(weeks), TEN);
         let idle = Ewma::default();
-        idle.observe(100 * MS, at(0));
+        idle.observe(100 * MS, at(0), TEN);
         for (ewma, now) in [(fresh, weeks + 60_000), (idle, weeks)] {
-            ewma.observe(10 * MS, at(now));
+            ewma.observe(10 * MS, at(now), TEN);
             assert!(ewma.get() < Some(11 * MS), "{:?}", ewma.get());
         }
     }
@@ -233,7 +240,7 @@ mod tests {
     #[test]
     fn giving_up_raises_and_never_lowers() {
         let ewma = Ewma::default();
-        ewma.observe(10 * MS, at(0));
+        ewma.observe(10 * MS, at(0), TEN);
         ewma.at_least(5 * MS, at(60_000));
         assert_eq!(ewma.get(), Some(10 * MS));
         ewma.at_least(700 * MS, at(60_000));
@@ -243,16 +250,16 @@ mod tests {
     #[test]
     fn failing_fast_makes_it_rise() {
         let ewma = Ewma::default();
-        ewma.failed(MS, at(0));
+        ewma.failed(MS, at(0), TEN);
         assert_eq!(ewma.get(), Some(1000 * MS), "nothing but a failure is known");
         let ewma = Ewma::default();
-        ewma.observe(10 * MS, at(0));
+        ewma.observe(10 * MS, at(0), TEN);
         for ms in 1..=650 {
-            ewma.failed(MS / 10, at(ms));
+            ewma.failed(MS / 10, at(ms), TEN);
         }
         assert!(ewma.get() > Some(30 * MS), "{:?}", ewma.get());
         for ms in 651..100_000 {
-            ewma.failed(MS / 10, at(ms));
+            ewma.failed(MS / 10, at(ms), TEN);
         }
         assert_eq!(ewma.get(), Some(Duration::from_secs(10)));
     }
@@ -261,7 +268,7 @@ mod tests {
     fn one_failure_of_a_hundred_is_hardly_seen() {
         let ewma = Ewma::default();
         for ms in 0..60_000 {
-            if ms % 100 == 99 { ewma.failed(MS / 10, at(ms)) } else { ewma.observe(10 * MS, at(ms)) }
+            if ms % 100 == 99 { ewma.failed(MS / 10, at(ms), TEN) } else { ewma.observe(10 * MS, at(ms), TEN) }
         }
         assert!(ewma.get() < Some(14 * MS), "{:?}", ewma.get());
     }
@@ -270,23 +277,23 @@ mod tests {
     fn an_old_average_is_doubted_and_one_answer_tells() {
         let slow = || {
             let ewma = Ewma::default();
-            ewma.observe(1000 * MS, at(0));
-            assert!(!ewma.explore(10_000, at(4999)));
-            assert!(ewma.explore(10_000, at(5000)) && !ewma.explore(10_000, at(5001)));
+            ewma.observe(1000 * MS, at(0), TEN);
+            assert!(!ewma.explore(10_000, at(4999), TEN));
+            assert!(ewma.explore(10_000, at(5000), TEN) && !ewma.explore(10_000, at(5001), TEN));
             assert_eq!(ewma.get(), Some(1000 * MS), "nothing is known yet");
             ewma
         };
         let (well, still_slow, fails) = (slow(), slow(), slow());
-        well.observe(10 * MS, at(5010));
+        well.observe(10 * MS, at(5010), TEN);
         assert_eq!(well.get(), Some(125 * MS), "an eighth");
-        well.observe(10 * MS, at(5020));
+        well.observe(10 * MS, at(5020), TEN);
         assert!(well.get() > Some(124 * MS), "only the first one: {:?}", well.get());
-        still_slow.observe(1000 * MS, at(6000));
+        still_slow.observe(1000 * MS, at(6000), TEN);
         assert_eq!(still_slow.get(), Some(1000 * MS));
-        fails.failed(MS, at(5001));
+        fails.failed(MS, at(5001), TEN);
         assert!(fails.get() > Some(5000 * MS), "{:?}", fails.get());
         let long_ago = slow();
-        assert!(long_ago.explore(10_000, at(100_000)) && long_ago.get() < Some(11 * MS), "{:?}", long_ago.get());
+        assert!(long_ago.explore(10_000, at(100_000), TEN) && long_ago.get() < Some(11 * MS), "{:?}", long_ago.get());
     }
 
     proptest! {
@@ -296,7 +303,7 @@ mod tests {
         ) {
             let ewma = Ewma::default();
             for &(micros, now) in &samples {
-                ewma.observe(Duration::from_micros(micros), Tick(now));
+                ewma.observe(Duration::from_micros(micros), Tick(now), TEN);
             }
             let average = ewma.get().unwrap().as_micros() as u64;
             let low = samples.iter().map(|s| s.0).min().unwrap();

@@ -167,7 +167,7 @@ impl Retries {
         idempotency_key: false,
         per_try: None,
         buffer: 64 * 1024,
-        budget: Allowance { percent: 20, floor: 10 },
+        budget: Allowance::STANDARD,
         backoff: Backoff { base: Duration::from_millis(25), longest: Duration::from_millis(250) },
     };
 }

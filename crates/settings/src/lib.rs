@@ -48,7 +48,8 @@
 //! * **Unknown keys** are refused in every struct, also where `deny_unknown_fields` was forgotten.
 //! * **Parts**: a field that is renamed to `$part` is read from the same map as the struct around it, so keys that several
 //!   structs share are declared once, with their lines and without letting an unknown one through.
-//! * **Enums** are externally tagged: `{ consul: { ... } }`, or a bare word for a unit variant. Internal tags, `untagged`
+//! * **Enums** are externally tagged: `{ consul: { ... } }`, or a bare word for a unit variant and for one whose content
+//!   also reads nothing (`visit_unit`). Internal tags, `untagged`
 //!   and `flatten` work but lose the lines of what is inside.
 //! * **Hand-written visitors** (a word or a map, one or a list): call `deserialize_any`, or `deserialize_str` if a scalar
 //!   shall come as the text that was typed (`007`); lists and maps reach `visit_seq` and `visit_map` either way.

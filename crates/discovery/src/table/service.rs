@@ -65,6 +65,7 @@ impl Service {
             (was_exposed && members.is_empty()) || policies.exposes(&id, tags(members.iter().map(|m| &m.instance)));
         let digest = digest(&id, &members);
         vitals.peers.follow(&policy.guard.eject);
+        vitals.peers.forget_by(policy.balance.algorithm.decay());
         vitals.breaker.follow(policy.guard.breaker.as_ref());
         let service = Self { id, policy, exposed, vitals, members, plain, environments, digest };
         service.recount();

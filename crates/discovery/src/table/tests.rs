@@ -1,3 +1,4 @@
+mod learned;
 mod sticky;
 
 use std::collections::{BTreeMap, HashSet};
@@ -164,7 +165,7 @@ fn a_new_instance_is_seen_when_it_comes_and_stays_of_that_age() {
 fn another_way_to_balance_keeps_what_was_learned() {
     let first = table(policies(), vec![("a", vec![instance("x", 1), instance("y", 2)])]);
     upstream(&first, "a", "x").vitals.begin();
-    for algorithm in [Algorithm::PeakEwma, Algorithm::RoundRobin] {
+    for algorithm in [Algorithm::default(), Algorithm::RoundRobin] {
         let mut other = policies();
         other.default = Arc::new(crate::Policy { balance: algorithm.into(), ..(*other.default).clone() });
         let touched = [(service("a"), list(vec![instance("x", 1), instance("y", 2)]))];

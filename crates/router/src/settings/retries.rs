@@ -31,10 +31,12 @@ pub struct Retries {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Retries in proportion to the requests of the last ten seconds: `20%`.
+    /// Retries in proportion to the requests of the window. 20 %.
     pub share: Option<Percent>,
-    /// Retries in each second whatever the share says.
+    /// Retries in each second whatever the share says. 10.
     pub floor: Option<u32>,
+    /// How far is looked back. 10 s.
+    pub window: Option<Located<Span>>,
 }
 
 /// Waits between tries.

@@ -159,3 +159,15 @@ fn secret_files_are_read_anew() {
         assert_eq!(source.read().expect("reads").expose(), secret);
     }
 }
+
+#[test]
+fn a_word_alone_will_do_for_a_variant_that_may_have_settings() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Start {
+        Slow(Option<Span>),
+    }
+    check("slow", Start::Slow(None));
+    check("slow: ", Start::Slow(None));
+    check("slow: 5s", Start::Slow(Some(Span::from_secs(5))));
+}
