@@ -17,7 +17,11 @@ mod route;
 mod service;
 mod shedding;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    thread::available_parallelism,
+};
 
 use model::Tag;
 use serde::Deserialize;
@@ -110,6 +114,14 @@ impl Default for Settings {
             log: telemetry::log::Settings::default().into(),
             access_log: telemetry::access::Settings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// How many data cores there shall be.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get)).max(1)
     }
 }
 

@@ -5,6 +5,7 @@ use http::Method;
 use model::Fault;
 use settings::{Located, OrOff, SettingsError, Span};
 
+use super::Limits;
 use crate::{
     retry::{Backoff, Hedge, METHODS, Retries},
     settings::{self as typed, After},
@@ -63,6 +64,19 @@ impl Retries {
         let base = typed.backoff.base.map_or(base, Span::get);
         // A longer first wait alone is no contradiction.
         self.backoff = Backoff { base, longest: typed.backoff.longest.map_or(longest, Span::get).max(base) };
+        Ok(self)
+    }
+}
+
+impl Limits {
+    /// These, where a service or route says nothing else of when a request is tried again.
+    pub(super) fn tried(
+        mut self,
+        retries: Option<&OrOff<Box<typed::Retries>>>,
+        hedge: Option<OrOff<typed::Hedge>>,
+    ) -> Result<Self, SettingsError> {
+        self.retries = self.retries.with(retries)?;
+        self.hedge = Hedge::with(self.hedge, hedge);
         Ok(self)
     }
 }
