@@ -9,7 +9,7 @@ use std::{
 
 use model::Tick;
 
-use crate::Decay;
+use crate::{Decay, due::millis};
 
 /// How many times as low an answer of an instance that was slow, to a request that went to see, makes the average at least.
 /// What it answers now says more than what it did then: after a timeout of 15 s it is back within four such answers, which
@@ -166,11 +166,6 @@ fn mixed(average: u32, sample: u32, age_millis: u32, decay: Decay) -> u32 {
 /// At least 1, as 0 means "no sample yet"; saturates at 35 minutes.
 fn micros(elapsed: Duration) -> u32 {
     u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX).clamp(1, ASKED - 1)
-}
-
-/// The low 32 bits; differences are taken modulo 2^32.
-fn millis(now: Tick) -> u32 {
-    (now.0 / 1_000_000) as u32
 }
 
 #[cfg(test)]
