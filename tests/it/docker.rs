@@ -213,12 +213,11 @@ async fn several_services_on_networks_and_ports() {
 async fn a_remote_engine_is_reached_over_tls_with_a_certificate_of_ours() {
     let Some(operator) = operator() else { return };
     let certs = std::path::PathBuf::from(std::env::var("DOCKER_CERTS").unwrap());
-    let stranger = Settings { ca: Some(certs.join("ca.pem")), ..Settings::new(std::env::var("DOCKER_HTTPS").unwrap()) };
-    let settings = Settings {
-        client_certificate: Some(certs.join("client.pem")),
-        client_key: Some(certs.join("client.key")),
-        ..stranger.clone()
-    };
+    let mut settings = Settings::new(std::env::var("DOCKER_HTTPS").unwrap());
+    settings.tls.ca = Some(certs.join("ca.pem"));
+    let stranger = settings.clone();
+    settings.tls.client_certificate = Some(certs.join("client.pem"));
+    settings.tls.client_key = Some(certs.join("client.key"));
     let mut source = source(settings).await;
     let service = unique("tls");
     let _container = operator.serve(&service, &[]);

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use discovery::provider::{
     Interest,
-    zookeeper::{LayoutKind, Settings},
+    zookeeper::{Ensemble, LayoutKind},
 };
 use model::{Exposure, Knowledge, Protocol, ProviderError, Standing, Update};
 use serde_json::json;
@@ -16,9 +16,9 @@ use serde_json::json;
 use crate::consul::rig::{named, unique};
 use rig::{Link, Writer, environment, record, source, word};
 
-/// Settings with a base of this test's own.
-pub(crate) fn below(servers: &str, base: &str) -> Settings {
-    Settings { path: Some(base.to_owned()), ..Settings::new(servers) }
+/// An ensemble with a base of this test's own.
+pub(crate) fn below(servers: &str, base: &str) -> Ensemble {
+    Ensemble { path: Some(base.to_owned()), ..Ensemble::new(servers) }
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_chroot_in_the_connection_string_is_a_root() {
     let (root, name) = (unique("root"), unique("pets"));
     let mut writer = Writer::new(&servers);
     writer.register(&format!("/{root}/prod/services/{name}/1"), &record("10.0.0.1", 80, &json!({})));
-    let mut source = source(Settings::new(format!("{servers}/{root}/prod")), named(&[&name]));
+    let mut source = source(Ensemble::new(format!("{servers}/{root}/prod")), named(&[&name]));
     source.known(&name, 1).await;
     writer.register(&format!("/{root}/prod/services/{name}/2"), &record("10.0.0.2", 80, &json!({})));
     source.known(&name, 2).await;
@@ -84,8 +84,8 @@ async fn light_4j_services_are_read_as_java_writes_them() {
     let Some(servers) = environment("ZOOKEEPER") else { return };
     let (base, name) = (format!("/{}", unique("light")), "com.networknt.petstore-1.0.0");
     let at = |directory: &str, node: &str| format!("{base}/blue/{name}/{directory}/{node}");
-    let settings = Settings { layout: LayoutKind::Light4j, group: Some("blue".into()), ..below(&servers, &base) };
-    let mut source = source(settings, named(&[name]));
+    let light = Ensemble { layout: LayoutKind::Light4j, group: Some("blue".into()), ..below(&servers, &base) };
+    let mut source = source(light, named(&[name]));
     source.empty(name).await;
 
     let mut writer = Writer::new(&servers);

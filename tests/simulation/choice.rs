@@ -27,6 +27,8 @@ pub(crate) struct Request {
     hash: Option<u64>,
     /// Not to be chosen again.
     tried: Vec<UpstreamKey>,
+    /// Those of them that broke a connection.
+    broke: Vec<UpstreamKey>,
     pub(crate) count: usize,
     /// Attempts whose instance may have done its work.
     sent: u8,
@@ -55,7 +57,8 @@ pub(crate) struct Core {
 
 impl Request {
     pub(crate) fn new(core: usize, began: Tick, patience: Option<Tick>, hash: u64, repeatable: bool) -> Self {
-        Self { core, began, patience, hash: Some(hash), tried: Vec::new(), count: 0, sent: 0, repeatable }
+        let (tried, broke) = (Vec::new(), Vec::new());
+        Self { core, began, patience, hash: Some(hash), tried, broke, count: 0, sent: 0, repeatable }
     }
 
     /// When it is sent to another instance after this, if it is: as the router decides it.
@@ -68,14 +71,12 @@ impl Request {
     ) -> Option<Duration> {
         let fault = Fault::of(outcome)?;
         self.sent += u8::from(!fault.is_unsent());
+        if matches!(fault, Fault::Refused | Fault::Reset) {
+            self.broke.extend(self.tried.last());
+        }
         let left = self.patience.map(|leaves| leaves.since(now));
-        let others = service.members.iter().filter(|m| !self.tried.contains(&m.upstream.key));
-        let next = match others.map(|m| m.upstream.vitals.admits(now)).max() {
-            Some(true) => Next::Ready,
-            Some(false) => Next::Resting,
-            None if matches!(fault, Fault::Refused | Fault::Reset) => Next::Same,
-            None => Next::Nobody,
-        };
+        let ask = Ask { hash: None, tried: &self.tried, now };
+        let next = Next::of(service.admits(None, &ask), !self.broke.is_empty());
         let (tries, sent, random) = (self.count as u8, self.sent, fastrand::f64());
         let facts = Facts { fault, tries, sent, next, repeatable: self.repeatable, replayable: true, left, random };
         let policy = Retries::STANDARD;
@@ -85,7 +86,8 @@ impl Request {
             return None;
         };
         if next == Next::Same {
-            self.tried.clear();
+            self.tried.retain(|key| !self.broke.contains(key));
+            self.broke.clear();
         }
         Some(wait)
     }

@@ -135,11 +135,11 @@ impl World<'_> {
                 let word = &self.script.words[number].1;
                 self.laws.hears(word, now);
                 let changes = self.claims.apply(SOURCE, word.clone(), now);
-                self.publish(!changes.is_empty());
+                self.publish(!changes.is_empty(), now);
             }
             Event::Hold => {
                 let over = self.claims.expire(now);
-                self.publish(!over.is_empty());
+                self.publish(!over.is_empty(), now);
             }
             Event::Look => {
                 if let Some(service) = self.cell.load().service(SERVICE) {
@@ -158,7 +158,7 @@ impl World<'_> {
     }
 
     /// Makes the next table of what is known.
-    fn publish(&mut self, changed: bool) {
+    fn publish(&mut self, changed: bool, now: Tick) {
         if let Some(next) = self.claims.next_deadline().filter(|next| *next < END) {
             self.schedule(next, Event::Hold);
         }
@@ -170,7 +170,7 @@ impl World<'_> {
         if self.sabotage == Sabotage::Hearsay {
             joined.iter_mut().flatten().for_each(|claimed| claimed.resort = false);
         }
-        if let Some(next) = self.cell.with(|table| table.next([(service, joined)], &self.policies)) {
+        if let Some(next) = self.cell.with(|table| table.next([(service, joined)], &self.policies, now)) {
             self.laws.published(next.table.generation, &next.departed);
             self.report.tables += 1;
             drop(self.cell.store(next.table));
@@ -219,7 +219,7 @@ impl World<'_> {
         self.laws.ends(attempt, outcome, now)?;
         if outcome == Outcome::ConnectFailed {
             let settled = self.claims.connect_failed(&attempt.upstream.service, &attempt.upstream.address, now);
-            self.publish(!settled.is_empty());
+            self.publish(!settled.is_empty(), now);
         }
         match outcome {
             Outcome::Answered(status) if status < 500 => {

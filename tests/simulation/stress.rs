@@ -98,7 +98,7 @@ fn publish(cell: &TableCell, policies: &Arc<Policies>, round: u16) {
     let source: Arc<str> = "registry".into();
     let claimed = |who| Claimed { instance: Arc::new(instance(who)), source: source.clone(), resort: who % 4 == 0 };
     let list = (0..4).map(|at| claimed(1 + (round + at) % 6)).collect();
-    if let Some(next) = cell.with(|table| table.next([(service, Some(list))], policies)) {
+    if let Some(next) = cell.with(|table| table.next([(service, Some(list))], policies, clock::tick())) {
         drop(cell.store(next.table));
     }
 }

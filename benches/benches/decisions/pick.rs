@@ -16,7 +16,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     let hashed =
         |scheme| Algorithm::ConsistentHash(ConsistentHash { key: HashKey::ClientAddress, scheme, bound: None });
     let algorithms = [
-        ("peak_ewma", Algorithm::PeakEwma),
+        ("peak_ewma", Algorithm::default()),
         ("round_robin", Algorithm::RoundRobin),
         ("least_requests", Algorithm::LeastRequests),
         ("random", Algorithm::Random),

@@ -8,11 +8,12 @@ use discovery::{
     claims::Claimed,
     table::{Next, Touched},
 };
-use model::{Address, Endpoint, Exposure, Host, Instance, InstanceId, ServiceId};
+use model::{Address, Endpoint, Exposure, Host, Instance, InstanceId, ServiceId, Tick};
 use transport::{ClientTls, tls::Trust};
 
 pub(crate) const SERVICES: u32 = 10_000;
 pub(crate) const INSTANCES: u8 = 10;
+pub(crate) const NOW: Tick = Tick(1);
 
 pub(crate) fn names() -> Vec<String> {
     (0..SERVICES).map(name).collect()
@@ -29,7 +30,7 @@ pub(crate) fn id(number: u32) -> ServiceId {
 /// A table of the first so many services.
 pub(crate) fn table(services: u32, policies: &Arc<Policies>) -> Table {
     let all = (0..services).map(|number| touched(number, INSTANCES));
-    let Next { table, .. } = Table::empty(policies.clone()).next(all, policies).expect("it is not empty");
+    let Next { table, .. } = Table::empty(policies.clone()).next(all, policies, NOW).expect("it is not empty");
     table
 }
 

@@ -8,7 +8,7 @@ use discovery::{Table, TableCell, table::Touched};
 
 use crate::{
     FEW,
-    services::{self, INSTANCES, SERVICES},
+    services::{self, INSTANCES, NOW, SERVICES},
     turns,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
         let said: Vec<Touched> = (0..SERVICES).map(|number| services::touched(number, instances)).collect();
         let mut turn = turns(said.len());
         // The successor's end counts too: the reconciler pays for that of each table.
-        let next = |touched: Touched| table.next([touched], &policies).is_some();
+        let next = |touched: Touched| table.next([touched], &policies, NOW).is_some();
         group.bench_function(format!("next, {what}"), |b| b.iter_batched(|| said[turn()].clone(), next, FEW));
     }
     let names = services::names();
@@ -32,7 +32,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     group.bench_function("exposed, one of all names", |b| b.iter(|| exposed(&names[turn()])));
     group.bench_function("exposed, always the same name", |b| b.iter(|| exposed(black_box(&names[0]))));
     group.bench_function("exposed, no such name", |b| b.iter(|| exposed(black_box("com.example.nobody"))));
-    let next = table.next([services::touched(0, INSTANCES - 1)], &policies).expect("one instance less").table;
+    let next = table.next([services::touched(0, INSTANCES - 1)], &policies, NOW).expect("one instance less").table;
     swaps(&mut group, table, next);
     group.finish();
 }

@@ -1,11 +1,12 @@
 //! The balancing algorithms a configuration can name; the registration point of this crate.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
     de::{self, Error, MapAccess, value::MapAccessDeserializer},
 };
+use settings::Span;
 
 use crate::{
     Balance, Balancer, Candidate, Place, SlowStart, bound::Bound, draws::Draws, hashed::Hashed,
@@ -14,12 +15,11 @@ use crate::{
 };
 
 /// How the instance is chosen: `balance: least_requests`, or `balance: { consistent_hash: { header: x-user } }`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// Of two at random the one that will probably answer first: by latency and requests in flight, for its weight.
-    #[default]
-    PeakEwma,
+    PeakEwma(Decay),
     /// Each in its turn, in proportion to the weights.
     RoundRobin,
     /// Of two at random the one with fewer requests in flight for its weight.
@@ -30,6 +30,12 @@ pub enum Algorithm {
     LocalFirst,
     /// The same key to the same instance, as long as that instance is there and takes requests.
     ConsistentHash(ConsistentHash),
+}
+
+impl Default for Algorithm {
+    fn default() -> Self {
+        Self::PeakEwma(Decay::default())
+    }
 }
 
 impl Algorithm {
@@ -49,7 +55,7 @@ impl Algorithm {
         let roster = |candidates| Roster::new(candidates, slow_start);
         let draws = |candidates| Draws::new(roster(candidates));
         match self {
-            Self::PeakEwma => Box::new(PeakEwma::new(draws(candidates))),
+            Self::PeakEwma(decay) => Box::new(PeakEwma::new(draws(candidates), *decay)),
             Self::RoundRobin => Box::new(RoundRobin::new(roster(candidates))),
             Self::LeastRequests => Box::new(LeastRequests::new(draws(candidates))),
             Self::Random => Box::new(Random::new(draws(candidates))),
@@ -68,7 +74,7 @@ impl Algorithm {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::PeakEwma => "peak_ewma",
+            Self::PeakEwma(_) => "peak_ewma",
             Self::RoundRobin => "round_robin",
             Self::LeastRequests => "least_requests",
             Self::Random => "random",
@@ -77,13 +83,88 @@ impl Algorithm {
         }
     }
 
+    /// How soon latencies of the past are forgotten; as by default if this algorithm does not look at them.
+    #[must_use]
+    pub fn decay(&self) -> Decay {
+        if let Self::PeakEwma(decay) = self { *decay } else { Decay::STANDARD }
+    }
+
     /// What of a request to hash into [`Ask::hash`](crate::Ask::hash), if this algorithm looks at it.
     #[must_use]
     pub fn hash_key(&self) -> Option<&HashKey> {
         match self {
             Self::ConsistentHash(by) => Some(&by.key),
-            Self::PeakEwma | Self::RoundRobin | Self::LeastRequests | Self::Random | Self::LocalFirst => None,
+            Self::PeakEwma(_) | Self::RoundRobin | Self::LeastRequests | Self::Random | Self::LocalFirst => None,
         }
+    }
+}
+
+/// Settings of `peak_ewma`: the word alone, or a map with `decay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decay(u32);
+
+/// Shorter, an average is the last answer; longer, an instance that has recovered waits for its requests.
+const DECAYS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
+impl Decay {
+    /// Ten seconds, as in Finagle: long enough to bridge the gaps between the requests of a quiet service, short enough to
+    /// forget a garbage collection within half a minute.
+    pub const STANDARD: Self = Self::from_millis(10_000);
+
+    pub(crate) const fn from_millis(millis: u32) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds after which a sample has lost all but 1/e of its influence.
+    pub(crate) fn millis(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Decay {
+    fn default() -> Self {
+        Self::STANDARD
+    }
+}
+
+/// `peak_ewma` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDecay {
+    decay: Option<Span>,
+}
+
+impl WrittenDecay {
+    fn check(self) -> Result<Decay, String> {
+        let Some(decay) = self.decay else { return Ok(Decay::STANDARD) };
+        if !DECAYS.contains(&decay.get()) {
+            return Err(format!("decay: {decay} is not between 1s and 10m; write 10s if in doubt"));
+        }
+        Ok(Decay::from_millis(u32::try_from(decay.get().as_millis()).unwrap_or(u32::MAX)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Decay {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(DecayVisitor)
+    }
+}
+
+struct DecayVisitor;
+
+impl<'de> de::Visitor<'de> for DecayVisitor {
+    type Value = Decay;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map with `decay`, or nothing")
+    }
+
+    fn visit_unit<E>(self) -> Result<Decay, E> {
+        Ok(Decay::STANDARD)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Decay, A::Error> {
+        WrittenDecay::deserialize(MapAccessDeserializer::new(map))?.check().map_err(A::Error::custom)
     }
 }
 

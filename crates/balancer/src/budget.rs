@@ -2,27 +2,34 @@
 //!
 //! How many retries a service may get: a share of its requests, so that retries never multiply an outage.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    ops::RangeInclusive,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use model::Tick;
 
-/// Seconds that are looked back on. Long enough to bridge a restart, short enough that the requests of a good time do not
-/// pay for the retries of a bad one.
-const WINDOW: usize = 10;
+/// Most seconds that can be looked back on.
+const LONGEST: usize = 30;
 
 /// What retries a service may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Retries for every hundred requests of the last ten seconds.
+    /// Retries for every hundred requests of the window.
     pub percent: u32,
     /// Retries in each second whatever the share says, for services with few requests.
     pub floor: u32,
+    /// Seconds that are looked back on, 1 to 30.
+    pub window: u32,
 }
 
-impl Default for Allowance {
-    fn default() -> Self {
-        Self { percent: 20, floor: 10 }
-    }
+impl Allowance {
+    /// A fifth of the requests of ten seconds: long enough to bridge a restart, short enough that the requests of a good time
+    /// do not pay for the retries of a bad one. And ten a second, so that a service with few requests may be retried at all.
+    pub const STANDARD: Self = Self { percent: 20, floor: 10, window: 10 };
+
+    /// What `window` can be.
+    pub const WINDOWS: RangeInclusive<u32> = 1..=LONGEST as u32;
 }
 
 /// Counts the requests and retries of one service, second by second.
@@ -32,8 +39,8 @@ impl Default for Allowance {
 /// requests.
 #[derive(Debug, Default)]
 pub struct Budget {
-    /// One word for each second of the window, so that a second's end and its counts are seen as one.
-    seconds: [AtomicU64; WINDOW],
+    /// One word for each second, so that a second's end and its counts are seen as one.
+    seconds: [AtomicU64; LONGEST],
     retries: AtomicU64,
     refused: AtomicU64,
 }
@@ -75,7 +82,7 @@ impl Budget {
         let current = self.current(now);
         let second = Second::of(current.fetch_add(1, Relaxed));
         let allowed = second.retries < MOST && {
-            let (requests, retries) = self.sum(now);
+            let (requests, retries) = self.sum(allowance.window, now);
             second.retries < u64::from(allowance.floor) || retries * 100 <= requests * u64::from(allowance.percent)
         };
         if allowed {
@@ -96,7 +103,7 @@ impl Budget {
     /// The word of this second, empty if it held one that is past.
     fn current(&self, now: Tick) -> &AtomicU64 {
         let number = number(now);
-        let word = &self.seconds[(seconds(now) % WINDOW as u64) as usize];
+        let word = &self.seconds[(seconds(now) % LONGEST as u64) as usize];
         let old = word.load(Relaxed);
         if Second::of(old).number != number {
             // Lost only to another core that does the same.
@@ -106,13 +113,13 @@ impl Budget {
     }
 
     /// Requests and retries of the window.
-    fn sum(&self, now: Tick) -> (u64, u64) {
+    fn sum(&self, window: u32, now: Tick) -> (u64, u64) {
         let number = number(now);
         self.seconds
             .iter()
             .map(|word| Second::of(word.load(Relaxed)))
             // One of a core whose clock was read a little later counts as well.
-            .filter(|s| (number.wrapping_sub(s.number).wrapping_add(1)) % NUMBERS <= WINDOW as u64)
+            .filter(|s| (number.wrapping_sub(s.number).wrapping_add(1)) % NUMBERS <= window.into())
             .fold((0, 0), |(requests, retries), s| (requests + s.requests, retries + s.retries))
     }
 }
@@ -164,7 +171,7 @@ mod tests {
     fn a_busy_service_gets_its_share_and_a_quiet_one_the_floor() {
         for (rate, seconds, most) in [(1000, 20, 4000 + 10), (50, 20, 200 + 10), (20, 20, 200), (2, 30, 180)] {
             let budget = Budget::default();
-            let retries = outage(&budget, Allowance::default(), rate, seconds, 3);
+            let retries = outage(&budget, Allowance::STANDARD, rate, seconds, 3);
             assert!(retries <= most, "{retries} at {rate}/s");
             assert!(retries * 10 >= most * 9, "{retries} at {rate}/s");
             assert_eq!(budget.totals().allowed, retries);
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_past_does_not_count() {
-        let (budget, none) = (Budget::default(), Allowance { percent: 20, floor: 0 });
+        let (budget, none) = (Budget::default(), Allowance { floor: 0, ..Allowance::STANDARD });
         (0..100).for_each(|_| budget.request(at(0)));
         assert!((0..20).all(|_| budget.retry(none, at(9_000))));
         assert!(!budget.retry(none, at(9_000)), "a fifth");
@@ -184,15 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn another_window_looks_back_as_far_as_it_says() {
+        for (window, last) in [(1, 0), (10, 9), (30, 29)] {
+            let budget = Budget::default();
+            (0..100).for_each(|_| budget.request(at(0)));
+            let allowance = Allowance { floor: 0, window, ..Allowance::STANDARD };
+            assert!(budget.retry(allowance, at(last * 1000)), "{window}");
+            assert!(!budget.retry(allowance, at((last + 2) * 1000)), "{window}");
+        }
+    }
+
+    #[test]
     fn nothing_is_allowed_where_nothing_is_granted() {
-        let (budget, none) = (Budget::default(), Allowance { percent: 0, floor: 0 });
+        let (budget, none) = (Budget::default(), Allowance { percent: 0, floor: 0, ..Allowance::STANDARD });
         assert_eq!(outage(&budget, none, 100, 3, 1), 0);
         assert_eq!(budget.totals().refused, 300);
     }
 
     #[test]
     fn the_numbers_of_seconds_wrap_without_a_trace() {
-        let (budget, none) = (Budget::default(), Allowance { percent: 100, floor: 0 });
+        let (budget, none) = (Budget::default(), Allowance { percent: 100, floor: 0, ..Allowance::STANDARD });
         let wrap = NUMBERS * 1000;
         budget.request(at(wrap - 1));
         assert!(budget.retry(none, at(wrap + 1)));
@@ -204,7 +222,8 @@ mod tests {
         let budget = Budget::default();
         (0..1000).for_each(|_| budget.request(at(0)));
         let took = std::thread::scope(|scope| {
-            let ask = || (0..1000).filter(|_| budget.retry(Allowance { percent: 20, floor: 0 }, at(0))).count();
+            let ask =
+                || (0..1000).filter(|_| budget.retry(Allowance { floor: 0, ..Allowance::STANDARD }, at(0))).count();
             let cores = [scope.spawn(ask), scope.spawn(ask), scope.spawn(ask), scope.spawn(ask)];
             cores.map(|core| core.join().unwrap()).iter().sum::<usize>()
         });
@@ -214,9 +233,9 @@ mod tests {
     proptest! {
         #[test]
         fn an_outage_is_never_multiplied_by_more_than_the_allowance(
-            percent in 0_u32..100, floor in 0_u32..50, rate in 1_u64..300, seconds in 1_u64..25, tries in 1_u64..4,
+            percent in 0_u32..100, floor in 0_u32..50, window in Allowance::WINDOWS, rate in 1_u64..300, seconds in 1_u64..25, tries in 1_u64..4,
         ) {
-            let allowance = Allowance { percent, floor };
+            let allowance = Allowance { percent, floor, window };
             let retries = outage(&Budget::default(), allowance, rate, seconds, tries);
             let granted = u64::max(u64::from(percent) * rate * seconds / 100, u64::from(floor) * seconds);
             prop_assert!(retries <= granted + u64::from(floor), "{retries} of {granted}");
@@ -226,7 +245,7 @@ mod tests {
         fn at_any_rhythm_a_window_holds_no_more_than_its_share_and_its_floors(
             steps in proptest::collection::vec((0_u64..1500, any::<bool>()), 1..400),
         ) {
-            let (budget, allowance) = (Budget::default(), Allowance { percent: 20, floor: 2 });
+            let (budget, allowance) = (Budget::default(), Allowance { floor: 2, ..Allowance::STANDARD });
             let (mut now, mut requests, mut retries) = (0, vec![], vec![]);
             for (step, request) in steps {
                 now += step;

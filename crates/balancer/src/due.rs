@@ -24,8 +24,8 @@ impl Due {
     }
 }
 
-/// The low 32 bits; differences are taken modulo 2^32.
-fn millis(now: Tick) -> u32 {
+/// The low 32 bits of a time in milliseconds; differences are taken modulo 2^32.
+pub(crate) fn millis(now: Tick) -> u32 {
     (now.0 / 1_000_000) as u32
 }
 

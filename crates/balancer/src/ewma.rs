@@ -9,9 +9,7 @@ use std::{
 
 use model::Tick;
 
-/// Time after which a sample has lost all but 1/e of its influence. Finagle's default: long enough to bridge the gaps
-/// between the requests of a quiet service, short enough to forget a garbage collection within half a minute.
-const DECAY: Duration = Duration::from_secs(10);
+use crate::{Decay, due::millis};
 
 /// How many times as low an answer of an instance that was slow, to a request that went to see, makes the average at least.
 /// What it answers now says more than what it did then: after a timeout of 15 s it is back within four such answers, which
@@ -27,11 +25,14 @@ const RISE: u32 = 3;
 /// hardly any, threefold in about half a second if all fail.
 const FAILURE: u32 = 20;
 
-/// Failures raise the average to this, not further: with the decay an instance is then back within two minutes.
+/// Failures raise the average to this, not further: with the usual decay an instance is then back within two minutes.
 const WORST: u32 = 10_000_000;
 
 /// What an instance that has done nothing but fail begins with.
 const FAILED: u32 = 1_000_000;
+
+/// The clock of one core is not so many milliseconds behind that of another one.
+const SKEW: u32 = 60_000;
 
 /// After so many milliseconds without an answer an average is doubted.
 const DOUBT: u32 = 5000;
@@ -44,8 +45,8 @@ const DOUBT: u32 = 5000;
 ///
 /// Whether somebody was told to explore (the highest bit), the average (microseconds, the rest of the upper half; 0 is "no
 /// sample yet") and the time of the last sample (milliseconds, lower half) share one atomic, so that no reader or writer sees
-/// one without the others. The time wraps after 49 days: an instance idle for 25 gives its next sample too little influence,
-/// once.
+/// one without the others. The time wraps after 49 days: an instance idle for that long gives its next sample too little
+/// influence, once.
 ///
 /// Source: <https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala>
 #[derive(Debug, Default)]
@@ -62,46 +63,46 @@ const ASKED: u32 = 1 << 31;
 
 impl Ewma {
     /// An answer came after `elapsed`.
-    pub(crate) fn observe(&self, elapsed: Duration, now: Tick) {
+    pub(crate) fn observe(&self, elapsed: Duration, now: Tick, decay: Decay) {
         let sample = micros(elapsed);
-        let millis = millis(now);
-        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
-            let old = State::of(word);
-            let age = old.age(millis);
-            let micros = match old.micros {
-                0 => sample,
-                known if sample >= known => sample.min(known.saturating_mul(RISE)),
-                known if old.asked => mixed(known, sample, age).min(known / FALL).max(sample),
-                known => mixed(known, sample, age).max(sample),
-            };
-            Some(State { micros, asked: false, millis: old.millis.wrapping_add(old.passed(millis)) }.word())
+        self.update(now, |old, age| match old.micros {
+            0 => sample,
+            known if sample >= known => sample.min(known.saturating_mul(RISE)),
+            known if old.asked => mixed(known, sample, age, decay).min(known / FALL).max(sample),
+            known => mixed(known, sample, age, decay).max(sample),
         });
     }
 
     /// A request failed after `elapsed`: raises the average, and never lowers it.
-    pub(crate) fn failed(&self, elapsed: Duration, now: Tick) {
+    pub(crate) fn failed(&self, elapsed: Duration, now: Tick, decay: Decay) {
         let sample = micros(elapsed);
+        self.update(now, |old, age| {
+            let failed = match old.micros {
+                0 => FAILED,
+                known => mixed(known, known.saturating_mul(FAILURE), age, decay).min(WORST).max(known),
+            };
+            failed.max(sample)
+        });
+    }
+
+    /// Something is known anew: makes the average what becomes of the old one and its age.
+    fn update(&self, now: Tick, new: impl Fn(State, u32) -> u32) {
         let millis = millis(now);
         let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
             let old = State::of(word);
-            let age = old.age(millis);
-            let micros = match old.micros {
-                0 => FAILED,
-                known => mixed(known, known.saturating_mul(FAILURE), age).min(WORST).max(known),
-            };
             let at = if old.micros == 0 { millis } else { old.millis.wrapping_add(old.passed(millis)) };
-            Some(State { micros: micros.max(sample), asked: false, millis: at }.word())
+            Some(State { micros: new(old, old.age(millis)), asked: false, millis: at }.word())
         });
     }
 
     /// If nothing was heard for long, tells the caller alone to go and see. What comes of that counts as much as an answer
     /// after this time; if it took longer still to ask, the average goes towards what is typical for the rest of it, as it
     /// says less and less of what is now.
-    pub(crate) fn explore(&self, typical: u32, now: Tick) -> bool {
+    pub(crate) fn explore(&self, typical: u32, now: Tick, decay: Decay) -> bool {
         let word = self.0.load(Relaxed);
         let old = State::of(word);
         let Some(rest) = old.passed(millis(now)).checked_sub(DOUBT) else { return false };
-        let new = State { micros: mixed(old.micros, typical, rest), asked: true, millis: millis(now) };
+        let new = State { micros: mixed(old.micros, typical, rest, decay), asked: true, millis: millis(now) };
         self.0.compare_exchange(word, new.word(), Relaxed, Relaxed).is_ok()
     }
 
@@ -139,7 +140,8 @@ impl State {
     /// Milliseconds since the last sample, or since somebody was told to explore. Another core may have been here with a
     /// slightly later time: then none.
     fn passed(self, millis: u32) -> u32 {
-        millis.wrapping_sub(self.millis).cast_signed().max(0).unsigned_abs()
+        let passed = millis.wrapping_sub(self.millis);
+        if passed > u32::MAX - SKEW { 0 } else { passed }
     }
 
     /// How old the average is.
@@ -154,8 +156,8 @@ impl State {
 }
 
 /// Between the average and a sample: the older the average, the nearer to the sample.
-fn mixed(average: u32, sample: u32, age_millis: u32) -> u32 {
-    let keep = (-f64::from(age_millis) / DECAY.as_secs_f64() / 1000.0).exp();
+fn mixed(average: u32, sample: u32, age_millis: u32, decay: Decay) -> u32 {
+    let keep = (-f64::from(age_millis) / f64::from(decay.millis())).exp();
     let micros = f64::from(average) * keep + f64::from(sample) * (1.0 - keep);
     // A mean of two u32 fits; the cast drops the fraction.
     micros as u32
@@ -166,11 +168,6 @@ fn micros(elapsed: Duration) -> u32 {
     u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX).clamp(1, ASKED - 1)
 }
 
-/// The low 32 bits; differences are taken modulo 2^32.
-fn millis(now: Tick) -> u32 {
-    (now.0 / 1_000_000) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -178,6 +175,7 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const TEN: Decay = Decay::STANDARD;
 
     fn at(millis: u64) -> Tick {
         Tick(millis * 1_000_000)
@@ -187,20 +185,28 @@ mod tests {
     fn it_rises_at_once_and_falls_slowly() {
         let ewma = Ewma::default();
         assert_eq!(ewma.get(), None);
-        ewma.observe(40 * MS, at(0));
-        ewma.observe(100 * MS, at(1));
+        ewma.observe(40 * MS, at(0), TEN);
+        ewma.observe(100 * MS, at(1), TEN);
         assert_eq!(ewma.get(), Some(100 * MS));
-        ewma.observe(10 * MS, at(10_001));
+        ewma.observe(10 * MS, at(10_001), TEN);
         let fallen = ewma.get().unwrap();
         // 10 + 90 / e
         assert!((43 * MS..44 * MS).contains(&fallen), "{fallen:?}");
     }
 
     #[test]
+    fn a_shorter_decay_forgets_sooner() {
+        let ewma = Ewma::default();
+        ewma.observe(100 * MS, at(0), TEN);
+        ewma.observe(10 * MS, at(2000), Decay::from_millis(2000));
+        assert!((43 * MS..44 * MS).contains(&ewma.get().unwrap()), "{:?}", ewma.get());
+    }
+
+    #[test]
     fn one_answer_raises_it_to_threefold_at_most() {
         let ewma = Ewma::default();
         for expected in [10, 30, 90, 270, 500] {
-            ewma.observe(if expected == 10 { 10 * MS } else { 500 * MS }, at(0));
+            ewma.observe(if expected == 10 { 10 * MS } else { 500 * MS }, at(0), TEN);
             assert_eq!(ewma.get(), Some(expected * MS));
         }
     }
@@ -208,15 +214,28 @@ mod tests {
     #[test]
     fn a_core_whose_clock_was_read_earlier_changes_nothing() {
         let ewma = Ewma::default();
-        ewma.observe(100 * MS, at(1000));
-        ewma.observe(10 * MS, at(999));
+        ewma.observe(100 * MS, at(1000), TEN);
+        ewma.observe(10 * MS, at(999), TEN);
         assert_eq!(ewma.get(), Some(100 * MS));
+    }
+
+    #[test]
+    fn after_weeks_it_still_falls() {
+        let weeks = 5 * 7 * 24 * 3_600_000;
+        let fresh = Ewma::default();
+        fresh.observe(100 * MS, at(weeks), TEN);
+        let idle = Ewma::default();
+        idle.observe(100 * MS, at(0), TEN);
+        for (ewma, now) in [(fresh, weeks + 60_000), (idle, weeks)] {
+            ewma.observe(10 * MS, at(now), TEN);
+            assert!(ewma.get() < Some(11 * MS), "{:?}", ewma.get());
+        }
     }
 
     #[test]
     fn giving_up_raises_and_never_lowers() {
         let ewma = Ewma::default();
-        ewma.observe(10 * MS, at(0));
+        ewma.observe(10 * MS, at(0), TEN);
         ewma.at_least(5 * MS, at(60_000));
         assert_eq!(ewma.get(), Some(10 * MS));
         ewma.at_least(700 * MS, at(60_000));
@@ -226,16 +245,16 @@ mod tests {
     #[test]
     fn failing_fast_makes_it_rise() {
         let ewma = Ewma::default();
-        ewma.failed(MS, at(0));
+        ewma.failed(MS, at(0), TEN);
         assert_eq!(ewma.get(), Some(1000 * MS), "nothing but a failure is known");
         let ewma = Ewma::default();
-        ewma.observe(10 * MS, at(0));
+        ewma.observe(10 * MS, at(0), TEN);
         for ms in 1..=650 {
-            ewma.failed(MS / 10, at(ms));
+            ewma.failed(MS / 10, at(ms), TEN);
         }
         assert!(ewma.get() > Some(30 * MS), "{:?}", ewma.get());
         for ms in 651..100_000 {
-            ewma.failed(MS / 10, at(ms));
+            ewma.failed(MS / 10, at(ms), TEN);
         }
         assert_eq!(ewma.get(), Some(Duration::from_secs(10)));
     }
@@ -244,7 +263,7 @@ mod tests {
     fn one_failure_of_a_hundred_is_hardly_seen() {
         let ewma = Ewma::default();
         for ms in 0..60_000 {
-            if ms % 100 == 99 { ewma.failed(MS / 10, at(ms)) } else { ewma.observe(10 * MS, at(ms)) }
+            if ms % 100 == 99 { ewma.failed(MS / 10, at(ms), TEN) } else { ewma.observe(10 * MS, at(ms), TEN) }
         }
         assert!(ewma.get() < Some(14 * MS), "{:?}", ewma.get());
     }
@@ -253,23 +272,23 @@ mod tests {
     fn an_old_average_is_doubted_and_one_answer_tells() {
         let slow = || {
             let ewma = Ewma::default();
-            ewma.observe(1000 * MS, at(0));
-            assert!(!ewma.explore(10_000, at(4999)));
-            assert!(ewma.explore(10_000, at(5000)) && !ewma.explore(10_000, at(5001)));
+            ewma.observe(1000 * MS, at(0), TEN);
+            assert!(!ewma.explore(10_000, at(4999), TEN));
+            assert!(ewma.explore(10_000, at(5000), TEN) && !ewma.explore(10_000, at(5001), TEN));
             assert_eq!(ewma.get(), Some(1000 * MS), "nothing is known yet");
             ewma
         };
         let (well, still_slow, fails) = (slow(), slow(), slow());
-        well.observe(10 * MS, at(5010));
+        well.observe(10 * MS, at(5010), TEN);
         assert_eq!(well.get(), Some(125 * MS), "an eighth");
-        well.observe(10 * MS, at(5020));
+        well.observe(10 * MS, at(5020), TEN);
         assert!(well.get() > Some(124 * MS), "only the first one: {:?}", well.get());
-        still_slow.observe(1000 * MS, at(6000));
+        still_slow.observe(1000 * MS, at(6000), TEN);
         assert_eq!(still_slow.get(), Some(1000 * MS));
-        fails.failed(MS, at(5001));
+        fails.failed(MS, at(5001), TEN);
         assert!(fails.get() > Some(5000 * MS), "{:?}", fails.get());
         let long_ago = slow();
-        assert!(long_ago.explore(10_000, at(100_000)) && long_ago.get() < Some(11 * MS), "{:?}", long_ago.get());
+        assert!(long_ago.explore(10_000, at(100_000), TEN) && long_ago.get() < Some(11 * MS), "{:?}", long_ago.get());
     }
 
     proptest! {
@@ -279,7 +298,7 @@ mod tests {
         ) {
             let ewma = Ewma::default();
             for &(micros, now) in &samples {
-                ewma.observe(Duration::from_micros(micros), Tick(now));
+                ewma.observe(Duration::from_micros(micros), Tick(now), TEN);
             }
             let average = ewma.get().unwrap().as_micros() as u64;
             let low = samples.iter().map(|s| s.0).min().unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use model::Tick;
 
-use crate::{Ask, Balancer, Vitals, draws::Draws, due::Due};
+use crate::{Ask, Balancer, Decay, Vitals, draws::Draws, due::Due};
 
 /// How old the typical latency may be, in milliseconds.
 const PERIOD: u32 = 100;
@@ -30,14 +30,15 @@ const UNBIASED: u8 = 4;
 #[derive(Debug)]
 pub(crate) struct PeakEwma {
     draws: Draws,
+    decay: Decay,
     due: Due,
     /// Microseconds; 0 while no instance has answered.
     typical: AtomicU32,
 }
 
 impl PeakEwma {
-    pub(crate) fn new(draws: Draws) -> Self {
-        Self { draws, due: Due::default(), typical: AtomicU32::new(0) }
+    pub(crate) fn new(draws: Draws, decay: Decay) -> Self {
+        Self { draws, decay, due: Due::default(), typical: AtomicU32::new(0) }
     }
 
     /// The median latency of the candidates that take requests and have answered, of all if none of those is left; of an even number the lower one of the two
@@ -83,7 +84,7 @@ impl Balancer for PeakEwma {
         let (a, b) = (self.latency(one, typical), self.latency(other, typical));
         let slow = typical.saturating_mul(SLOW);
         // A request that has failed somewhere already is not the one to find out.
-        if a > slow && ask.tried.is_empty() && roster.vitals(one).ewma().explore(typical, now) {
+        if a > slow && ask.tried.is_empty() && roster.vitals(one).ewma().explore(typical, now, self.decay) {
             return Some(one);
         }
         let is_better = if a.max(b) <= slow && fastrand::u8(..UNBIASED) == 0 {

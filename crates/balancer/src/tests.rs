@@ -17,13 +17,14 @@ use std::{net::IpAddr, sync::Arc};
 use model::{Address, Endpoint, Host, Instance, InstanceId, Outcome, Tag, Tick, UpstreamKey};
 
 use crate::{
-    Algorithm, Ask, Balance, Balancer, Candidate, ConsistentHash, HashKey, Peers, Place, Scheme, SlowStart, Vitals,
+    Algorithm, Ask, Balance, Balancer, Candidate, ConsistentHash, Decay, HashKey, Peers, Place, Scheme, SlowStart,
+    Vitals,
 };
 
 /// Every algorithm there is. The match makes the compiler ask for the next one.
 fn algorithms() -> Vec<Algorithm> {
     let all = vec![
-        Algorithm::PeakEwma,
+        Algorithm::default(),
         Algorithm::RoundRobin,
         Algorithm::LeastRequests,
         Algorithm::Random,
@@ -33,7 +34,7 @@ fn algorithms() -> Vec<Algorithm> {
     ];
     for algorithm in &all {
         match algorithm {
-            Algorithm::PeakEwma
+            Algorithm::PeakEwma(_)
             | Algorithm::RoundRobin
             | Algorithm::LeastRequests
             | Algorithm::Random

@@ -92,12 +92,12 @@ impl Vitals {
         match outcome {
             Outcome::Answered(status) => {
                 if status < 500 {
-                    self.latency.observe(elapsed, now);
+                    self.latency.observe(elapsed, now, peers.decay());
                     self.streak.succeed();
                     self.gate.succeed(began);
                 } else {
                     // A server's error that comes fast is no quick answer.
-                    self.latency.failed(elapsed, now);
+                    self.latency.failed(elapsed, now, peers.decay());
                     self.answered_error(status, began, now, peers);
                 }
             }
@@ -113,14 +113,14 @@ impl Vitals {
             // A polite no: it closes, or is full.
             Outcome::Refused => {
                 self.failures.fetch_add(1, Relaxed);
-                self.latency.failed(elapsed, now);
+                self.latency.failed(elapsed, now, peers.decay());
                 self.gate.give_back(began, now);
             }
             Outcome::Reset | Outcome::TimedOut | Outcome::Protocol => {
                 if outcome == Outcome::TimedOut {
                     self.latency.at_least(elapsed, now);
                 } else {
-                    self.latency.failed(elapsed, now);
+                    self.latency.failed(elapsed, now, peers.decay());
                 }
                 self.failures.fetch_add(1, Relaxed);
                 self.errors.fetch_add(1, Relaxed);

@@ -112,7 +112,7 @@ impl Claims {
             Update::Everything(lists) => {
                 for service in self.services_of(source) {
                     if !lists.contains_key(&service) {
-                        changes.extend(self.replace(source, &service, Vec::new(), &[], false, now));
+                        changes.extend(self.withdraw(source, &service, now));
                     }
                 }
                 for (service, list) in lists {
@@ -130,13 +130,13 @@ impl Claims {
             Update::Catalogue(services) => {
                 for service in self.services_of(source) {
                     if self.is_inherited(source, &service) && !services.contains(&service) {
-                        changes.extend(self.replace(source, &service, Vec::new(), &[], false, now));
+                        changes.extend(self.withdraw(source, &service, now));
                     }
                 }
             }
             Update::Forgotten(service) => {
                 if self.speaks_of(source, &service) {
-                    changes.extend(self.replace(source, &service, Vec::new(), &[], false, now));
+                    changes.extend(self.withdraw(source, &service, now));
                 }
             }
             Update::Unreachable(_) | Update::Skipped { .. } => {}
@@ -151,7 +151,7 @@ impl Claims {
         let heir = |(old, name): &(SourceId, Arc<str>)| Some((*old, sources.iter().find(|(_, n)| n == name)?.0));
         let heirs: HashMap<SourceId, SourceId> = self.sources.iter().filter_map(heir).collect();
         self.services.retain(|service, claims| {
-            let wanted = interest.exposure.needs_catalog() || interest.services.contains(service);
+            let wanted = is_wanted(interest, service);
             claims.retain_mut(|claim| {
                 let Some(heir) = heirs.get(&claim.source) else { return false };
                 claim.inherited |= *heir != claim.source;
@@ -179,8 +179,7 @@ impl Claims {
         list: Vec<Arc<Instance>>,
         interest: &Interest,
     ) -> bool {
-        let wanted = interest.exposure.needs_catalog() || interest.services.contains(service);
-        if !wanted || list.is_empty() || self.speaks_of(source, service) {
+        if !is_wanted(interest, service) || list.is_empty() || self.speaks_of(source, service) {
             return false;
         }
         let claim = Claim { inherited: true, recalled: true, ..Claim::new(source, list, true) };
@@ -192,8 +191,7 @@ impl Claims {
     /// What is worth remembering of a source's word: its list, and who left it under suspicion, until that is settled.
     /// `None` if it has not spoken itself: then what was remembered stands.
     pub(crate) fn memorable(&self, source: SourceId, service: &ServiceId) -> Option<Vec<Arc<Instance>>> {
-        let claims = self.services.get(service).map_or(&[][..], Vec::as_slice);
-        match claims.iter().find(|c| c.source == source) {
+        match self.claim(source, service) {
             Some(claim) if claim.inherited => None,
             Some(claim) => {
                 Some(claim.instances.iter().chain(claim.suspects.iter().map(|s| &s.instance)).cloned().collect())
@@ -286,19 +284,28 @@ impl Claims {
     /// Whether this source has said anything certain of the service, or its predecessor has.
     #[must_use]
     pub fn speaks_of(&self, source: SourceId, service: &ServiceId) -> bool {
-        self.services.get(service).is_some_and(|claims| claims.iter().any(|c| c.source == source))
+        self.claim(source, service).is_some()
     }
 
     /// Whether what stands for this source is the word of its predecessor still, or was remembered.
     #[must_use]
     pub fn is_inherited(&self, source: SourceId, service: &ServiceId) -> bool {
-        self.services.get(service).is_some_and(|claims| claims.iter().any(|c| c.source == source && c.inherited))
+        self.claim(source, service).is_some_and(|claim| claim.inherited)
     }
 
     /// The services this source, or its predecessor, has said anything certain of.
     pub(crate) fn services_of(&self, source: SourceId) -> Vec<ServiceId> {
         let mine = self.services.iter().filter(|(_, claims)| claims.iter().any(|c| c.source == source));
         mine.map(|(service, _)| service.clone()).collect()
+    }
+
+    fn claim(&self, source: SourceId, service: &ServiceId) -> Option<&Claim> {
+        self.services.get(service)?.iter().find(|claim| claim.source == source)
+    }
+
+    /// A source does not speak of a service any more; what that changes.
+    fn withdraw(&mut self, source: SourceId, service: &ServiceId, now: Tick) -> Option<Change> {
+        self.replace(source, service, Vec::new(), &[], false, now)
     }
 
     /// Replaces the list of one claim; what that changes.
@@ -363,6 +370,11 @@ impl Claims {
         let vacant = claims.is_some_and(|claims| claims.iter().all(Claim::is_empty));
         self.vacant.note(service, vacant, now);
     }
+}
+
+/// Whether there is any use for what a source says of the service.
+fn is_wanted(interest: &Interest, service: &ServiceId) -> bool {
+    interest.exposure.needs_catalog() || interest.services.contains(service)
 }
 
 /// What makes two descriptions speak of the same instance, and the order of lists.

@@ -187,7 +187,7 @@ impl Reconciler {
             let status = Arc::make_mut(status);
             status.feel(source, &pulse);
             turns = status.note(source, word, suspected, &self.claims, now);
-            about = status.sources.iter().find(|s| s.id == source).map(|s| (s.name.clone(), s.freshness.clone()));
+            about = status.source(source).map(|s| (s.name.clone(), s.freshness.clone()));
         });
         // A source that was removed changes nothing.
         let Some((name, freshness)) = about else { return };
@@ -206,7 +206,7 @@ impl Reconciler {
         self.remembering.turn(turn, id, &status, &self.claims);
         story::tell_turn(&self.out.history, Some(name), turn);
         let cause = || Cause::Source(name.clone());
-        let Some(source) = status.sources.iter().find(|s| s.id == id) else { return };
+        let Some(source) = status.source(id) else { return };
         match turn {
             Turn::Down(_) => self.overdue.watch(source, &self.claims, &self.policies, now),
             Turn::Doubt(service, _) => self.overdue.watch_one(source, service, &self.policies, now),
@@ -223,7 +223,7 @@ impl Reconciler {
     fn changed(&mut self, changes: Vec<Change>, cause: &Cause) {
         let status = Arc::clone(&self.out.status.borrow());
         for change in changes {
-            let source = status.sources.iter().find(|s| s.id == change.source).map(|s| &s.name);
+            let source = status.source(change.source).map(|s| &s.name);
             story::tell_change(&self.out.history, source, &change, cause);
             self.touched.insert(change.service, cause.clone());
         }
@@ -322,7 +322,7 @@ impl Reconciler {
         };
         // One after the other: all lists at once are much memory when all services are touched.
         let touched = causes.keys().map(|s| -> Touched { (s.clone(), joined(s)) });
-        let next = self.out.cell.with(|t| t.next(touched, &self.policies));
+        let next = self.out.cell.with(|t| t.next(touched, &self.policies, now));
         let Some(Next { table, arrived, departed }) = next else { return self.note_told(&causes, &status) };
         occupy(&table, causes.keys(), now);
         self.watch(&table, &causes, &new_ones(&arrived, &departed), &status);

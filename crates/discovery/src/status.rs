@@ -115,6 +115,16 @@ pub enum State {
 }
 
 impl Status {
+    /// A running source.
+    #[must_use]
+    pub fn source(&self, id: SourceId) -> Option<&Source> {
+        self.sources.iter().find(|s| s.id == id).map(|s| &**s)
+    }
+
+    fn source_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.iter_mut().find(|s| s.id == id).map(Arc::make_mut)
+    }
+
     /// Whether every source has told once what it knows, so that an absent service is really absent.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -161,8 +171,7 @@ impl Status {
 
     /// What was remembered of a source stands until it speaks itself.
     pub(crate) fn recall(&mut self, id: SourceId, ages: BTreeMap<ServiceId, Duration>) {
-        if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
-            let source = Arc::make_mut(source);
+        if let Some(source) = self.source_mut(id) {
             source.recalled = true;
             source.inherited = ages;
         }
@@ -181,8 +190,7 @@ impl Status {
 
     /// Notes what a source said; returns what is new about the source itself.
     pub(crate) fn note(&mut self, id: SourceId, word: Word, suspected: u64, claims: &Claims, now: Tick) -> Vec<Turn> {
-        let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return Vec::new() };
-        let source = Arc::make_mut(source);
+        let Some(source) = self.source_mut(id) else { return Vec::new() };
         source.suspected += suspected;
         let mut turns = Vec::new();
         match word {
@@ -212,16 +220,12 @@ impl Status {
                 let since = source.doubts.get(&service).map(|doubt| doubt.since);
                 if since.is_none() {
                     tracing::warn!(source = %source.name, %service, %error, "cannot read this service; its list stands");
-                }
-                if since.is_none() {
                     turns.push(Turn::Doubt(service.clone(), error.clone()));
                 }
                 source.doubts.insert(service, Doubt { error, since: since.unwrap_or(now) });
             }
             Word::Unreachable(error) => turns.extend(source.turn(State::Down(error), now)),
-            Word::Skipped(reason) => {
-                turns.extend(source.skip(reason, now));
-            }
+            Word::Skipped(reason) => turns.extend(source.skip(reason, now)),
         }
         turns
     }

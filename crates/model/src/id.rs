@@ -83,15 +83,8 @@ impl ServiceId {
     pub fn new(name: &str) -> Result<Self, NameError> {
         let ok = (1..=255).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b'|' | b',' | b'"' | b'\'' | b'\\'));
-        if ok {
-            Ok(Self(name.into()))
-        } else {
-            Err(NameError {
-                kind: "service name",
-                name: name.into(),
-                rule: "must be 1 to 255 visible ASCII characters without / | , \" ' and \\",
-            })
-        }
+        checked(ok, "service name", name, "must be 1 to 255 visible ASCII characters without / | , \" ' and \\")
+            .map(Self)
     }
 
     /// The naming convention for services that register themselves: lowercase letters, digits, hyphens and dots,
@@ -106,15 +99,9 @@ impl ServiceId {
             && bytes.iter().all(|&b| word(b) || matches!(b, b'-' | b'.'))
             && word(bytes[0])
             && word(bytes[bytes.len() - 1]);
-        if ok {
-            Ok(Self(name.into()))
-        } else {
-            Err(NameError {
-                kind: "service name",
-                name: name.into(),
-                rule: "must be 1 to 255 lowercase letters, digits, hyphens and dots, and begin and end with a letter or digit",
-            })
-        }
+        let rule =
+            "must be 1 to 255 lowercase letters, digits, hyphens and dots, and begin and end with a letter or digit";
+        checked(ok, "service name", name, rule).map(Self)
     }
 }
 
@@ -124,15 +111,8 @@ impl InstanceId {
     /// # Errors
     /// If the name breaks the rule given at the type.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        if (1..=512).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
-            Ok(Self(name.into()))
-        } else {
-            Err(NameError {
-                kind: "instance id",
-                name: name.into(),
-                rule: "must be 1 to 512 characters without control characters",
-            })
-        }
+        let ok = (1..=512).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        checked(ok, "instance id", name, "must be 1 to 512 characters without control characters").map(Self)
     }
 }
 
@@ -144,16 +124,13 @@ impl Tag {
     pub fn new(name: &str) -> Result<Self, NameError> {
         let ok =
             (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'|' | b','));
-        if ok {
-            Ok(Self(name.into()))
-        } else {
-            Err(NameError {
-                kind: "tag",
-                name: name.into(),
-                rule: "must be 1 to 255 visible ASCII characters without | and ,",
-            })
-        }
+        checked(ok, "tag", name, "must be 1 to 255 visible ASCII characters without | and ,").map(Self)
     }
+}
+
+/// The name if it is as the rule of its kind wants it.
+fn checked(ok: bool, kind: &'static str, name: &str, rule: &'static str) -> Result<Arc<str>, NameError> {
+    if ok { Ok(name.into()) } else { Err(NameError { kind, name: name.into(), rule }) }
 }
 
 #[cfg(test)]

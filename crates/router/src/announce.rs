@@ -27,7 +27,6 @@ use model::{InstanceId, Protocol, ServiceId, Tag};
 pub(crate) use access::escaped;
 pub use keep::{Announcing, Standing};
 pub use settings::{Access, Etcd, Settings, To};
-pub use zookeeper::ZooKeeper;
 
 /// What a registry is told of an instance. Checked.
 #[derive(Debug, Clone, PartialEq)]

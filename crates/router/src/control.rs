@@ -63,6 +63,12 @@ pub enum StartError {
     Ended,
 }
 
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
 impl StartError {
     fn bind(what: &str, address: SocketAddr, error: &io::Error) -> Self {
         let remedy = match error.kind() {
@@ -145,13 +151,12 @@ impl Router {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
-                    told.send(Err(StartError::Io(error.to_string()))).ok();
+                    told.send(Err(error.into())).ok();
                     return;
                 }
             };
             runtime.block_on(run::run(start, inbox, told));
-        });
-        let thread = thread.map_err(|error| StartError::Io(error.to_string()))?;
+        })?;
         match started.recv() {
             Ok(Ok(addresses)) => Ok(Self { commands: Some(commands), addresses, thread: Some(thread) }),
             Ok(Err(error)) => Err(error),

@@ -104,6 +104,20 @@ pub enum Next {
     Nobody,
 }
 
+impl Next {
+    /// By whether there is an instance that was not asked, and whether it takes requests; `broke`: one that was asked broke
+    /// the connection off.
+    #[must_use]
+    pub fn of(admits: Option<bool>, broke: bool) -> Self {
+        match admits {
+            Some(true) => Self::Ready,
+            Some(false) => Self::Resting,
+            None if broke => Self::Same,
+            None => Self::Nobody,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -153,7 +167,7 @@ impl Retries {
         idempotency_key: false,
         per_try: None,
         buffer: 64 * 1024,
-        budget: Allowance { percent: 20, floor: 10 },
+        budget: Allowance::STANDARD,
         backoff: Backoff { base: Duration::from_millis(25), longest: Duration::from_millis(250) },
     };
 }

@@ -167,11 +167,6 @@ impl<T> Routes<T> {
         &self.routes[index].route
     }
 
-    /// The routes in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &Route<T>> {
-        self.routes.iter().map(|compiled| &compiled.route)
-    }
-
     /// Rules nobody can reach: worth a warning, not an error.
     #[must_use]
     pub fn shadowed(&self) -> &[Shadowed] {

@@ -17,25 +17,29 @@ mod route;
 mod service;
 mod shedding;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    thread::available_parallelism,
+};
 
 use model::Tag;
 use serde::Deserialize;
-use settings::{Entries, Located, Size, Span};
+use settings::{Entries, Located, OrOff, Size, Span};
 
 use crate::announce;
 pub use balance::{SameSite, SlowStart, Sticky, WeighBy};
 pub use check::{Body, Check, GrpcCheck, HttpCheck, TcpCheck, TlsCheck};
 pub use concurrency::Concurrency;
 pub use discovery::{Discovery, OnFirstUse};
-pub use eject::{Breaker, Eject, EjectOrOff, Latency, SuccessRate};
+pub use eject::{Breaker, Eject, Latency, SuccessRate};
 pub use expose::Expose;
 pub use fallback::Fallback;
-pub use hedge::{After, Hedge, HedgeOrOff};
+pub use hedge::{After, Hedge};
 pub use host::Host;
 pub use listener::{Certificate, Listener, Tls};
 pub use percent::Percent;
-pub use retries::{Backoff, Budget, Retries, RetriesOrOff};
+pub use retries::{Backoff, Budget, Retries};
 pub use route::Route;
 pub use service::{MaxStale, Merge, Service, ServiceTls};
 pub use shedding::Shedding;
@@ -110,6 +114,14 @@ impl Default for Settings {
             log: telemetry::log::Settings::default().into(),
             access_log: telemetry::access::Settings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// How many data cores there shall be.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get)).max(1)
     }
 }
 
@@ -204,16 +216,6 @@ pub struct Timeouts {
     pub idle: Option<OrOff>,
     /// For the whole exchange. Off.
     pub total: Option<OrOff>,
-}
-
-/// A limit, or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrOff<T = Span>(pub Option<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        settings::or_off(from).map(Self)
-    }
 }
 
 /// `clients:`

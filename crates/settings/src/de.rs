@@ -9,10 +9,13 @@ use std::path::Path;
 use serde::Deserializer;
 use serde::de::Visitor;
 
-use self::access::{Items, Pairs, PlaceThenValue};
+use self::access::{Items, Pairs, PlaceThenValue, WithPart};
 use self::choice::Choice;
 use crate::node::{Entry, Node, Typed, Value, push_index, push_key};
-use crate::{Place, SettingsError, located, one_or_many, span};
+use crate::{Place, SettingsError, located, one_or_many, or_off};
+
+/// The name of a field that is read from the same map as the struct around it.
+const PART: &str = "$part";
 
 /// A node and how we got there.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,8 @@ pub(crate) struct Trail<'t> {
 pub(crate) enum Step<'t> {
     Key(&'t str),
     Index(usize),
+    /// Into the part of a struct with these fields: the same map.
+    Part(&'static [&'static str]),
 }
 
 // === impl Trail ===
@@ -53,7 +58,16 @@ impl<'t> Trail<'t> {
         match step {
             Step::Key(key) => push_key(path, key),
             Step::Index(index) => push_index(path, index),
+            Step::Part(_) => {}
         }
+    }
+
+    /// The fields of the structs that this is a part of: their keys stand in the same map.
+    fn beside(&self) -> Vec<&'static str> {
+        let Some((whole, Step::Part(fields))) = self.step else { return Vec::new() };
+        let mut all = whole.beside();
+        all.extend(fields.iter().filter(|field| **field != PART));
+        all
     }
 }
 
@@ -102,29 +116,28 @@ impl<'de, 't> Walker<'de, 't> {
         }
     }
 
-    fn map<V: Visitor<'de>>(self, expected: &str, visitor: V) -> Result<V::Value, SettingsError> {
-        match &self.node.value {
-            Value::Map(entries) => visitor.visit_map(Pairs::new(self.trail, entries)),
-            _ if self.node.is_nothing() => visitor.visit_map(Pairs::new(self.trail, &[])),
-            _ => Err(self.wrong(expected)),
-        }
-    }
-
     /// A map whose keys must all be among `fields`, whether or not the struct denies unknown ones itself.
     pub(crate) fn record<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, SettingsError> {
-        if let Value::Map(entries) = &self.node.value {
-            for Entry { key, .. } in entries {
-                if !fields.contains(&key.name()) {
-                    let trail = self.trail.then(Step::Key(key.name()));
-                    return Err(SettingsError::unknown("key", key.name(), fields).or_at(|| trail.place(key)));
-                }
+        if fields.contains(&PART) {
+            // The part alone knows all keys there may be: it checks them, and whether this is a map.
+            return visitor.visit_map(WithPart::new(self, fields));
+        }
+        let mut known = self.trail.beside();
+        known.extend(fields);
+        let Some(entries) = self.node.entries() else {
+            return Err(self.wrong(&format!("a map with keys among: {}", known.join(", "))));
+        };
+        for Entry { key, .. } in entries {
+            if !known.contains(&key.name()) {
+                let trail = self.trail.then(Step::Key(key.name()));
+                return Err(SettingsError::unknown("key", key.name(), &known).or_at(|| trail.place(key)));
             }
         }
-        self.map(&format!("a map with keys among: {}", fields.join(", ")), visitor)
+        visitor.visit_map(Pairs::new(self.trail, entries).only(fields))
     }
 
     /// A list of exactly `length` items.
@@ -245,10 +258,10 @@ impl<'de> Deserializer<'de> for Walker<'de, '_> {
     ) -> Result<V::Value, SettingsError> {
         self.placed(|walker| match name {
             located::NAME => visitor.visit_seq(PlaceThenValue::new(walker)),
-            span::OR_OFF if walker.node.is_nothing() || matches!(walker.typed(), Some(Typed::Text("off" | "none"))) => {
+            or_off::NAME if walker.node.is_nothing() || matches!(walker.typed(), Some(Typed::Text("off" | "none"))) => {
                 visitor.visit_none()
             }
-            span::OR_OFF => visitor.visit_some(walker),
+            or_off::NAME => visitor.visit_some(walker),
             one_or_many::NAME => match &walker.node.value {
                 Value::List(items) => visitor.visit_seq(Items::new(walker.trail, items)),
                 _ if walker.node.is_nothing() => visitor.visit_none(),
@@ -280,7 +293,10 @@ impl<'de> Deserializer<'de> for Walker<'de, '_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
-        self.placed(|walker| walker.map("a map, such as `{ key: value }`", visitor))
+        self.placed(|walker| match walker.node.entries() {
+            Some(entries) => visitor.visit_map(Pairs::new(walker.trail, entries)),
+            None => Err(walker.wrong("a map, such as `{ key: value }`")),
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -46,7 +46,10 @@
 //!   parsing, so a value cannot add YAML. An unquoted value is typed after substitution (`port: ${PORT:8443}`), a quoted
 //!   one stays text. Inside `{ }` and `[ ]` YAML wants it quoted.
 //! * **Unknown keys** are refused in every struct, also where `deny_unknown_fields` was forgotten.
-//! * **Enums** are externally tagged: `{ consul: { ... } }`, or a bare word for a unit variant. Internal tags, `untagged`
+//! * **Parts**: a field that is renamed to `$part` is read from the same map as the struct around it, so keys that several
+//!   structs share are declared once, with their lines and without letting an unknown one through.
+//! * **Enums** are externally tagged: `{ consul: { ... } }`, or a bare word for a unit variant and for one whose content
+//!   also reads nothing (`visit_unit`). Internal tags, `untagged`
 //!   and `flatten` work but lose the lines of what is inside.
 //! * **Hand-written visitors** (a word or a map, one or a list): call `deserialize_any`, or `deserialize_str` if a scalar
 //!   shall come as the text that was typed (`007`); lists and maps reach `visit_seq` and `visit_map` either way.
@@ -66,7 +69,8 @@
 //! | `one_or_many` | [`OneOrMany`]: a list that may be one bare value |
 //! | `entries` | [`Entries`]: a map in the order of the file |
 //! | `secret` | [`Secret`], [`SecretSource`]: text that is never shown |
-//! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`); [`or_off`] for a limit that can be lifted |
+//! | `or_off` | [`OrOff`]: a value that can be switched off |
+//! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`) |
 //! | [`watch`] | tells when files change, by content; SIGHUP |
 
 mod de;
@@ -77,6 +81,7 @@ mod located;
 mod nearest;
 mod node;
 mod one_or_many;
+mod or_off;
 mod secret;
 mod size;
 mod span;
@@ -91,6 +96,7 @@ pub use error::{Place, SettingsError};
 pub use load::{load, parse};
 pub use located::Located;
 pub use one_or_many::OneOrMany;
+pub use or_off::OrOff;
 pub use secret::{Secret, SecretSource};
 pub use size::Size;
-pub use span::{Span, or_off};
+pub use span::Span;

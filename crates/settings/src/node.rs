@@ -75,6 +75,14 @@ impl Node {
         }
     }
 
+    /// The entries of a map; nothing has none.
+    pub(crate) fn entries(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Map(entries) => Some(entries),
+            Value::Scalar(_) | Value::List(_) => self.is_nothing().then_some(&[]),
+        }
+    }
+
     pub(crate) fn is_nothing(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.typed() == Typed::Nothing)
     }

@@ -1,14 +1,10 @@
 //! Lengths of time with their unit: `250ms`, `1m30s`.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
-
-/// The name by which [`crate::de`] knows that `off` is allowed.
-pub(crate) const OR_OFF: &str = "$settings::or_off";
 
 /// Longest span: a year. Beyond it nobody means a timeout, and clock plus span can never overflow.
 const MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -117,49 +113,5 @@ impl Visitor<'_> for SpanVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
         text.parse().map_err(E::custom)
-    }
-}
-
-/// For a limit that can be lifted: `off`, `none`, `null` or an empty value is `None`, everything else is a `T`.
-///
-/// ```
-/// #[derive(serde::Deserialize)]
-/// #[serde(deny_unknown_fields, default)]
-/// struct Timeouts {
-///     #[serde(deserialize_with = "settings::or_off")]
-///     idle: Option<settings::Span>,
-/// }
-/// # impl Default for Timeouts { fn default() -> Self { Self { idle: Some(settings::Span::from_secs(60)) } } }
-/// let timeouts: Timeouts = settings::parse("idle: off", "router.yml".as_ref(), &|_| None)?;
-/// assert_eq!(timeouts.idle, None);
-/// # Ok::<(), settings::SettingsError>(())
-/// ```
-///
-/// # Errors
-/// As `T`.
-pub fn or_off<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    deserializer.deserialize_newtype_struct(OR_OFF, OrOffVisitor(PhantomData))
-}
-
-struct OrOffVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OrOffVisitor<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value or `off`")
-    }
-
-    fn visit_none<E>(self) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        T::deserialize(deserializer).map(Some)
-    }
-
-    /// From another format than ours: there `off` is not known, `null` is.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        Option::deserialize(deserializer)
     }
 }

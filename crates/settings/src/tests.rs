@@ -1,6 +1,7 @@
 //! The whole way from text to struct: `check(text, struct)` reads, `refuse(text, message)` does not.
 
 mod errors;
+mod parts;
 mod properties;
 mod shapes;
 mod substitution;
@@ -13,7 +14,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Entries, Located, SecretSource, SettingsError, Size, Span};
+use crate::{Entries, Located, OrOff, SecretSource, SettingsError, Size};
 
 /// A small router, with one of everything that the real ones use.
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -66,8 +67,8 @@ struct Consul {
 struct Route {
     prefix: Located<String>,
     service: String,
-    #[serde(default, deserialize_with = "crate::or_off")]
-    timeout: Option<Span>,
+    #[serde(default)]
+    timeout: Option<OrOff>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]

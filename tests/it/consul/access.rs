@@ -6,13 +6,15 @@ use discovery::provider::{Interest, consul::Settings};
 use model::{Exposure, Knowledge, ProviderError, Update};
 use serde_json::json;
 use settings::{Secret, SecretSource};
+use transport::client::TlsSettings;
 
 use super::rig::{Registrar, ca, environment, named, source, unique};
 
 /// Settings for the agent with TLS, with this token.
 fn secure(token: Option<SecretSource>) -> Option<Settings> {
     let url = environment("CONSUL_TLS_URL")?;
-    Some(Settings { token, ca: Some(ca()), ..Settings::new(url) })
+    let tls = TlsSettings { ca: Some(ca()), ..TlsSettings::default() };
+    Some(Settings { token, tls, ..Settings::new(url) })
 }
 
 fn token(kind: &str) -> String {

@@ -43,6 +43,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("routes[].fallback", "routes: [ { service: a, fallback: { @ } } ]"),
     ("expose", "expose: { @ }"),
     ("services", "services: { a: { @ } }"),
+    ("services.NAME.balance.peak_ewma", "services: { a: { balance: { peak_ewma: { @ } } } }"),
     ("services.NAME.balance.consistent_hash", "services: { a: { balance: { consistent_hash: { header: b, @ } } } }"),
     ("services.NAME.concurrency", "services: { a: { concurrency: { @ } } }"),
     ("services.NAME.weigh_by", "services: { a: { weigh_by: { @ } } }"),
@@ -158,7 +159,7 @@ fn retries_are_what_the_document_says() {
     let written = read(&file).unwrap();
     let typed = written.services.get("a").unwrap().retries.as_ref();
     assert_eq!(Retries::STANDARD.with(typed), Ok(Retries::STANDARD), "{file}");
-    assert_eq!(file.matches(':').count(), 3 + 8 + 4, "every key has a default: {file}");
+    assert_eq!(file.matches(':').count(), 3 + 8 + 5, "every key has a default: {file}");
 }
 
 #[test]

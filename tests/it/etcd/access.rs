@@ -1,9 +1,10 @@
 //! Members with TLS, users, and client certificates.
 
-use discovery::provider::etcd::Settings;
+use discovery::provider::etcd::{Access, Settings};
 use model::{Knowledge, ProviderError, Update};
 use serde_json::json;
 use settings::{Secret, SecretSource, Span};
+use transport::client::TlsSettings;
 
 use super::rig::{Registrar, b64, environment, file, never_shorter, source};
 use crate::consul::rig::{Source, named, unique};
@@ -12,15 +13,15 @@ fn inline(text: &str) -> Option<SecretSource> {
     Some(SecretSource::Inline(Secret::from(text.to_owned())))
 }
 
+fn user(name: &str, password: &str) -> Access {
+    Access { user: Some(name.to_owned()), password: inline(password), ..Access::default() }
+}
+
 /// Settings for the etcd with TLS and users, as the user `router`.
 fn secure() -> Option<Settings> {
     let url = environment("ETCD_TLS_URL")?;
-    Some(Settings {
-        user: Some("router".into()),
-        password: inline("router"),
-        ca: Some(file("ETCD_CACERT")),
-        ..Settings::new([url])
-    })
+    let tls = TlsSettings { ca: Some(file("ETCD_CACERT")), ..TlsSettings::default() };
+    Some(Settings { access: Access { tls, ..user("router", "router") }, ..Settings::new([url]) })
 }
 
 async fn refused(source: &mut Source) -> String {
@@ -39,10 +40,12 @@ async fn a_user_sees_what_it_may_and_every_refusal_says_what_is_missing() {
     let name = unique("secure");
     registrar.put(&format!("{name}/one"), "10.0.0.1:1").await;
     source(good.clone(), named(&[&name])).known(&name, 1).await;
+    let with = |access| Settings { access, ..good.clone() };
+    let tls = || good.access.tls.clone();
     for (settings, part) in [
-        (Settings { user: None, password: None, ..good.clone() }, "set `user` and `password`"),
-        (Settings { password: inline("wrong"), ..good.clone() }, "check `user` and `password`"),
-        (Settings { user: Some("nobody".into()), ..good.clone() }, "check `user` and `password`"),
+        (with(Access { tls: tls(), ..Access::default() }), "set `user` and `password`"),
+        (with(Access { tls: tls(), ..user("router", "wrong") }), "check `user` and `password`"),
+        (with(Access { tls: tls(), ..user("nobody", "router") }), "check `user` and `password`"),
         (Settings { prefix: "/secrets".into(), ..good.clone() }, "grant the role of `user` to read the prefix"),
     ] {
         let told = refused(&mut source(settings, named(&[&name]))).await;
@@ -57,12 +60,13 @@ async fn a_wrong_password_file_is_an_outage_that_a_new_one_ends() {
     let registrar = Registrar::root(&good.endpoints.0[0]).await;
     let name = unique("late");
     registrar.put(&format!("{name}/one"), "10.0.0.1:1").await;
-    let password = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(password.path(), "old\n").unwrap();
-    let settings = Settings { password: Some(SecretSource::File(password.path().to_owned())), ..good };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old\n").unwrap();
+    let password = Some(SecretSource::File(file.path().to_owned()));
+    let settings = Settings { access: Access { password, ..good.access.clone() }, ..good };
     let mut source = source(settings, named(&[&name]));
     refused(&mut source).await;
-    std::fs::write(password.path(), "router\n").unwrap();
+    std::fs::write(file.path(), "router\n").unwrap();
     source.known(&name, 1).await;
     registrar.delete(&format!("{name}/one")).await;
 }
@@ -79,8 +83,8 @@ async fn a_token_that_ended_is_renewed_and_a_lost_right_empties_nothing() {
     registrar.ask("auth/role/grant", json!({ "name": user, "perm": right })).await;
     registrar.ask("auth/user/grant", json!({ "user": user, "role": user })).await;
     registrar.put(&format!("{name}/one"), "10.0.0.1:1").await;
-    let settings =
-        Settings { user: Some(user.clone()), password: inline("word"), wait: Span::from_secs(1), ..good.clone() };
+    let access = Access { tls: good.access.tls.clone(), ..self::user(&user, "word") };
+    let settings = Settings { access, wait: Span::from_secs(1), ..good.clone() };
     let mut source = source(settings, named(&[&name]));
     source.known(&name, 1).await;
 
@@ -115,7 +119,8 @@ async fn a_token_that_ended_is_renewed_and_a_lost_right_empties_nothing() {
 #[tokio::test]
 async fn an_unknown_authority_is_told() {
     let Some(good) = secure() else { return };
-    let mut source = source(Settings { ca: None, ..good }, named(&["pets"]));
+    let access = Access { tls: TlsSettings::default(), ..good.access.clone() };
+    let mut source = source(Settings { access, ..good }, named(&["pets"]));
     let told =
         source.until("outage", |u| if let Update::Unreachable(e) = u { Some(e.to_string()) } else { None }).await;
     assert!(told.contains("TLS failed"), "{told}");
@@ -124,26 +129,24 @@ async fn an_unknown_authority_is_told() {
 #[tokio::test]
 async fn with_client_certificates_a_user_is_still_needed() {
     let Some(url) = environment("ETCD_MTLS_URL") else { return };
-    let good = Settings {
-        user: Some("router".into()),
-        password: inline("router"),
+    let with = |certificate: Option<&str>, key: Option<&str>| TlsSettings {
         ca: Some(file("ETCD_MTLS_CACERT")),
-        client_certificate: Some(file("ETCD_MTLS_CLIENT_CERT")),
-        client_key: Some(file("ETCD_MTLS_CLIENT_KEY")),
-        ..Settings::new([url])
+        client_certificate: certificate.map(file),
+        client_key: key.map(file),
+        server_name: None,
     };
+    let tls = with(Some("ETCD_MTLS_CLIENT_CERT"), Some("ETCD_MTLS_CLIENT_KEY"));
+    let good = Settings { access: Access { tls, ..user("router", "router") }, ..Settings::new([url]) };
     source(good.clone(), named(&["pets"])).empty("pets").await;
-    let told = refused(&mut source(Settings { user: None, password: None, ..good.clone() }, named(&["pets"]))).await;
+    let nobody = Access { tls: good.access.tls.clone(), ..Access::default() };
+    let told = refused(&mut source(Settings { access: nobody, ..good.clone() }, named(&["pets"]))).await;
     assert!(told.contains("permission denied"), "{told}");
     // Over gRPC the name would be the user. The gateway refuses it rather than to ignore it.
-    let named_one = Settings {
-        client_certificate: Some(file("ETCD_MTLS_NAMED_CERT")),
-        client_key: Some(file("ETCD_MTLS_NAMED_KEY")),
-        ..good.clone()
-    };
+    let tls = with(Some("ETCD_MTLS_NAMED_CERT"), Some("ETCD_MTLS_NAMED_KEY"));
+    let named_one = Settings { access: Access { tls, ..good.access.clone() }, ..good.clone() };
     let told = refused(&mut source(named_one, named(&["pets"]))).await;
     assert!(told.contains("certificate without a common name"), "{told}");
-    let bare = Settings { client_certificate: None, client_key: None, ..good };
+    let bare = Settings { access: Access { tls: with(None, None), ..good.access.clone() }, ..good };
     let mut source = source(bare, named(&["pets"]));
     source.until("a refused connection", |u| matches!(u, Update::Unreachable(_)).then_some(())).await;
 }

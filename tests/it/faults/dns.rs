@@ -1,13 +1,6 @@
 //! A name server that can be made to fail.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use discovery::provider::dns::{Kind, Lookup, Server, Settings};
 use model::ServiceId;
@@ -21,7 +14,7 @@ use tokio::{
 
 use super::{
     cells::Fault,
-    rig::{Subject, World, table, world},
+    rig::{Calls, Subject, World, refuses, table},
 };
 
 const NOERROR: u8 = 0;
@@ -57,11 +50,7 @@ fn answer(question: &[u8], now: &World, tcp: bool) -> Option<Vec<u8>> {
     Some(message)
 }
 
-async fn refuses(world: &mut watch::Receiver<World>) {
-    drop(world.wait_for(|world| world.fault == Some(Fault::Refuses)).await);
-}
-
-async fn datagrams(address: SocketAddr, mut world: watch::Receiver<World>, calls: Arc<AtomicU64>) {
+async fn datagrams(address: SocketAddr, mut world: watch::Receiver<World>, calls: Calls) {
     let (mut question, state) = (vec![0; 4096], world.clone());
     loop {
         drop(world.wait_for(|world| world.fault != Some(Fault::Refuses)).await);
@@ -70,7 +59,7 @@ async fn datagrams(address: SocketAddr, mut world: watch::Receiver<World>, calls
             tokio::select! {
                 received = socket.recv_from(&mut question) => {
                     let Ok((length, from)) = received else { continue };
-                    calls.fetch_add(1, Ordering::SeqCst);
+                    calls.note();
                     let answer = answer(&question[..length], &state.borrow(), false);
                     if let Some(answer) = answer {
                         drop(socket.send_to(&answer, from).await);
@@ -104,22 +93,19 @@ async fn streams(listener: TcpListener, world: watch::Receiver<World>) {
 }
 
 async fn subject() -> Subject {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (world, calls) = (world(), Arc::<AtomicU64>::default());
-    let tasks = vec![
-        tokio::spawn(datagrams(address, world.subscribe(), Arc::clone(&calls))),
-        tokio::spawn(streams(listener, world.subscribe())),
-    ];
+    let serve = |listener: TcpListener, world: watch::Receiver<World>, calls| {
+        let address = listener.local_addr().unwrap();
+        vec![tokio::spawn(datagrams(address, world.clone(), calls)), tokio::spawn(streams(listener, world))]
+    };
     let lookup = Lookup { kind: Some(Kind::A), port: Some(80), ..Lookup::new("pets.test") };
-    let settings = Settings {
+    let settings = |address| Settings {
         servers: OneOrMany(vec![Server(address)]),
         services: [(ServiceId::new("pets").unwrap(), lookup)].into(),
         timeout: Span::from_millis(300),
         min_ttl: Span::from_millis(300),
         ..Settings::default()
     };
-    Subject { settings: discovery::Settings::Dns(settings), world, calls, tasks, _keep: Vec::new() }
+    Subject::listening(serve, |address| (discovery::Settings::Dns(settings(address)), Vec::new())).await
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     cells::Fault,
-    rig::{Subject, World, table, world},
+    rig::{Calls, Subject, World, table, world},
 };
 
 /// Writes what the world says, each time it changes, as configuration management does.
@@ -42,7 +42,7 @@ async fn subject() -> Subject {
     put(&path, &world.borrow());
     let tasks = vec![tokio::spawn(write(path.clone(), world.subscribe()))];
     let settings = discovery::Settings::File(Settings { path });
-    Subject { settings, world, calls: Default::default(), tasks, _keep: vec![Box::new(folder)] }
+    Subject { settings, world, calls: Calls::default(), tasks, _keep: vec![Box::new(folder)] }
 }
 
 #[tokio::test]

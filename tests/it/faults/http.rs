@@ -1,14 +1,6 @@
 //! A registry that speaks HTTP, as truly or as badly as its world says.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -21,7 +13,7 @@ use tokio::{
 
 use super::{
     cells::Fault,
-    rig::{Subject, World, world},
+    rig::{Calls, Subject, World, refuses},
 };
 
 /// Between two bytes of an answer that drips: no answer is whole before any deadline.
@@ -44,27 +36,18 @@ pub(crate) async fn subject(
     speaks: impl Speaks,
     settings: impl FnOnce(SocketAddr) -> (discovery::Settings, Vec<Box<dyn Send>>),
 ) -> Subject {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (world, calls) = (world(), Arc::<AtomicU64>::default());
-    let task = tokio::spawn(listen(listener, world.subscribe(), Arc::clone(&calls), Arc::new(speaks)));
-    let (settings, keep) = settings(address);
-    Subject { settings, world, calls, tasks: vec![task], _keep: keep }
+    let serve = |listener, world, calls| vec![tokio::spawn(listen(listener, world, calls, Arc::new(speaks)))];
+    Subject::listening(serve, settings).await
 }
 
-async fn listen(
-    mut listener: TcpListener,
-    world: watch::Receiver<World>,
-    calls: Arc<AtomicU64>,
-    speaks: Arc<impl Speaks>,
-) {
+async fn listen(mut listener: TcpListener, world: watch::Receiver<World>, calls: Calls, speaks: Arc<impl Speaks>) {
     let address = listener.local_addr().unwrap();
     let (mut connections, mut weather) = (JoinSet::new(), world.clone());
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let wire = Wire { stream: accepted.unwrap().0, world: world.clone() };
-                connections.spawn(serve(wire, Arc::clone(&calls), Arc::clone(&speaks)));
+                connections.spawn(serve(wire, calls.clone(), Arc::clone(&speaks)));
             }
             () = refuses(&mut weather) => {
                 drop(listener);
@@ -75,11 +58,7 @@ async fn listen(
     }
 }
 
-async fn refuses(weather: &mut watch::Receiver<World>) {
-    drop(weather.wait_for(|world| world.fault == Some(Fault::Refuses)).await);
-}
-
-async fn serve(mut wire: Wire, calls: Arc<AtomicU64>, speaks: Arc<impl Speaks>) {
+async fn serve(mut wire: Wire, calls: Calls, speaks: Arc<impl Speaks>) {
     let mut weather = wire.world.clone();
     let begun = weather.borrow_and_update().fault;
     let breaks = |fault| {
@@ -88,7 +67,7 @@ async fn serve(mut wire: Wire, calls: Arc<AtomicU64>, speaks: Arc<impl Speaks>) 
     };
     let talk = async {
         while let Ok(asked) = wire.request().await {
-            calls.fetch_add(1, Ordering::SeqCst);
+            calls.note();
             let said = match wire.fault() {
                 // A stream of events is spared, so that the list behind it is what fails.
                 Some(Fault::ServerError) if !asked.path.starts_with("/events") => {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +14,7 @@ use balancer::{Algorithm, Place};
 use discovery::{Discovery, Policies, Policy, Settings, status::State};
 use model::{Exposure, ServiceId};
 use tokio::{
+    net::TcpListener,
     sync::watch,
     task::{JoinHandle, JoinSet, LocalSet},
     time::{Instant, sleep},
@@ -43,17 +45,50 @@ pub(crate) struct World {
 pub(crate) struct Subject {
     pub(crate) settings: Settings,
     pub(crate) world: watch::Sender<World>,
-    /// Questions it was asked.
-    pub(crate) calls: Arc<AtomicU64>,
+    pub(crate) calls: Calls,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     /// What has to stay while it runs.
     pub(crate) _keep: Vec<Box<dyn Send>>,
+}
+
+/// Questions it was asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Calls(Arc<AtomicU64>);
+
+impl Calls {
+    pub(crate) fn note(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Subject {
+    /// One that listens on loopback: `serve` starts it, `settings` is given its address.
+    pub(crate) async fn listening(
+        serve: impl FnOnce(TcpListener, watch::Receiver<World>, Calls) -> Vec<JoinHandle<()>>,
+        settings: impl FnOnce(SocketAddr) -> (Settings, Vec<Box<dyn Send>>),
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (world, calls) = (world(), Calls::default());
+        let tasks = serve(listener, world.subscribe(), calls.clone());
+        let (settings, keep) = settings(address);
+        Self { settings, world, calls, tasks, _keep: keep }
+    }
 }
 
 impl Drop for Subject {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Until it refuses connections.
+pub(crate) async fn refuses(world: &mut watch::Receiver<World>) {
+    drop(world.wait_for(|world| world.fault == Some(Fault::Refuses)).await);
 }
 
 /// A world of two instances.
@@ -104,7 +139,7 @@ async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Su
     let stage = Stage::new(format!("{source}, {}", cell.fault.name()), &subject, exposure.clone()).await;
     stage.until("two instances at first", |now| *now == Now { serving: 2, resort: 0, shown: "live" }, |_| true).await;
 
-    let before = subject.calls.load(Ordering::SeqCst);
+    let before = subject.calls.count();
     let begun = Instant::now();
     begin(&subject.world, cell.fault);
     let holds = |now: &Now| match cell.served {
@@ -117,7 +152,7 @@ async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Su
     let noticed = begun.elapsed();
     let end = Instant::now() + AFTER;
     stage.until("the end", |_| Instant::now() >= end, holds).await;
-    let (calls, during) = (subject.calls.load(Ordering::SeqCst) - before, begun.elapsed());
+    let (calls, during) = (subject.calls.count() - before, begun.elapsed());
     // A few at once when a life begins, and then the pauses of the backoff.
     assert!(
         Duration::from_millis(calls * 200) < during + Duration::from_secs(2),

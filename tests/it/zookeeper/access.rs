@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use discovery::provider::zookeeper::Settings;
+use discovery::provider::zookeeper::Ensemble;
 use model::{Knowledge, ProviderError, Update};
 use serde_json::json;
 use settings::{Secret, SecretSource};
@@ -17,6 +17,7 @@ use tokio::{
     net::TcpListener,
     task::JoinSet,
 };
+use transport::client::TlsSettings;
 
 use super::{
     below,
@@ -47,11 +48,11 @@ async fn without_the_right_credentials_nothing_is_known_rather_than_empty() {
     writer.create_private(&format!("{base}/{name}"), "");
     writer.create(&format!("{base}/{name}/1"), &record("10.0.0.1", 80, &json!({})));
     for auth in [None, inline(""), inline("owner:wrong"), inline("other:secret")] {
-        let mut source = source(Settings { auth, ..below(&servers, &base) }, named(&[&name]));
+        let mut source = source(Ensemble { auth, ..below(&servers, &base) }, named(&[&name]));
         let told = source.denied(&name).await;
         assert!(told.contains("`auth`") && told.contains(&name), "{told}");
     }
-    let mut entitled = source(Settings { auth: inline("owner:secret"), ..below(&servers, &base) }, named(&[&name]));
+    let mut entitled = source(Ensemble { auth: inline("owner:secret"), ..below(&servers, &base) }, named(&[&name]));
     entitled.known(&name, 1).await;
 }
 
@@ -84,50 +85,54 @@ async fn a_credentials_file_is_read_for_each_connection() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("auth");
     let auth = Some(SecretSource::File(file.clone()));
-    let mut source = source(Settings { auth, ..below(&servers, &base) }, named(&[&name]));
+    let mut source = source(Ensemble { auth, ..below(&servers, &base) }, named(&[&name]));
     let error = unreachable(&mut source).await;
     assert!(matches!(&error, ProviderError::Denied(text) if text.contains("auth")), "{error}");
     std::fs::write(&file, "owner:secret\n").unwrap();
     source.empty(&name).await;
 }
 
-fn secure() -> Option<Settings> {
+fn secure() -> Option<Ensemble> {
     let servers = environment("ZOOKEEPER_TLS")?;
     let ca = std::env::var("ZOOKEEPER_CA").unwrap().into();
-    Some(Settings { tls: true, ca: Some(ca), ..Settings::new(servers) })
+    let certificates = TlsSettings { ca: Some(ca), ..TlsSettings::default() };
+    Some(Ensemble { tls: true, certificates, ..Ensemble::new(servers) })
 }
 
 #[tokio::test]
 async fn over_tls_the_authority_decides_and_a_certificate_is_an_identity() {
-    let Some(settings) = secure() else { return };
+    let Some(ensemble) = secure() else { return };
     let (base, name) = (format!("/{}", unique("base")), unique("pets"));
     let mut writer = Writer::new(&environment("ZOOKEEPER").unwrap());
     writer.register(&format!("{base}/{name}/1"), &record("10.0.0.1", 80, &json!({})));
-    let settings = Settings { path: Some(base), ..settings };
+    let ensemble = Ensemble { path: Some(base), ..ensemble };
     let (certificate, key) = ("ZOOKEEPER_CLIENT_CERT", "ZOOKEEPER_CLIENT_KEY");
     let file = |variable| Some(std::env::var(variable).unwrap().into());
     for (client_certificate, client_key) in [(None, None), (file(certificate), file(key))] {
-        let settings = Settings { client_certificate, client_key, ..settings.clone() };
-        source(settings, named(&[&name])).known(&name, 1).await;
+        let certificates = TlsSettings { client_certificate, client_key, ..ensemble.certificates.clone() };
+        let ensemble = Ensemble { certificates, ..ensemble.clone() };
+        source(ensemble, named(&[&name])).known(&name, 1).await;
     }
 
     // The system's authorities know nothing of this server's.
-    let mut stranger = source(Settings { ca: None, ..settings.clone() }, named(&[&name]));
+    let mut stranger = source(Ensemble { certificates: TlsSettings::default(), ..ensemble.clone() }, named(&[&name]));
     let error = unreachable(&mut stranger).await;
     assert!(error.to_string().contains("`ca`"), "{error}");
-    let mut misnamed = source(Settings { server_name: Some("other.internal".into()), ..settings }, named(&[&name]));
+    let server_name = Some("other.internal".into());
+    let certificates = TlsSettings { server_name, ..ensemble.certificates.clone() };
+    let mut misnamed = source(Ensemble { certificates, ..ensemble }, named(&[&name]));
     let error = unreachable(&mut misnamed).await;
     assert!(error.to_string().contains("`server_name`"), "{error}");
 }
 
 #[tokio::test]
 async fn tls_and_clear_text_do_not_meet_and_say_so() {
-    let Some(settings) = secure() else { return };
+    let Some(ensemble) = secure() else { return };
     let clear = environment("ZOOKEEPER").unwrap();
-    let mut to_clear = source(Settings { servers: clear, ..settings.clone() }, named(&["pets"]));
+    let mut to_clear = source(Ensemble { servers: clear, ..ensemble.clone() }, named(&["pets"]));
     let error = unreachable(&mut to_clear).await;
     assert_eq!(error.reason(), "unreachable", "{error}");
-    let mut to_tls = source(Settings::new(&*settings.servers), named(&["pets"]));
+    let mut to_tls = source(Ensemble::new(&*ensemble.servers), named(&["pets"]));
     unreachable(&mut to_tls).await;
 }
 
@@ -152,7 +157,7 @@ async fn parrot(words: &'static [u8]) -> (String, Arc<AtomicU32>, JoinSet<()>) {
 #[tokio::test]
 async fn what_is_no_zookeeper_is_an_error() {
     let (address, _, _tasks) = parrot(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    let mut source = source(Settings::new(address), named(&["pets"]));
+    let mut source = source(Ensemble::new(address), named(&["pets"]));
     let error = unreachable(&mut source).await;
     assert_eq!(error.reason(), "malformed", "{error}");
 }
@@ -161,7 +166,7 @@ async fn what_is_no_zookeeper_is_an_error() {
 async fn a_server_that_takes_us_in_and_hangs_up_is_not_pestered() {
     // A session of 10 s, without a password.
     let (address, came, _tasks) = parrot(b"\0\0\0\x14\0\0\0\0\0\0\x27\x10\0\0\0\0\0\0\0\x01\0\0\0\0").await;
-    let _source = source(Settings::new(address), named(&["pets"]));
+    let _source = source(Ensemble::new(address), named(&["pets"]));
     tokio::time::sleep(Duration::from_secs(3)).await;
     let came = came.load(Ordering::SeqCst);
     assert!((2..8).contains(&came), "{came} connections in three seconds");

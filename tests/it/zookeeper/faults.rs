@@ -89,7 +89,7 @@ async fn what_happens_while_the_link_is_cut_is_known_when_it_is_whole() {
     let link = Link::to(&servers).await;
     // First the session outlives the cut, then it does not.
     for (timeout, away) in [(12, Duration::ZERO), (1, Duration::from_secs(3))] {
-        let settings = Settings { session_timeout: Span::from_secs(timeout), ..below(&link.address, &base) };
+        let settings = Settings { session_timeout: Span::from_secs(timeout), ..below(&link.address, &base).into() };
         let mut source = source(settings, named(&[&name]));
         source.known(&name, 3).await;
         link.cut();

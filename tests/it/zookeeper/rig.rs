@@ -39,8 +39,8 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     value
 }
 
-pub(crate) fn source(settings: Settings, interest: Interest) -> Source {
-    running(ZooKeeper::new(settings).unwrap(), interest)
+pub(crate) fn source(settings: impl Into<Settings>, interest: Interest) -> Source {
+    running(ZooKeeper::new(settings.into()).unwrap(), interest)
 }
 
 /// What Curator writes about an instance.

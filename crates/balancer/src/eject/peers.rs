@@ -1,6 +1,6 @@
 //! hot path
 //!
-//! What the instances of one service share about putting one of them out.
+//! What the instances of one service share: when one of them is put out, and how soon its latencies are forgotten.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -10,15 +10,17 @@ use std::{
 use model::Tick;
 
 use super::{Count, Eject, Margin};
-use crate::{Vitals, admission::Side};
+use crate::{Decay, Vitals, admission::Side};
 
-/// The rules at hand and how many more may go out. Read and written only when a request failed, and by whoever counts.
+/// The rules at hand and how many more may go out. But for `decay_ms`, which each answer reads, read and written only when a
+/// request failed, and by whoever counts.
 #[derive(Debug)]
 pub struct Peers {
     /// Failures in a row; 0: never.
     consecutive: AtomicU32,
     base_ms: AtomicU32,
     longest_ms: AtomicU32,
+    decay_ms: AtomicU32,
     /// How many more may be put out until somebody counts again.
     room: AtomicU32,
     /// Somebody went out since the last count.
@@ -32,6 +34,7 @@ impl Default for Peers {
             consecutive: AtomicU32::default(),
             base_ms: AtomicU32::default(),
             longest_ms: AtomicU32::default(),
+            decay_ms: AtomicU32::new(Decay::STANDARD.millis()),
             room: AtomicU32::default(),
             stirred: AtomicBool::default(),
         };
@@ -47,6 +50,16 @@ impl Peers {
         self.consecutive.store(rules.consecutive.map_or(0, |n| u32::from(n.get())), Relaxed);
         self.base_ms.store(millis(rules.base), Relaxed);
         self.longest_ms.store(millis(rules.longest), Relaxed);
+    }
+
+    /// From now on latencies are forgotten so soon.
+    pub fn forget_by(&self, decay: Decay) {
+        self.decay_ms.store(decay.millis(), Relaxed);
+    }
+
+    /// How soon latencies are forgotten.
+    pub(crate) fn decay(&self) -> Decay {
+        Decay::from_millis(self.decay_ms.load(Relaxed))
     }
 
     /// Counts the instances, says how many more may be put out, and in a panic lets all in that are out for what they

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn read(json: &str) -> Result<Algorithm, String> {
-    serde_json::from_str(json).map_err(|e| e.to_string())
+fn read(yaml: &str) -> Result<Algorithm, String> {
+    settings::parse(yaml, std::path::Path::new("x.yml"), &|_| None).map_err(|e| e.to_string())
 }
 
 fn by(key: HashKey, scheme: Scheme) -> Algorithm {
@@ -16,7 +16,10 @@ fn names_and_maps_are_read() {
         (r#""round_robin""#, Algorithm::RoundRobin),
         (r#""least_requests""#, Algorithm::LeastRequests),
         (r#""random""#, Algorithm::Random),
-        (r#""peak_ewma""#, Algorithm::PeakEwma),
+        (r#""peak_ewma""#, Algorithm::PeakEwma(Decay::STANDARD)),
+        (r#"{"peak_ewma": {}}"#, Algorithm::default()),
+        (r#"{"peak_ewma": {"decay": 10s}}"#, Algorithm::default()),
+        (r#"{"peak_ewma": {"decay": 1m}}"#, Algorithm::PeakEwma(Decay::from_millis(60_000))),
         (r#""local_first""#, Algorithm::LocalFirst),
         (r#"{"consistent_hash": {"header": "X-User"}}"#, by(HashKey::Header("x-user".into()), Scheme::Maglev)),
         (
@@ -32,7 +35,6 @@ fn names_and_maps_are_read() {
     ] {
         assert_eq!(read(json), Ok(expected), "{json}");
     }
-    assert_eq!(Algorithm::default(), Algorithm::PeakEwma);
     let Ok(Algorithm::ConsistentHash(bounded)) =
         read(r#"{"consistent_hash": {"client_address": true, "bounded_load": 1.25}}"#)
     else {
@@ -51,12 +53,17 @@ fn errors_say_what_is_allowed() {
         (r#"{"consistent_hash": {"query": "a", "client_address": true}}"#, "exactly one of"),
         (r#"{"consistent_hash": {"query": ""}}"#, "exactly one of"),
         (r#"{"consistent_hash": {"query": "a", "bounded_load": 1}}"#, "write 1.25"),
-        (r#"{"consistent_hash": {"heder": "a"}}"#, "unknown field `heder`"),
+        (r#"{"consistent_hash": {"heder": "a"}}"#, "unknown key \"heder\"; did you mean \"header\"?"),
         (r#"{"consistent_hash": {"header": "a b"}}"#, "cannot be the name of a header"),
         (r#"{"consistent_hash": {"cookie": ""}}"#, "cannot be the name of a cookie"),
-        (r#"{"consistent_hash": {"header": "a", "algorithm": "rong"}}"#, "`maglev` or `ring`"),
+        (r#"{"consistent_hash": {"header": "a", "algorithm": "rong"}}"#, "(allowed: maglev, ring)"),
         (r#"{"consistent_hash": "client"}"#, "client_address"),
         (r#"{"consistent_hash": 5}"#, "`client_address` or a map"),
+        ("consistent_hash", "\"consistent_hash\" needs settings"),
+        (r#"{"peak_ewma": {"decay": 500ms}}"#, "500ms is not between 1s and 10m"),
+        (r#"{"peak_ewma": {"decay": 11m}}"#, "11m is not between 1s and 10m"),
+        (r#"{"peak_ewma": {"deca": 10s}}"#, "unknown key \"deca\""),
+        (r#"{"peak_ewma": 10s}"#, "a map with `decay`"),
     ] {
         let error = read(json).unwrap_err();
         assert!(error.contains(expected), "{json}: {error}");

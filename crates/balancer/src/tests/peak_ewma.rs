@@ -8,7 +8,7 @@ use super::{
 };
 
 fn world(per_second: u64, behaviours: Vec<Behaviour>) -> World {
-    World::new(Algorithm::PeakEwma, per_second, behaviours)
+    World::new(Algorithm::default(), per_second, behaviours)
 }
 
 /// The fair share of one of these in a tally.

@@ -36,7 +36,7 @@ fn the_turns_of_one_that_rests_go_to_all_others() {
 }
 
 /// Those that draw.
-const DRAWING: [Algorithm; 3] = [Algorithm::LeastRequests, Algorithm::PeakEwma, Algorithm::Random];
+const DRAWING: [Algorithm; 3] = [Algorithm::LeastRequests, Algorithm::PeakEwma(Decay::STANDARD), Algorithm::Random];
 
 #[test]
 fn equal_instances_get_equal_shares() {

@@ -1,6 +1,9 @@
 //! What one source says of one service, and what a new word changes in it. Pure.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use model::{Address, Instance, InstanceId, Tick};
 
@@ -95,11 +98,11 @@ impl Claim {
                 }
             }
         }
-        let new: HashMap<_, _> = list.iter().map(|i| (rank(i), ())).collect();
+        let new: HashSet<_> = list.iter().map(|i| rank(i)).collect();
         let (said, unsaid): (Vec<_>, Vec<_>) = self
             .instances
             .iter()
-            .filter(|i| !new.contains_key(&rank(i)))
+            .filter(|i| !new.contains(&rank(i)))
             .cloned()
             .partition(|i| deregistered.contains(&i.id));
         // Those that left on their own word count neither as before nor as gone.

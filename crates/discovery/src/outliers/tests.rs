@@ -25,7 +25,8 @@ fn stage(count: u8, guard: Guard) -> Stage {
     let all = policies();
     let policies = Arc::new(Policies { default: Arc::new(Policy { guard, ..(*all.default).clone() }), ..all });
     let list = (0..count).map(|n| claimed(instance(&format!("i{n}"), n))).collect();
-    let table = Table::empty(policies.clone()).next([(service("pets"), Some(list))], &policies).unwrap().table;
+    let table =
+        Table::empty(policies.clone()).next([(service("pets"), Some(list))], &policies, clock::tick()).unwrap().table;
     let cell = Arc::new(TableCell::new(table));
     let (history, totals) = (Arc::new(History::default()), Arc::new(Totals::default()));
     Stage { outliers: Outliers::new(cell.clone(), history.clone(), totals.clone()), history, totals, cell }

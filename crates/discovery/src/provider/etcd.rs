@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep};
 use self::{contents::Contents, life::Memory};
 use super::{Feed, Provider, held::Held, pace::Backoff};
 
-pub use settings::Settings;
+pub use settings::{Access, Settings};
 
 /// A life that lasted this long was a good one: what ended it is a new trouble.
 const GOOD: Duration = Duration::from_secs(10);

@@ -45,7 +45,7 @@ use super::pace::Backoff;
 use super::{Feed, Provider};
 
 pub use presence::Presence;
-pub use settings::{LayoutKind, Settings};
+pub use settings::{Ensemble, LayoutKind, Settings};
 
 use resume::Resume;
 

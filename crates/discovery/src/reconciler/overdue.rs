@@ -79,8 +79,7 @@ pub(super) fn too_old(
     now: Tick,
 ) -> Option<TooOld> {
     let (after, what) = rule(policies, service)?;
-    let source = status.sources.iter().find(|s| s.id == source)?;
-    (source.age(service, now)? >= after).then_some(what)
+    (status.source(source)?.age(service, now)? >= after).then_some(what)
 }
 
 /// The policy of a service, if it has one that does anything.

@@ -104,7 +104,7 @@ impl Remembering {
         let (now, time) = (clock::tick(), SystemTime::now());
         for (id, kept) in &self.kept {
             if let Some(instances) = claims.memorable(*id, service) {
-                let age = status.sources.iter().find(|s| s.id == *id).and_then(|s| s.age(service, now));
+                let age = status.source(*id).and_then(|s| s.age(service, now));
                 let confirmed = age.and_then(|age| time.checked_sub(age));
                 let word = (!instances.is_empty()).then_some(Word { instances, confirmed });
                 memory.note(&kept.name, service, word);

@@ -1,12 +1,11 @@
-//! The successor of a table. Pure but for the running number of new upstreams, and the time they are seen.
+//! The successor of a table. Pure but for the running number of new upstreams.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use balancer::{ServiceVitals, Vitals};
-use model::{Address, Instance, InstanceId, Protocol, ServiceId, UpstreamKey};
+use model::{Address, Instance, InstanceId, Protocol, ServiceId, Tick, UpstreamKey};
 use transport::{Learned, Upstream};
 
 use super::{Member, Service, Table};
@@ -27,13 +26,19 @@ pub struct Next {
 }
 
 impl Table {
-    /// The successor in which the touched services are as listed; `None` if that changes nothing.
+    /// The successor in which the touched services are as listed; `None` if that changes nothing. What is new in it is seen
+    /// first `now`.
     ///
     /// An instance keeps its [`Upstream`] while its service, id, address, protocol and TLS settings stay; if only the
     /// last two change, the new one inherits the vitals. A service keeps its vitals while it is in the table; one that
     /// nobody speaks of stays only if a route names it. When policies change, every service must be named as touched.
     #[must_use]
-    pub fn next(&self, touched: impl IntoIterator<Item = Touched>, policies: &Arc<Policies>) -> Option<Next> {
+    pub fn next(
+        &self,
+        touched: impl IntoIterator<Item = Touched>,
+        policies: &Arc<Policies>,
+        now: Tick,
+    ) -> Option<Next> {
         let same_views = self.policies.same_views(policies);
         let same_policies = Arc::ptr_eq(&self.policies, policies);
         let same_first_use = same_policies || self.policies.same_first_use(policies);
@@ -53,7 +58,8 @@ impl Table {
             let before = old.map_or(&[][..], |s| &*s.members);
             let made = |list: Vec<Claimed>| {
                 let vitals = old.map_or_else(Arc::default, |old| Arc::clone(&old.vitals));
-                let members = members(&id, before, &list, policies, &vitals);
+                let fresh = || Learned { service_vitals: Arc::clone(&vitals), since: now, ..Learned::default() };
+                let members = members(&id, before, &list, policies, fresh);
                 Service::new(id.clone(), members, policies, vitals, old.map(|old| &**old))
             };
             let service = list.map(made);
@@ -82,7 +88,7 @@ fn members(
     before: &[Member],
     list: &[Claimed],
     policies: &Policies,
-    vitals: &Arc<ServiceVitals>,
+    fresh: impl Fn() -> Learned,
 ) -> Box<[Member]> {
     let policy = policies.of(service);
     let known: HashMap<(&InstanceId, &Address), &Arc<Upstream>> =
@@ -93,7 +99,7 @@ fn members(
         let old = known.get(&(&instance.id, &instance.endpoint.address));
         Member {
             instance: instance.clone(),
-            upstream: upstream(service, instance, policy, old.copied(), vitals),
+            upstream: upstream(service, instance, policy, old.copied(), &fresh),
             source: claimed.source.clone(),
             resort: claimed.resort,
             token: tokens.as_ref().map(|tokens| tokens.of(&instance.id)),
@@ -102,13 +108,13 @@ fn members(
     list.iter().map(member).collect()
 }
 
-/// The upstream of this instance: the old one if it still fits.
+/// The upstream of this instance: the old one if it still fits. `fresh`: what one that is new begins with.
 fn upstream(
     service: &ServiceId,
     instance: &Instance,
     policy: &Policy,
     old: Option<&Arc<Upstream>>,
-    service_vitals: &Arc<ServiceVitals>,
+    fresh: impl Fn() -> Learned,
 ) -> Arc<Upstream> {
     let protocol = instance.endpoint.protocol.or(policy.protocol).unwrap_or(Protocol::Http);
     let tls = (protocol == Protocol::Https).then(|| policy.tls.clone());
@@ -118,10 +124,11 @@ fn upstream(
     {
         return old.clone();
     }
-    let vitals = old.map_or_else(|| Arc::new(Vitals::default()), |old| old.vitals.clone());
+    let mut learned = fresh();
+    if let Some(old) = old {
+        (learned.vitals, learned.since) = (Arc::clone(&old.vitals), old.since);
+    }
     let address = instance.endpoint.address.clone();
-    let since = old.map_or_else(transport::clock::tick, |old| old.since);
-    let learned = Learned { vitals, service_vitals: Arc::clone(service_vitals), since };
     Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, learned))
 }
 

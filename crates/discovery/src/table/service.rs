@@ -70,6 +70,7 @@ impl Service {
         let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)).chain(words(&last_tags)));
         let digest = digest(&id, &members);
         vitals.peers.follow(&policy.guard.eject);
+        vitals.peers.forget_by(policy.balance.algorithm.decay());
         vitals.breaker.follow(policy.guard.breaker.as_ref());
         let service = Self { id, policy, exposed, vitals, members, last_tags, own, plain, environments, digest };
         service.recount();

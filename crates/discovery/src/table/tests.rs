@@ -1,15 +1,18 @@
+mod learned;
 mod reach;
 mod sticky;
 
 use std::collections::{BTreeMap, HashSet};
 
 use balancer::Algorithm;
-use model::{Instance, Protocol, Refusal, Standing, UpstreamKey};
+use model::{Instance, Protocol, Refusal, Standing, Tick, UpstreamKey};
 use proptest::prelude::*;
 use transport::Upstream;
 
 use super::*;
 use crate::testing::{ask, claimed, instance, policies, service, tag, with_protocol};
+
+const NOW: Tick = Tick(1);
 
 fn list(instances: Vec<Instance>) -> Option<Vec<crate::claims::Claimed>> {
     Some(instances.into_iter().map(|i| claimed(i.normalised())).collect())
@@ -18,12 +21,12 @@ fn list(instances: Vec<Instance>) -> Option<Vec<crate::claims::Claimed>> {
 fn table(policies: Policies, services: Vec<(&str, Vec<Instance>)>) -> Table {
     let touched = services.into_iter().map(|(name, instances)| (service(name), list(instances)));
     let policies = Arc::new(policies);
-    Table::empty(policies.clone()).next(touched, &policies).unwrap().table
+    Table::empty(policies.clone()).next(touched, &policies, NOW).unwrap().table
 }
 
 /// The same table with one service replaced.
 fn then(table: &Table, name: &str, instances: Vec<Instance>) -> Option<Next> {
-    table.next([(service(name), list(instances))], &table.policies)
+    table.next([(service(name), list(instances))], &table.policies, NOW)
 }
 
 fn upstream<'a>(table: &'a Table, name: &str, id: &str) -> &'a Arc<Upstream> {
@@ -80,7 +83,7 @@ fn a_service_keeps_what_was_learned_while_the_table_has_it() {
     let hold = std::time::Duration::from_secs(7);
     let reloaded = Arc::new(Policies { hold, ..with_protocol(policies(), Protocol::H2c, 1) });
     let touched = [(service("a"), list(vec![instance("y", 2)]))];
-    let third = second.next(touched, &reloaded).unwrap().table;
+    let third = second.next(touched, &reloaded, NOW).unwrap().table;
     assert!(Arc::ptr_eq(&vitals(&first, "a"), &vitals(&third, "a")), "another policy");
 }
 
@@ -89,9 +92,9 @@ fn other_tls_settings_make_another_upstream_that_inherits_what_was_learned() {
     let first = table(with_protocol(policies(), Protocol::Https, 1), vec![("a", vec![instance("x", 1)])]);
     let touched = || [(service("a"), list(vec![instance("x", 1)]))];
     let same = Arc::new(with_protocol(policies(), Protocol::Https, 1));
-    assert!(first.next(touched(), &same).is_none(), "equal settings, read anew");
+    assert!(first.next(touched(), &same, NOW).is_none(), "equal settings, read anew");
     let renewed = Arc::new(with_protocol(policies(), Protocol::Https, 2));
-    let Next { table: second, departed, .. } = first.next(touched(), &renewed).unwrap();
+    let Next { table: second, departed, .. } = first.next(touched(), &renewed, NOW).unwrap();
     let (old, new) = (upstream(&first, "a", "x"), upstream(&second, "a", "x"));
     assert_ne!(old.key, new.key);
     assert!(Arc::ptr_eq(&old.vitals, &new.vitals));
@@ -141,34 +144,33 @@ fn a_suspect_is_picked_only_after_all_others() {
     suspect.resort = true;
     let policies = Arc::new(policies());
     let both = vec![suspect.clone(), claimed(instance("y", 2))];
-    let table = Table::empty(policies.clone()).next([(service("a"), Some(both))], &policies).unwrap().table;
+    let table = Table::empty(policies.clone()).next([(service("a"), Some(both))], &policies, NOW).unwrap().table;
     assert_eq!(picks(table.service("a").unwrap(), None), ["y", "x"]);
-    let alone = table.next([(service("a"), Some(vec![suspect]))], &policies).unwrap().table;
+    let alone = table.next([(service("a"), Some(vec![suspect]))], &policies, NOW).unwrap().table;
     assert_eq!(picks(alone.service("a").unwrap(), None), ["x"]);
     assert_eq!(alone.digest(), 0, "suspects are our own memory");
 }
 
-/// Policies under which clients of every service stay with their instance.
 #[test]
 fn a_new_instance_is_seen_when_it_comes_and_stays_of_that_age() {
     let first = table(policies(), vec![("a", vec![instance("x", 1)])]);
     let since = upstream(&first, "a", "x").since;
-    std::thread::sleep(std::time::Duration::from_millis(2));
     let other = Arc::new(with_protocol(policies(), Protocol::Https, 2));
-    let second = first.next([(service("a"), list(vec![instance("x", 1), instance("y", 2)]))], &other).unwrap().table;
+    let second =
+        first.next([(service("a"), list(vec![instance("x", 1), instance("y", 2)]))], &other, Tick(2)).unwrap().table;
     assert_eq!(upstream(&second, "a", "x").since, since, "other TLS, same instance");
-    assert!(upstream(&second, "a", "y").since > since);
+    assert_eq!((since, upstream(&second, "a", "y").since), (NOW, Tick(2)));
 }
 
 #[test]
 fn another_way_to_balance_keeps_what_was_learned() {
     let first = table(policies(), vec![("a", vec![instance("x", 1), instance("y", 2)])]);
     upstream(&first, "a", "x").vitals.begin();
-    for algorithm in [Algorithm::PeakEwma, Algorithm::RoundRobin] {
+    for algorithm in [Algorithm::default(), Algorithm::RoundRobin] {
         let mut other = policies();
         other.default = Arc::new(crate::Policy { balance: algorithm.into(), ..(*other.default).clone() });
         let touched = [(service("a"), list(vec![instance("x", 1), instance("y", 2)]))];
-        let Next { table: second, arrived, departed } = first.next(touched, &Arc::new(other)).unwrap();
+        let Next { table: second, arrived, departed } = first.next(touched, &Arc::new(other), NOW).unwrap();
         assert!(arrived.is_empty() && departed.is_empty());
         assert!(Arc::ptr_eq(upstream(&first, "a", "x"), upstream(&second, "a", "x")));
         assert_eq!(upstream(&second, "a", "x").vitals.in_flight(), 1);
@@ -182,7 +184,7 @@ fn a_service_without_instances_is_known_while_somebody_speaks_of_it() {
     let refused = first.service("b").unwrap().pick(None, &ask(&[]));
     assert_eq!(refused.err(), Some(Refusal::NoInstance));
     let gone = ["a", "b", "c"].map(|name| (service(name), None));
-    let second = first.next(gone, &first.policies).unwrap();
+    let second = first.next(gone, &first.policies, NOW).unwrap();
     assert_eq!(second.departed.len(), 1);
     let names: Vec<_> = second.table.services().map(|s| s.id.as_str()).collect();
     assert_eq!((names, second.table.len()), (vec!["a"], 1), "only the routed one stays");
@@ -196,7 +198,7 @@ fn whether_somebody_is_left_is_said_without_taking_a_turn() {
     policies.default = Arc::new(crate::Policy { balance: Algorithm::RoundRobin.into(), ..(*policies.default).clone() });
     let policies = Arc::new(policies);
     let list = vec![suspect, claimed(instance("y", 2)), claimed(instance("z", 3))];
-    let table = Table::empty(policies.clone()).next([(service("a"), Some(list))], &policies).unwrap().table;
+    let table = Table::empty(policies.clone()).next([(service("a"), Some(list))], &policies, NOW).unwrap().table;
     let service = table.service("a").unwrap();
     let keys: Vec<_> = service.members.iter().map(|m| m.upstream.key).collect();
     let mut picked = Vec::new();
@@ -219,7 +221,7 @@ fn another_environment_of_the_router_makes_every_service_anew() {
     let first = table(policies(), vec![("a", vec![in_environment("x", 1, "dev", false), instance("y", 2)])]);
     let dev = Arc::new(Policies { environment: Some(tag("dev")), ..policies() });
     let touched = [(service("a"), list(vec![in_environment("x", 1, "dev", false), instance("y", 2)]))];
-    let second = first.next(touched, &dev).unwrap();
+    let second = first.next(touched, &dev, NOW).unwrap();
     check(&second.table, None, &["x"]);
     assert!(second.arrived.is_empty() && second.departed.is_empty());
 }
@@ -291,7 +293,7 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 fn turn(table: &Table, world: &World, order: &[usize]) -> Option<Next> {
     let touched = order.iter().map(|&n| (service(NAMES[n]), joined(world, n)));
-    table.next(touched.collect::<Vec<_>>(), &table.policies)
+    table.next(touched.collect::<Vec<_>>(), &table.policies, NOW)
 }
 
 /// Everything a request can see of a table, without the numbers of upstreams.

@@ -46,7 +46,8 @@ impl Etcd {
 
     /// Shows user and password, if there are any; the token it gets is shown from then on.
     async fn log_in(&mut self) -> Result<(), Failure> {
-        let (Some(user), Some(password)) = (self.settings.user.clone(), self.settings.password.clone()) else {
+        let access = self.settings.access.clone();
+        let (Some(user), Some(password)) = (access.user, access.password) else {
             self.way.renew();
             return Ok(());
         };

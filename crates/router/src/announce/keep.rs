@@ -16,6 +16,7 @@ use super::{
     etcd::Etcd,
     place,
     pulse::{Pulse, Step},
+    zookeeper,
 };
 
 /// How long leaving may take. A registry that is away ends the lease by itself.
@@ -129,16 +130,16 @@ impl Announced {
     async fn begin(self) -> Result<(), String> {
         match self.settings.to.clone() {
             To::Embedded(access) => {
-                let way = Way::new(access.client()?, embedded::TOKEN, access.token);
+                let way = Way::new(access.client(), embedded::TOKEN, access.token);
                 Box::pin(self.keep(Embedded(way))).await;
             }
             To::Consul(access) => {
-                let way = Way::new(access.client()?, consul::TOKEN, access.token);
+                let way = Way::new(access.client(), consul::TOKEN, access.token);
                 Box::pin(self.keep(Consul(way))).await;
             }
             To::Etcd(etcd) => Box::pin(self.keep(Etcd::new(etcd.client()?, etcd))).await,
             To::Zookeeper(ensemble) => {
-                let registrar = ensemble.registrar(self.settings.ttl.get());
+                let registrar = zookeeper::registrar(ensemble, self.settings.ttl.get());
                 Box::pin(self.keep(registrar)).await;
             }
         }

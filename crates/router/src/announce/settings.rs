@@ -1,14 +1,14 @@
 //! The section `announce:`, and what the arguments of `pointsman register` become.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use discovery::provider::embedded::default_id;
+use discovery::provider::{embedded::default_id, etcd, zookeeper::Ensemble};
 use model::{InstanceId, Protocol, ServiceId, Tag};
 use serde::Deserialize;
 use settings::{Entries, OneOrMany, SecretSource, Span};
 use transport::client::{Client, ClientSettings, TlsSettings};
 
-use super::{Record, ZooKeeper};
+use super::{Record, zookeeper};
 
 /// What is announced, and where.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -65,7 +65,7 @@ pub enum To {
     /// An etcd server.
     Etcd(Etcd),
     /// A ZooKeeper ensemble.
-    Zookeeper(ZooKeeper),
+    Zookeeper(Ensemble),
 }
 
 /// How to reach it.
@@ -77,18 +77,9 @@ pub struct Access {
     /// What it wants to be shown. A file is read again at each registration.
     #[serde(default)]
     pub token: Option<SecretSource>,
-    /// PEM file of the authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name its certificate must carry; the host of `url` without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, over TLS.
+    #[serde(rename = "$part", default)]
+    pub tls: TlsSettings,
 }
 
 /// How to reach etcd, and where records stand there.
@@ -97,24 +88,9 @@ pub struct Access {
 pub struct Etcd {
     /// `http://host:port` or `https://host:port` of its JSON gateway, which is that of its clients.
     pub url: String,
-    /// With authentication on: the user.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// And the password.
-    #[serde(default)]
-    pub password: Option<SecretSource>,
-    /// PEM file of the authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name its certificate must carry; the host of `url` without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Who we are, and whom to trust.
+    #[serde(rename = "$part", default)]
+    pub access: etcd::Access,
     /// Records stand under `PREFIX/SERVICE/ID`.
     #[serde(default = "prefix")]
     pub prefix: String,
@@ -166,9 +142,9 @@ impl Settings {
             self.record(address, 1, None).map(drop)?;
         }
         let client = match &self.to {
-            To::Embedded(access) | To::Consul(access) => access.client(),
+            To::Embedded(access) | To::Consul(access) => Ok(access.client()),
             To::Etcd(etcd) => etcd.client(),
-            To::Zookeeper(ensemble) => return ensemble.check(&record, self.id.is_some()),
+            To::Zookeeper(ensemble) => return zookeeper::check(ensemble, &record, self.id.is_some()),
         };
         client.and_then(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
     }
@@ -226,7 +202,7 @@ impl To {
     /// One server of it, as a URL or an authority.
     pub(super) fn server(&self) -> &str {
         match self {
-            Self::Zookeeper(ensemble) => ensemble.first(),
+            Self::Zookeeper(ensemble) => zookeeper::first(ensemble),
             other => other.url(),
         }
     }
@@ -234,25 +210,20 @@ impl To {
 
 impl Access {
     /// The client's settings, without credentials.
-    pub(super) fn client(&self) -> Result<ClientSettings, String> {
-        let Self { url, ca, client_certificate, client_key, server_name, .. } = self.clone();
-        let tls = TlsSettings { ca, client_certificate, client_key, server_name };
-        Ok(ClientSettings { tls, ..ClientSettings::new(url) })
+    pub(super) fn client(&self) -> ClientSettings {
+        ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(&*self.url) }
     }
 }
 
 impl Etcd {
     /// The client's settings, without credentials.
     pub(super) fn client(&self) -> Result<ClientSettings, String> {
-        let Self { url, user, password, ca, client_certificate, client_key, server_name, prefix } = self.clone();
-        if user.is_some() != password.is_some() {
-            return Err("user and password belong together; give both".to_owned());
-        }
+        self.access.check()?;
+        let prefix = &self.prefix;
         if !prefix.starts_with('/') || prefix.ends_with('/') {
             return Err(format!("prefix {prefix:?} must begin with / and not end with it"));
         }
-        let tls = TlsSettings { ca, client_certificate, client_key, server_name };
-        Ok(ClientSettings { tls, ..ClientSettings::new(url) })
+        Ok(self.access.client(&self.url))
     }
 }
 

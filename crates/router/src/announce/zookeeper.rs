@@ -1,94 +1,39 @@
 //! A ZooKeeper ensemble: an ephemeral node, in a session that lives by our beats.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::settings::{SecretSource, Span};
-use discovery::provider::zookeeper::{self, LayoutKind, Presence};
+use ::settings::Span;
+use discovery::provider::zookeeper::{Ensemble, LayoutKind, Presence, Settings};
 use model::{Address, Endpoint, Host, Instance, ProviderError, Tag};
-use serde::Deserialize;
 
 use super::{Failure, Record, Registrar};
-
-/// How to reach an ensemble, and in whose layout to write: the keys of a source, whose `session_timeout` is `ttl` here.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ZooKeeper {
-    /// The connection string: `host:port` of each server, separated by commas, and perhaps a chroot.
-    pub servers: String,
-    /// `curator` (default) or `light_4j`.
-    #[serde(default)]
-    pub layout: LayoutKind,
-    /// The node under which services stand: `/services` for `curator`, `/light` for `light_4j`.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// The group of `light_4j`'s services, the node below `path`; `default` without it.
-    #[serde(default)]
-    pub group: Option<String>,
-    /// `user:password` for digest authentication. What we make then only the same user may change.
-    #[serde(default)]
-    pub auth: Option<SecretSource>,
-    /// Whether to connect by TLS.
-    #[serde(default)]
-    pub tls: bool,
-    /// PEM file of the authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of our certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the servers' certificates must carry; the host of each without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
-}
 
 /// Above, servers would keep the dead for too long. Shorter than any other registry's, because a server must remember.
 const LONGEST: Duration = Duration::from_secs(300);
 
-impl ZooKeeper {
-    /// Whether this record can stand there; `named` says that its id was given, not made.
-    pub(super) fn check(&self, record: &Record, named: bool) -> Result<(), String> {
-        if record.ttl > LONGEST {
-            return Err("ttl: ZooKeeper's sessions last 5m at most".to_owned());
-        }
-        if named && self.layout == LayoutKind::Light4j {
-            return Err("id: light_4j names instances by host and port; leave it out".to_owned());
-        }
-        Presence::check(&self.ensemble(record.ttl), &record.service, &instance(record))
+/// Whether this record can stand there; `named` says that its id was given, not made.
+pub(super) fn check(ensemble: &Ensemble, record: &Record, named: bool) -> Result<(), String> {
+    if record.ttl > LONGEST {
+        return Err("ttl: ZooKeeper's sessions last 5m at most".to_owned());
     }
+    if named && ensemble.layout == LayoutKind::Light4j {
+        return Err("id: light_4j names instances by host and port; leave it out".to_owned());
+    }
+    Presence::check(&session(ensemble.clone(), record.ttl), &record.service, &instance(record))
+}
 
-    /// The first server, or the whole text if it has none.
-    pub(super) fn first(&self) -> &str {
-        self.servers.split([',', '/']).next().unwrap_or_default().trim()
-    }
+/// The first server, or the whole text if it has none.
+pub(super) fn first(ensemble: &Ensemble) -> &str {
+    ensemble.servers.split([',', '/']).next().unwrap_or_default().trim()
+}
 
-    pub(super) fn registrar(self, ttl: Duration) -> impl Registrar {
-        Node(Presence::new(self.ensemble(ttl)))
-    }
+pub(super) fn registrar(ensemble: Ensemble, ttl: Duration) -> impl Registrar {
+    Node(Presence::new(session(ensemble, ttl)))
+}
 
-    fn ensemble(&self, ttl: Duration) -> zookeeper::Settings {
-        let Self { servers, layout, path, group, auth, tls, ca, client_certificate, client_key, server_name } =
-            self.clone();
-        let session_timeout = Span::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        zookeeper::Settings {
-            servers,
-            layout,
-            path,
-            group,
-            auth,
-            tls,
-            ca,
-            client_certificate,
-            client_key,
-            server_name,
-            session_timeout,
-        }
-    }
+/// A node lives as long as its session: the timeout of that is how long the registry keeps it without a heartbeat.
+fn session(ensemble: Ensemble, ttl: Duration) -> Settings {
+    Settings { ensemble, session_timeout: Span::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)) }
 }
 
 /// Our node.

@@ -153,7 +153,7 @@ impl History {
             self.note(upstream.key, fault);
         }
         let policy = &exchange.limits().retries;
-        let next = self.next(exchange, out);
+        let next = Next::of(admits(exchange, out, &self.keys), !self.broke.is_empty());
         let facts = self.facts(exchange, out, patience, fault, next);
         let wait = match retry::decide(policy, &facts, || patience.has_paid() || pay(exchange, out)) {
             Verdict::Again(wait) => wait,
@@ -194,15 +194,6 @@ impl History {
             replayable: exchange.record.upload.as_ref().is_none_or(|tally| !tally.is_lost()),
             left: patience.left(),
             random: fastrand::f64(),
-        }
-    }
-
-    fn next(&self, exchange: &Exchange, out: &Outbound) -> Next {
-        match admits(exchange, out, &self.keys) {
-            Some(true) => Next::Ready,
-            Some(false) => Next::Resting,
-            None if self.broke.is_empty() => Next::Nobody,
-            None => Next::Same,
         }
     }
 

@@ -71,8 +71,7 @@ impl Apis {
                 Some(at) => opened.swap_remove(at).1,
                 None => open(&api.name, api.address).await?,
             };
-            let started = Api::start(socket, api);
-            self.running.push(started.map_err(|error| StartError::Io(error.to_string()))?);
+            self.running.push(Api::start(socket, api)?);
         }
         Ok(())
     }

@@ -131,8 +131,8 @@ impl Running {
 
     fn accept(&mut self, socket: std::net::TcpListener, listener: Arc<Listener>) -> Result<(), StartError> {
         let desks = Arc::clone(&self.desks);
-        let acceptor = Acceptor::start(socket, listener, desks, self.most.subscribe(), self.metrics.clone());
-        self.acceptors.push(acceptor.map_err(|error| StartError::Io(error.to_string()))?);
+        let acceptor = Acceptor::start(socket, listener, desks, self.most.subscribe(), self.metrics.clone())?;
+        self.acceptors.push(acceptor);
         Ok(())
     }
 

@@ -7,9 +7,9 @@ use discovery::{
     Sticky,
     sticky::{Carrier, Cookie},
 };
-use http::HeaderName;
 use settings::{Located, SecretSource, SettingsError, Span};
 
+use super::compile::header_name;
 use crate::settings::{self as typed, SameSite, Service, Settings};
 
 /// What a service says of it; what it leaves out is that of all.
@@ -66,8 +66,7 @@ pub(super) fn sticky(
                 let problem = "ttl, path, same_site, secure and http_only are of cookies; remove them, or use `cookie`";
                 return Err(SettingsError::at(sticky, problem));
             }
-            let bad = |_| SettingsError::at(name, format!("{:?} is no header name", **name));
-            Carrier::Header(HeaderName::from_bytes(name.as_bytes()).map_err(bad)?)
+            Carrier::Header(header_name(name)?)
         }
         _ => return Err(SettingsError::at(sticky, "sticky needs either `cookie: NAME` or `header: NAME`")),
     };
@@ -114,6 +113,8 @@ fn cookie(name: &str, sticky: &Located<typed::Sticky>) -> Result<Cookie, Setting
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use http::HeaderName;
 
     use super::*;
 

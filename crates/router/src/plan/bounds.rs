@@ -1,17 +1,14 @@
 //! `services.NAME.concurrency`, `warm_hold` and `drain` compiled.
 
-use std::thread::available_parallelism;
-
 use discovery::{Bounds, WarmHold};
-use settings::{Located, SettingsError, Span};
+use settings::{Located, OrOff, SettingsError, Span};
 
-use crate::settings::{Concurrency, OrOff, Service, Settings};
+use crate::settings::{Concurrency, Service, Settings};
 
 /// Bounds of services that say nothing: half of what all cores together may have in hand, so that the others keep the
 /// other half of the router when one hangs.
 pub(super) fn of_file(settings: &Settings) -> Bounds {
-    let cores = settings.threads.unwrap_or_else(|| available_parallelism().map_or(1, std::num::NonZero::get)).max(1);
-    let all = settings.shedding.requests.map(|of_one| u64::from(of_one) * cores as u64);
+    let all = settings.shedding.requests.0.map(|of_one| u64::from(of_one) * settings.cores() as u64);
     let requests = all.map_or(u32::MAX, |all| u32::try_from(all / 2).unwrap_or(u32::MAX).max(1));
     Bounds { requests, ..Bounds::default() }
 }

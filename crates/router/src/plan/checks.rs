@@ -9,7 +9,7 @@ use discovery::health::{
 use http::{HeaderMap, HeaderValue, Method, header};
 use settings::{Located, SettingsError, Span};
 
-use crate::settings::{self as typed};
+use crate::settings as typed;
 
 /// Shortest and longest time between two looks.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);

@@ -14,7 +14,6 @@ use transport::{
 
 use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, fallback, services};
 use crate::{
-    retry::Hedge,
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
     route::{Rewrite, Route, Routes, When},
     settings::{self as typed, Settings},
@@ -154,9 +153,8 @@ fn routes(
         let service = ServiceId::new(&route.service).map_err(|e| SettingsError::at(&route.service, e.to_string()))?;
         let limits = services.limits.get(&service).copied().unwrap_or(services.others);
         let total = typed::Timeouts { total: route.timeout, ..typed::Timeouts::default() };
-        let mut limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
-        limits.retries = limits.retries.with(route.retries.as_ref())?;
-        limits.hedge = Hedge::with(limits.hedge, route.hedge);
+        let limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
+        let limits = limits.tried(route.retries.as_ref(), route.hedge)?;
         let when = when(route)?;
         let name = route.name.clone().unwrap_or_else(|| when.to_string());
         let fallback = match &route.fallback {

@@ -4,9 +4,9 @@ use std::num::NonZeroU16;
 
 use balancer::{Eject, Rule, eject};
 use discovery::Guard;
-use settings::{Located, SettingsError};
+use settings::{Located, OrOff, SettingsError};
 
-use crate::settings::{Breaker, EjectOrOff, OrOff, Percent, Service};
+use crate::settings::{self as typed, Breaker, Percent, Service};
 
 /// What a service says over what holds for all.
 pub(super) fn with(all: &Guard, service: &Service) -> Result<Guard, SettingsError> {
@@ -21,7 +21,7 @@ pub(super) fn with(all: &Guard, service: &Service) -> Result<Guard, SettingsErro
     Ok(Guard { eject, breaker })
 }
 
-fn eject(all: Eject, typed: &Located<EjectOrOff>) -> Result<Eject, SettingsError> {
+fn eject(all: Eject, typed: &Located<OrOff<Box<typed::Eject>>>) -> Result<Eject, SettingsError> {
     let Some(own) = &typed.0 else { return Ok(Eject { base: all.base, longest: all.longest, ..Eject::off() }) };
     let mut rules = all;
     if let Some(number) = &own.consecutive {
@@ -34,10 +34,10 @@ fn eject(all: Eject, typed: &Located<EjectOrOff>) -> Result<Eject, SettingsError
     rules.max_share = own.max_share.map_or(rules.max_share, share);
     rules.panic = own.panic.map_or(rules.panic, share);
     if let Some(rule) = &own.success_rate {
-        rules.success_rate = rule.0.map(|_| success_rate(rule)).transpose()?;
+        rules.success_rate = rule.0.map(|own| success_rate(rule, own)).transpose()?;
     }
     if let Some(rule) = &own.latency {
-        rules.latency = rule.0.map(|_| latency(rule)).transpose()?;
+        rules.latency = rule.0.map(|own| latency(rule, own)).transpose()?;
     }
     if rules.base.is_zero() || rules.longest < rules.base {
         return Err(SettingsError::at(typed, "base must be above 0 and longest no shorter than base"));
@@ -45,8 +45,8 @@ fn eject(all: Eject, typed: &Located<EjectOrOff>) -> Result<Eject, SettingsError
     Ok(rules)
 }
 
-fn success_rate(typed: &Located<OrOff<crate::settings::SuccessRate>>) -> Result<eject::SuccessRate, SettingsError> {
-    let crate::settings::SuccessRate { requests, instances, deviations } = typed.0.unwrap_or_default();
+fn success_rate<T>(typed: &Located<T>, rule: typed::SuccessRate) -> Result<eject::SuccessRate, SettingsError> {
+    let typed::SuccessRate { requests, instances, deviations } = rule;
     at_least(typed, requests, instances)?;
     if !(deviations > 0.0 && deviations.is_finite()) {
         return Err(SettingsError::at(typed, "deviations: write a number above 0, such as 1.9"));
@@ -54,8 +54,8 @@ fn success_rate(typed: &Located<OrOff<crate::settings::SuccessRate>>) -> Result<
     Ok(eject::SuccessRate { requests, instances, deviations })
 }
 
-fn latency(typed: &Located<OrOff<crate::settings::Latency>>) -> Result<eject::Latency, SettingsError> {
-    let crate::settings::Latency { requests, instances, factor, intervals } = typed.0.unwrap_or_default();
+fn latency<T>(typed: &Located<T>, rule: typed::Latency) -> Result<eject::Latency, SettingsError> {
+    let typed::Latency { requests, instances, factor, intervals } = rule;
     at_least(typed, requests, instances)?;
     if !(factor > 1.0 && factor.is_finite()) {
         return Err(SettingsError::at(typed, "factor: write a number above 1, such as 5"));
@@ -74,7 +74,7 @@ fn at_least<T>(typed: &Located<T>, requests: u32, instances: u32) -> Result<(), 
     Ok(())
 }
 
-fn breaker(typed: &Located<OrOff<Breaker>>, rule: Breaker) -> Result<Rule, SettingsError> {
+fn breaker<T>(typed: &Located<T>, rule: Breaker) -> Result<Rule, SettingsError> {
     let Breaker { failures, requests, window, open } = rule;
     if failures.0 == 0 || requests == 0 || window.get().is_zero() || open.get().is_zero() {
         return Err(SettingsError::at(

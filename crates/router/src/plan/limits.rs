@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use settings::{Size, Span};
+use settings::{OrOff, Size, Span};
 
 use crate::{
     retry::{Hedge, Retries},
-    settings::{self as typed, OrOff, Timeouts},
+    settings::{self as typed, Timeouts},
 };
 
 /// What one request may weigh and how long it may take. `None` is no limit.

@@ -1,12 +1,14 @@
 //! `retries:` and `hedge:` compiled.
 
+use balancer::Allowance;
 use http::Method;
 use model::Fault;
-use settings::{Located, SettingsError, Span};
+use settings::{Located, OrOff, SettingsError, Span};
 
+use super::Limits;
 use crate::{
     retry::{Backoff, Hedge, METHODS, Retries},
-    settings::{self as typed, After, HedgeOrOff, RetriesOrOff},
+    settings::{self as typed, After},
 };
 
 /// Most tries that can be asked for. What fails on five is no accident of one.
@@ -20,13 +22,13 @@ impl Retries {
     ///
     /// # Errors
     /// What cannot work, with its place.
-    pub fn with(self, typed: Option<&RetriesOrOff>) -> Result<Self, SettingsError> {
+    pub fn with(self, typed: Option<&OrOff<Box<typed::Retries>>>) -> Result<Self, SettingsError> {
         match typed {
             None => Ok(self),
-            Some(RetriesOrOff(None)) => Ok(Self::OFF),
+            Some(OrOff(None)) => Ok(Self::OFF),
             // Who says anything but `off` wants retries.
-            Some(RetriesOrOff(Some(typed))) if self == Self::OFF => Self::STANDARD.but(typed),
-            Some(RetriesOrOff(Some(typed))) => self.but(typed),
+            Some(OrOff(Some(typed))) if self == Self::OFF => Self::STANDARD.but(typed),
+            Some(OrOff(Some(typed))) => self.but(typed),
         }
     }
 
@@ -55,6 +57,9 @@ impl Retries {
         }
         self.budget.percent = typed.budget.share.map_or(self.budget.percent, |share| share.0.into());
         self.budget.floor = typed.budget.floor.unwrap_or(self.budget.floor);
+        if let Some(window) = &typed.budget.window {
+            self.budget.window = seconds(window)?;
+        }
         let Backoff { base, longest } = self.backoff;
         let base = typed.backoff.base.map_or(base, Span::get);
         // A longer first wait alone is no contradiction.
@@ -63,18 +68,41 @@ impl Retries {
     }
 }
 
+impl Limits {
+    /// These, where a service or route says nothing else of when a request is tried again.
+    pub(super) fn tried(
+        mut self,
+        retries: Option<&OrOff<Box<typed::Retries>>>,
+        hedge: Option<OrOff<typed::Hedge>>,
+    ) -> Result<Self, SettingsError> {
+        self.retries = self.retries.with(retries)?;
+        self.hedge = Hedge::with(self.hedge, hedge);
+        Ok(self)
+    }
+}
+
 impl Hedge {
     /// What holds where a service or route says this, and before it said that.
     #[must_use]
-    pub fn with(before: Option<Self>, typed: Option<HedgeOrOff>) -> Option<Self> {
+    pub fn with(before: Option<Self>, typed: Option<OrOff<typed::Hedge>>) -> Option<Self> {
         match typed {
             None => before,
-            Some(HedgeOrOff(typed)) => typed.map(|typed| match typed.after {
+            Some(OrOff(typed)) => typed.map(|typed| match typed.after {
                 After::P95 => Self::AtP95,
                 After::Fixed(after) => Self::After(after.get()),
             }),
         }
     }
+}
+
+/// The window of the budget, which counts by the second.
+fn seconds(window: &Located<Span>) -> Result<u32, SettingsError> {
+    let seconds = u32::try_from(window.get().as_secs()).unwrap_or(u32::MAX);
+    if window.get().subsec_nanos() > 0 || !Allowance::WINDOWS.contains(&seconds) {
+        let error = format!("window: {} is not from 1s to 30s, in whole seconds; write 10s if in doubt", **window);
+        return Err(SettingsError::at(window, error));
+    }
+    Ok(seconds)
 }
 
 fn fault(word: &Located<String>) -> Result<Fault, SettingsError> {
@@ -100,7 +128,7 @@ mod tests {
     #[derive(Debug, Default, serde::Deserialize)]
     #[serde(default)]
     struct File {
-        retries: Option<RetriesOrOff>,
+        retries: Option<OrOff<Box<typed::Retries>>>,
     }
 
     fn read(yaml: &str) -> Result<Retries, String> {
@@ -118,13 +146,13 @@ mod tests {
         assert_eq!(read("retries: {}"), Ok(Retries::STANDARD));
         let all = "{ attempts: 3, on: [ connect, refused, reset, timeout, 502, 503, 504 ], idempotency_key: false, \
                    methods: [ GET, HEAD, OPTIONS, PUT, DELETE ], per_try: off, buffer: 64KiB, \
-                   budget: { share: 20%, floor: 10 }, backoff: { base: 25ms, longest: 250ms } }";
+                   budget: { share: 20%, floor: 10, window: 10s }, backoff: { base: 25ms, longest: 250ms } }";
         assert_eq!(read(&format!("retries: {all}")), Ok(Retries::STANDARD));
         let service = read("retries: { attempts: 2, per_try: 1s }").unwrap();
-        let route = with(service, "retries: { methods: post, budget: { floor: 0 } }").unwrap();
+        let route = with(service, "retries: { methods: post, budget: { floor: 0, window: 30s } }").unwrap();
         assert_eq!((route.attempts, route.per_try), (2, Some(Duration::from_secs(1))));
         assert!(route.methods.has(&Method::POST) && !route.methods.has(&Method::GET));
-        assert_eq!((route.budget.percent, route.budget.floor), (20, 0));
+        assert_eq!(route.budget, Allowance { percent: 20, floor: 0, window: 30 });
     }
 
     #[test]
@@ -150,6 +178,11 @@ mod tests {
             ("retries: { buffer: 2MiB }", "a.yml:1:20: retries.buffer: buffer: at most 1MiB"),
             ("retries: { budget: { share: 0.2 } }", "found \"0.2\", expected a share from 0% to 100%, such as 20%"),
             ("retries: { budget: { share: 120% } }", "expected a share from 0% to 100%"),
+            (
+                "retries: { budget: { window: 31s } }",
+                "a.yml:1:30: retries.budget.window: window: 31s is not from 1s to 30s",
+            ),
+            ("retries: { budget: { window: 1500ms } }", "1s500ms is not from 1s to 30s, in whole seconds"),
             ("retries: { tries: 2 }", "unknown key \"tries\""),
         ] {
             let error = read(yaml).unwrap_err();

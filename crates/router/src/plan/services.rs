@@ -3,16 +3,13 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use balancer::Place;
-use discovery::{Guard, Policies, Policy, Rules, claims::Merge, health::Check};
+use discovery::{Policies, Policy, Rules, claims::Merge, health::Check};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
-use transport::{ClientTls, tls::Trust};
+use transport::{ClientTls, client::TlsSettings, tls::Trust};
 
 use super::{Limits, balance, bounds, guard};
-use crate::{
-    retry::Hedge,
-    settings::{self as typed, Service, ServiceTls, Settings},
-};
+use crate::settings::{self as typed, Service, ServiceTls, Settings};
 
 /// What `services:` says.
 #[derive(Debug)]
@@ -33,47 +30,40 @@ pub(super) fn compile(
     let all = settings.services.get("*").unwrap_or(&none);
     let system =
         ClientTls::new(&Trust::default()).map_err(|e| SettingsError::new(Default::default(), e.to_string()))?;
-    let tls = match &all.tls {
-        Some(typed) => trust(typed, files)?,
-        None => Arc::new(system),
-    };
-    let default = Policy {
-        balance: balance::balance(settings, all, &balance::default())?,
-        sticky: balance::sticky(all, None, files)?,
-        protocol: all.protocol,
-        tls,
-        rules: rules(settings, all, &Rules::default())?,
-        bounds: bounds::with(bounds::of_file(settings), all)?,
-        checks: checks(all, &Arc::default())?,
-        guard: guard::with(&Guard::default(), all)?,
-    };
-    let mut others = limits.with(&all.timeouts, all.max_body);
-    others.retries = others.retries.with(all.retries.as_ref())?;
-    others.hedge = Hedge::with(others.hedge, all.hedge);
-    let mut services =
-        Services { default: Arc::new(default.clone()), policies: HashMap::new(), limits: HashMap::new(), others };
+    let unsaid =
+        Policy { balance: balance::default(), bounds: bounds::of_file(settings), ..Policy::new(Arc::new(system)) };
+    let default = policy(settings, all, &unsaid, files)?;
+    let others = limits.with(&all.timeouts, all.max_body).tried(all.retries.as_ref(), all.hedge)?;
+    let (mut policies, mut own_limits) = (HashMap::new(), HashMap::new());
     for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
         let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
-        let policy = Policy {
-            balance: balance::balance(settings, service, &default.balance)?,
-            sticky: balance::sticky(service, default.sticky.as_ref(), files)?,
-            protocol: service.protocol.or(default.protocol),
-            tls: match &service.tls {
-                Some(typed) => trust(typed, files)?,
-                None => Arc::clone(&default.tls),
-            },
-            rules: rules(settings, service, &default.rules)?,
-            bounds: bounds::with(default.bounds, service)?,
-            checks: checks(service, &default.checks)?,
-            guard: guard::with(&default.guard, service)?,
-        };
-        let mut limits = others.with(&service.timeouts, service.max_body);
-        limits.retries = limits.retries.with(service.retries.as_ref())?;
-        limits.hedge = Hedge::with(limits.hedge, service.hedge);
-        services.limits.insert(id.clone(), limits);
-        services.policies.insert(id, Arc::new(policy));
+        let limits = others.with(&service.timeouts, service.max_body).tried(service.retries.as_ref(), service.hedge)?;
+        own_limits.insert(id.clone(), limits);
+        policies.insert(id, Arc::new(policy(settings, service, &default, files)?));
     }
-    Ok(services)
+    Ok(Services { default: Arc::new(default), policies, limits: own_limits, others })
+}
+
+/// What a service says; what it leaves out is that of all.
+fn policy(
+    settings: &Settings,
+    service: &Service,
+    all: &Policy,
+    files: &mut Vec<PathBuf>,
+) -> Result<Policy, SettingsError> {
+    Ok(Policy {
+        balance: balance::balance(settings, service, &all.balance)?,
+        sticky: balance::sticky(service, all.sticky.as_ref(), files)?,
+        protocol: service.protocol.or(all.protocol),
+        tls: match &service.tls {
+            Some(typed) => trust(typed, files)?,
+            None => Arc::clone(&all.tls),
+        },
+        rules: rules(settings, service, &all.rules)?,
+        bounds: bounds::with(all.bounds, service)?,
+        checks: checks(service, &all.checks)?,
+        guard: guard::with(&all.guard, service)?,
+    })
 }
 
 /// What is made of what registries say of a service; what it leaves out is that of all.
@@ -130,16 +120,17 @@ fn registry(settings: &Settings, name: &Located<String>) -> Result<Arc<str>, Set
 }
 
 fn trust(typed: &Located<ServiceTls>, files: &mut Vec<PathBuf>) -> Result<Arc<ClientTls>, SettingsError> {
-    let identity = match (&typed.client_certificate, &typed.client_key) {
-        (Some(chain), Some(key)) => Some((chain.clone(), key.clone())),
+    let TlsSettings { ca, client_certificate, client_key, server_name } = typed.certificates.clone();
+    let identity = match (client_certificate, client_key) {
+        (Some(chain), Some(key)) => Some((chain, key)),
         (None, None) => None,
         _ => {
             return Err(SettingsError::at(typed, "client_certificate and client_key belong together; give both"));
         }
     };
-    files.extend(typed.ca.iter().cloned());
+    files.extend(ca.clone());
     files.extend(identity.iter().flat_map(|(chain, key)| [chain.clone(), key.clone()]));
-    let trust = Trust { ca: typed.ca.clone(), server_name: typed.server_name.clone(), identity, verify: typed.verify };
+    let trust = Trust { ca, server_name, identity, verify: typed.verify };
     ClientTls::new(&trust).map(Arc::new).map_err(|e| SettingsError::at(typed, e.to_string()))
 }
 

@@ -22,14 +22,14 @@ const ALL: u32 = 4;
 
 impl Shedding {
     pub(super) fn of(typed: &Located<typed::Shedding>) -> Result<Self, SettingsError> {
-        if typed.requests == Some(0) || typed.lag.is_some_and(|lag| lag.get() < SHORTEST) {
+        let (requests, lag) = (typed.requests.0, typed.lag.0.map(Span::get));
+        if requests == Some(0) || lag.is_some_and(|lag| lag < SHORTEST) {
             let text =
                 "requests is at least 1 and lag at least 20ms: below that a healthy core is refused work; or off";
             return Err(SettingsError::at(typed, text));
         }
-        let requests = typed.requests.unwrap_or(u32::MAX);
-        let free = typed.requests.map_or(u32::MAX, |requests| requests - requests / 5);
-        Ok(Self { requests, free, lag: typed.lag.map_or(Duration::MAX, Span::get) })
+        let free = requests.map_or(u32::MAX, |requests| requests - requests / 5);
+        Ok(Self { requests: requests.unwrap_or(u32::MAX), free, lag: lag.unwrap_or(Duration::MAX) })
     }
 
     /// The share of new requests to be refused, 0 to 1, by a core that has so many in hand, this one among them, and
@@ -53,12 +53,17 @@ const SHORTEST: Duration = Duration::from_millis(20);
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use settings::OrOff;
 
     use super::*;
 
+    fn compiled(requests: Option<u32>, lag: Option<u64>) -> Result<Shedding, SettingsError> {
+        let typed = typed::Shedding { requests: OrOff(requests), lag: OrOff(lag.map(Span::from_millis)) };
+        Shedding::of(&typed.into())
+    }
+
     fn shedding(requests: Option<u32>, lag: Option<u64>) -> Shedding {
-        let typed = typed::Shedding { requests, lag: lag.map(Span::from_millis) };
-        Shedding::of(&typed.into()).unwrap()
+        compiled(requests, lag).unwrap()
     }
 
     fn assert_close(share: f64, expected: f64) {
@@ -81,12 +86,8 @@ mod tests {
 
     #[test]
     fn limits_that_would_refuse_a_healthy_core_are_found() {
-        for typed in [
-            typed::Shedding { requests: Some(0), lag: None },
-            typed::Shedding { requests: None, lag: Some(Span::from_millis(1)) },
-        ] {
-            assert!(Shedding::of(&typed.into()).is_err());
-        }
+        assert!(compiled(Some(0), None).is_err());
+        assert!(compiled(None, Some(1)).is_err());
     }
 
     proptest! {

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use discovery::provider::zookeeper::LayoutKind;
+use discovery::provider::{
+    etcd,
+    zookeeper::{Ensemble, LayoutKind},
+};
 use model::Tag;
 use settings::{Entries, OneOrMany, Secret, SecretSource, Span};
+use transport::client::TlsSettings;
 
 use super::look::Looking;
-use crate::announce::{Access, Etcd, Settings, To, ZooKeeper};
+use crate::announce::{Access, Etcd, Settings, To};
 
 /// Names the variable that holds the token.
 pub(super) const TOKEN: &str = "POINTSMAN_REGISTRY_TOKEN";
@@ -175,18 +179,21 @@ impl Arguments {
         let file = |path: &PathBuf| SecretSource::File(path.clone());
         let inline = self.token.clone().map(|token| SecretSource::Inline(Secret::from(token)));
         let token = self.token_file.as_ref().map(file).or(inline);
-        let (ca, client_certificate, client_key) =
-            (self.ca.clone(), self.client_certificate.clone(), self.client_key.clone());
-        let server_name = self.server_name.clone();
+        let tls = TlsSettings {
+            ca: self.ca.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
+            server_name: self.server_name.clone(),
+        };
         Ok(match self.to {
-            Kind::Embedded => To::Embedded(Access { url, token, ca, client_certificate, client_key, server_name }),
-            Kind::Consul => To::Consul(Access { url, token, ca, client_certificate, client_key, server_name }),
+            Kind::Embedded => To::Embedded(Access { url, token, tls }),
+            Kind::Consul => To::Consul(Access { url, token, tls }),
             Kind::Etcd => {
                 let (user, password) = (self.user.clone(), self.password_file.as_ref().map(file));
                 let prefix = self.prefix.clone().unwrap_or_else(|| "/services".to_owned());
-                To::Etcd(Etcd { url, user, password, ca, client_certificate, client_key, server_name, prefix })
+                To::Etcd(Etcd { url, access: etcd::Access { user, password, tls }, prefix })
             }
-            Kind::Zookeeper => To::Zookeeper(ZooKeeper {
+            Kind::Zookeeper => To::Zookeeper(Ensemble {
                 servers: url,
                 layout: match self.layout {
                     Layout::Curator => LayoutKind::Curator,
@@ -196,10 +203,7 @@ impl Arguments {
                 group: self.group.clone(),
                 auth: token,
                 tls: self.tls,
-                ca,
-                client_certificate,
-                client_key,
-                server_name,
+                certificates: tls,
             }),
         })
     }

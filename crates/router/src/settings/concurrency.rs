@@ -1,9 +1,7 @@
 //! `services.NAME.concurrency:`
 
 use serde::Deserialize;
-use settings::Span;
-
-use super::OrOff;
+use settings::{OrOff, Span};
 
 /// How much of one service may be in hand at once. What it leaves out `"*"` says, key by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

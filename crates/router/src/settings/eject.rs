@@ -1,15 +1,11 @@
 //! `services.NAME.eject` and `services.NAME.breaker`.
 
-use serde::{Deserialize, Deserializer};
-use settings::{Located, Span};
+use serde::Deserialize;
+use settings::{Located, OrOff, Span};
 
-use super::{OrOff, Percent};
+use super::Percent;
 
-/// When instances are put out for what they answer, or `off`. What a service leaves out `"*"` says, key by key.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EjectOrOff(pub Option<Box<Eject>>);
-
-/// When instances are put out for what they answer.
+/// When instances are put out for what they answer. What a service leaves out `"*"` says, key by key.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Eject {
@@ -67,12 +63,6 @@ pub struct Breaker {
     pub window: Span,
     /// How long nothing is sent.
     pub open: Span,
-}
-
-impl<'de> Deserialize<'de> for EjectOrOff {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        settings::or_off(from).map(|some| Self(some.map(Box::new)))
-    }
 }
 
 impl Default for SuccessRate {

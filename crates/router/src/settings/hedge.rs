@@ -3,10 +3,6 @@
 use serde::{Deserialize, Deserializer, de::Error};
 use settings::Span;
 
-/// When a second instance is asked while the first is silent, or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HedgeOrOff(pub Option<Hedge>);
-
 /// When a second instance is asked while the first is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,11 +27,5 @@ impl<'de> Deserialize<'de> for After {
             "p95" => Ok(Self::P95),
             time => time.parse().map(Self::Fixed).map_err(|error: String| D::Error::custom(format!("{error}, or p95"))),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for HedgeOrOff {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        settings::or_off(from).map(Self)
     }
 }

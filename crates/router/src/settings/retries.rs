@@ -1,13 +1,9 @@
 //! `retries:` of a service or route.
 
-use serde::{Deserialize, Deserializer};
-use settings::{Located, OneOrMany, Size, Span};
+use serde::Deserialize;
+use settings::{Located, OneOrMany, OrOff, Size, Span};
 
-use super::{OrOff, Percent};
-
-/// What is sent to another instance when one fails, or `off`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RetriesOrOff(pub Option<Box<Retries>>);
+use super::Percent;
 
 /// What is sent to another instance when one fails. What a route leaves out its service says, then `"*"`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -35,10 +31,12 @@ pub struct Retries {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Retries in proportion to the requests of the last ten seconds: `20%`.
+    /// Retries in proportion to the requests of the window. 20 %.
     pub share: Option<Percent>,
-    /// Retries in each second whatever the share says.
+    /// Retries in each second whatever the share says. 10.
     pub floor: Option<u32>,
+    /// How far is looked back. 10 s.
+    pub window: Option<Located<Span>>,
 }
 
 /// Waits between tries.
@@ -49,10 +47,4 @@ pub struct Backoff {
     pub base: Option<Span>,
     /// Longest of all.
     pub longest: Option<Span>,
-}
-
-impl<'de> Deserialize<'de> for RetriesOrOff {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        settings::or_off(from).map(|some| Self(some.map(Box::new)))
-    }
 }

@@ -1,9 +1,9 @@
 //! `routes:`
 
 use serde::Deserialize;
-use settings::{Entries, Located, OneOrMany, Size};
+use settings::{Entries, Located, OneOrMany, OrOff, Size};
 
-use super::{Fallback, HedgeOrOff, OrOff, RetriesOrOff, Timeouts};
+use super::{Fallback, Hedge, Retries, Timeouts};
 
 /// One rule. Its conditions are all required.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -46,10 +46,10 @@ pub struct Route {
     pub max_body: Option<Size>,
     /// What is sent to another instance when one fails.
     #[serde(default)]
-    pub retries: Option<RetriesOrOff>,
+    pub retries: Option<OrOff<Box<Retries>>>,
     /// When a second instance is asked while the first is silent.
     #[serde(default)]
-    pub hedge: Option<HedgeOrOff>,
+    pub hedge: Option<OrOff<Hedge>>,
     /// What a client gets when the service cannot take the request.
     #[serde(default)]
     pub fallback: Option<Located<Fallback>>,

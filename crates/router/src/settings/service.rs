@@ -1,16 +1,13 @@
 //! `services:`
 
-use std::path::PathBuf;
-
 use balancer::Algorithm;
 use discovery::claims::TooOld;
 use model::{Protocol, Tag};
 use serde::Deserialize;
-use settings::{Entries, Located, OneOrMany, Size, Span};
+use settings::{Entries, Located, OneOrMany, OrOff, Size, Span};
+use transport::client::TlsSettings;
 
-use super::{
-    Breaker, Check, Concurrency, EjectOrOff, HedgeOrOff, OrOff, RetriesOrOff, SlowStart, Sticky, Timeouts, WeighBy,
-};
+use super::{Breaker, Check, Concurrency, Eject, Hedge, Retries, SlowStart, Sticky, Timeouts, WeighBy};
 
 /// How the instances of one service are chosen and spoken to. What it leaves out `"*"` says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -37,9 +34,9 @@ pub struct Service {
     /// Its own limit for request bodies.
     pub max_body: Option<Size>,
     /// What is sent to another instance when one fails.
-    pub retries: Option<RetriesOrOff>,
+    pub retries: Option<OrOff<Box<Retries>>>,
     /// When a second instance is asked while the first is silent.
-    pub hedge: Option<HedgeOrOff>,
+    pub hedge: Option<OrOff<Hedge>>,
     /// How what several registries say of it is joined.
     pub merge: Option<Located<Merge>>,
     /// How long its instances that vanished suspiciously stay as last resort.
@@ -55,7 +52,7 @@ pub struct Service {
     /// How the router looks after its instances by itself; an empty list: not at all.
     pub check: Option<OneOrMany<Located<Check>>>,
     /// When its instances are put out for what they answer.
-    pub eject: Option<Located<EjectOrOff>>,
+    pub eject: Option<Located<OrOff<Box<Eject>>>>,
     /// When none of its requests is sent. Off.
     pub breaker: Option<Located<OrOff<Breaker>>>,
 }
@@ -87,20 +84,15 @@ pub struct MaxStale {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceTls {
-    /// PEM file of the authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// The name to send and verify instead of the instance's host.
-    pub server_name: Option<String>,
-    /// PEM file of our certificate chain.
-    pub client_certificate: Option<PathBuf>,
-    /// Its key.
-    pub client_key: Option<PathBuf>,
+    /// Whom to trust and who we are.
+    #[serde(rename = "$part")]
+    pub certificates: TlsSettings,
     /// `false` accepts any certificate. For development only.
     pub verify: bool,
 }
 
 impl Default for ServiceTls {
     fn default() -> Self {
-        Self { ca: None, server_name: None, client_certificate: None, client_key: None, verify: true }
+        Self { certificates: TlsSettings::default(), verify: true }
     }
 }

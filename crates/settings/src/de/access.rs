@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess};
 
-use super::{Step, Trail, Walker};
+use super::{PART, Step, Trail, Walker};
 use crate::node::{Entry, Node};
 use crate::{Place, SettingsError};
 
@@ -38,12 +38,18 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
 pub(super) struct Pairs<'de, 't> {
     trail: Trail<'t>,
     entries: std::slice::Iter<'de, Entry>,
+    only: Option<&'static [&'static str]>,
     value: Option<&'de Entry>,
 }
 
 impl<'de, 't> Pairs<'de, 't> {
     pub(super) fn new(trail: Trail<'t>, entries: &'de [Entry]) -> Self {
-        Self { trail, entries: entries.iter(), value: None }
+        Self { trail, entries: entries.iter(), only: None, value: None }
+    }
+
+    /// Those of them with these keys; the others are somebody else's.
+    pub(super) fn only(self, keys: &'static [&'static str]) -> Self {
+        Self { only: Some(keys), ..self }
     }
 }
 
@@ -51,7 +57,8 @@ impl<'de> MapAccess<'de> for Pairs<'de, '_> {
     type Error = SettingsError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SettingsError> {
-        self.value = self.entries.next();
+        let only = self.only;
+        self.value = self.entries.find(|entry| only.is_none_or(|keys| keys.contains(&entry.key.name())));
         let Some(Entry { key, .. }) = self.value else { return Ok(None) };
         let trail = self.trail.then(Step::Key(key.name()));
         Walker { node: key, trail }.placed(|walker| seed.deserialize(walker)).map(Some)
@@ -67,6 +74,39 @@ impl<'de> MapAccess<'de> for Pairs<'de, '_> {
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.entries.len())
+    }
+}
+
+/// The map of a struct with a part: all of it for the part, and then the entries that are the struct's own.
+pub(super) struct WithPart<'de, 't> {
+    walker: Walker<'de, 't>,
+    fields: &'static [&'static str],
+    own: Option<Pairs<'de, 't>>,
+}
+
+impl<'de, 't> WithPart<'de, 't> {
+    pub(super) fn new(walker: Walker<'de, 't>, fields: &'static [&'static str]) -> Self {
+        Self { walker, fields, own: None }
+    }
+}
+
+impl<'de> MapAccess<'de> for WithPart<'de, '_> {
+    type Error = SettingsError;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SettingsError> {
+        match &mut self.own {
+            None => seed.deserialize(PART.into_deserializer()).map(Some),
+            Some(own) => own.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, SettingsError> {
+        if let Some(own) = &mut self.own {
+            return own.next_value_seed(seed);
+        }
+        let Walker { node, trail } = self.walker;
+        self.own = Some(Pairs::new(trail, node.entries().unwrap_or_default()).only(self.fields));
+        Walker { node, trail: trail.then(Step::Part(self.fields)) }.placed(|walker| seed.deserialize(walker))
     }
 }
 

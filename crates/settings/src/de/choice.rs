@@ -1,7 +1,7 @@
 //! Externally tagged enums: a bare word, or a map of one key.
 
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, EnumAccess, Error as _, VariantAccess, Visitor};
+use serde::de::{DeserializeSeed, EnumAccess, Error as _, IntoDeserializer as _, VariantAccess, Visitor};
 
 use super::{Step, Trail, Walker};
 use crate::SettingsError;
@@ -54,6 +54,11 @@ fn not_one(entries: &[Entry], variants: &[&str], walker: Walker<'_, '_>) -> Sett
         .or_at(|| trail.place(second))
 }
 
+fn needs_settings(name: &str) -> SettingsError {
+    SettingsError::custom(format_args!("{name:?} needs settings"))
+        .remedy(format!("write `{name}: ...` instead of `{name}`"))
+}
+
 fn one_of(variants: &[&str]) -> String {
     format!("one of: {}", variants.join(", "))
 }
@@ -71,10 +76,7 @@ impl<'de> EnumAccess<'de> for Choice<'de, '_> {
 impl<'de> Choice<'de, '_> {
     fn content<T>(self, read: impl FnOnce(Walker<'de, '_>) -> Result<T, SettingsError>) -> Result<T, SettingsError> {
         let name = self.name.node.name();
-        let Some(node) = self.content else {
-            return Err(SettingsError::custom(format_args!("{name:?} needs settings"))
-                .remedy(format!("write `{name}: ...` instead of `{name}`")));
-        };
+        let Some(node) = self.content else { return Err(needs_settings(name)) };
         Walker { node, trail: self.parent.then(Step::Key(name)) }.placed(read)
     }
 }
@@ -95,6 +97,12 @@ impl<'de> VariantAccess<'de> for Choice<'de, '_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, SettingsError> {
+        if self.content.is_none() {
+            // The word alone will do for what reads nothing as well.
+            return seed
+                .deserialize(().into_deserializer())
+                .map_err(|_: SettingsError| needs_settings(self.name.node.name()));
+        }
         self.content(|walker| seed.deserialize(walker))
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Balance, Key, Registry, Router, Tls, check, read};
-use crate::{Entries, Located, Secret, SecretSource, Size, Span};
+use crate::{Entries, Located, OrOff, Secret, SecretSource, Size, Span};
 
 #[test]
 fn the_reference_shape_reads() {
@@ -45,8 +45,8 @@ trusted: [ 10.0.0.1, "::1" ]
     assert_eq!(*consul.url, "https://localhost:8501");
     assert_eq!(consul.token, Some(SecretSource::Inline(Secret::default())));
     assert_eq!(router.registries.get("p"), Some(&Registry::Pair(1, 16)));
-    assert_eq!(router.routes[0].timeout, Some(Span::from_secs(90)));
-    assert_eq!(router.routes[1].timeout, None);
+    assert_eq!(router.routes[0].timeout, Some(OrOff(Some(Span::from_secs(90)))));
+    assert_eq!(router.routes[1].timeout, Some(OrOff(None)));
     assert_eq!(router.services["pets"].balance, Balance::ConsistentHash(Key::Header("x-user".into())));
     assert_eq!(router.services["pets"].tls, Tls::default());
     assert_eq!(router.services["dogs"].balance, Balance::ConsistentHash(Key::ClientAddress));
@@ -158,4 +158,16 @@ fn secret_files_are_read_anew() {
         std::fs::write(&file, content).expect("written");
         assert_eq!(source.read().expect("reads").expose(), secret);
     }
+}
+
+#[test]
+fn a_word_alone_will_do_for_a_variant_that_may_have_settings() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Start {
+        Slow(Option<Span>),
+    }
+    check("slow", Start::Slow(None));
+    check("slow: ", Start::Slow(None));
+    check("slow: 5s", Start::Slow(Some(Span::from_secs(5))));
 }

@@ -13,8 +13,10 @@ use rustls::{
 
 use super::ClientError;
 
-/// Whom to trust and who we are. The default trusts the system's certificate authorities and shows no certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Whom to trust and who we are, as an operator writes it: a part of the settings of all that we connect to. The default
+/// trusts the system's certificate authorities and shows no certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
     /// PEM file with the certificate authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! What an operator writes about a Consul agent.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use model::Tag;
 use settings::{SecretSource, Span};
@@ -17,18 +17,9 @@ pub struct Settings {
     /// `node:read` on their nodes. A file is read at each (re)connect. Empty or absent: the anonymous token.
     #[serde(default)]
     pub token: Option<SecretSource>,
-    /// PEM file of the certificate authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the client certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client certificate's key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the agent's certificate must carry (`server.dc1.consul`); the host of `url` without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, over TLS.
+    #[serde(rename = "$part", default)]
+    pub tls: TlsSettings,
     /// Another datacentre than the agent's own.
     #[serde(default)]
     pub datacenter: Option<String>,
@@ -70,10 +61,7 @@ impl Settings {
         Self {
             url: url.into(),
             token: None,
-            ca: None,
-            client_certificate: None,
-            client_key: None,
-            server_name: None,
+            tls: TlsSettings::default(),
             datacenter: None,
             near: None,
             stale: yes(),
@@ -96,13 +84,7 @@ impl Settings {
 
     /// The client's settings, without the token.
     pub(super) fn client(&self) -> ClientSettings {
-        let tls = TlsSettings {
-            ca: self.ca.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            server_name: self.server_name.clone(),
-        };
-        ClientSettings { tls, ..ClientSettings::new(&*self.url) }
+        ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(&*self.url) }
     }
 
     /// Whether the agent runs on this machine.
@@ -135,10 +117,12 @@ mod tests {
         let expected = Settings {
             url: "https://127.0.0.1:8501".into(),
             token: Some(SecretSource::File("token".into())),
-            ca: Some("ca.pem".into()),
-            client_certificate: Some("c.pem".into()),
-            client_key: Some("k.pem".into()),
-            server_name: Some("server.dc1.consul".into()),
+            tls: TlsSettings {
+                ca: Some("ca.pem".into()),
+                client_certificate: Some("c.pem".into()),
+                client_key: Some("k.pem".into()),
+                server_name: Some("server.dc1.consul".into()),
+            },
             datacenter: Some("dc2".into()),
             near: Some("_agent".into()),
             stale: false,
@@ -159,8 +143,10 @@ mod tests {
         check(Settings::new("127.0.0.1:8500"), "http://host:port");
         check(Settings { wait: Span::from_secs(601), ..good() }, "between 1s and 10m");
         check(Settings { near: Some(String::new()), ..good() }, "_agent");
-        check(Settings { ca: Some("no/such.pem".into()), ..good() }, "no/such.pem");
-        check(Settings { client_key: Some("key.pem".into()), ..good() }, "client_certificate");
+        let tls = TlsSettings { ca: Some("no/such.pem".into()), ..TlsSettings::default() };
+        check(Settings { tls, ..good() }, "no/such.pem");
+        let tls = TlsSettings { client_key: Some("key.pem".into()), ..TlsSettings::default() };
+        check(Settings { tls, ..good() }, "client_certificate");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What an operator writes about a container engine.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use model::Host;
 use settings::Span;
@@ -15,18 +15,9 @@ pub struct Settings {
     /// The engine's API: `unix:///path/to/socket`, `http://host:port` or `https://host:port`.
     #[serde(default = "socket")]
     pub url: String,
-    /// PEM file of the certificate authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the client certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client certificate's key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the engine's certificate must carry; the host of `url` without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Whom to trust and who we are, over TLS.
+    #[serde(rename = "$part", default)]
+    pub tls: TlsSettings,
     /// Where containers are connected to.
     #[serde(default)]
     pub address: Address,
@@ -78,10 +69,7 @@ impl Settings {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            ca: None,
-            client_certificate: None,
-            client_key: None,
-            server_name: None,
+            tls: TlsSettings::default(),
             address: Address::default(),
             network: None,
             host: None,
@@ -105,13 +93,7 @@ impl Settings {
     }
 
     pub(super) fn client(&self) -> ClientSettings {
-        let tls = TlsSettings {
-            ca: self.ca.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            server_name: self.server_name.clone(),
-        };
-        ClientSettings { tls, ..ClientSettings::new(&*self.url) }
+        ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(&*self.url) }
     }
 
     /// The engine's machine, as this router reaches it.
@@ -143,10 +125,12 @@ mod tests {
                     resync: 5m\n";
         let expected = Settings {
             url: "https://10.0.0.1:2376".into(),
-            ca: Some("ca.pem".into()),
-            client_certificate: Some("c.pem".into()),
-            client_key: Some("k.pem".into()),
-            server_name: Some("engine".into()),
+            tls: TlsSettings {
+                ca: Some("ca.pem".into()),
+                client_certificate: Some("c.pem".into()),
+                client_key: Some("k.pem".into()),
+                server_name: Some("engine".into()),
+            },
             address: Address::Published,
             network: Some("shop".into()),
             host: Some("10.0.0.9".into()),

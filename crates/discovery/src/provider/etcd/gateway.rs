@@ -56,7 +56,8 @@ impl<'a> Gateway<'a> {
 
     /// Gets a new token, if we have a user. etcd's tokens end after some minutes, and with every change of its users.
     pub(super) async fn log_in(&mut self) -> Result<(), Failure> {
-        let (Some(name), Some(password)) = (&self.settings.user, &self.settings.password) else { return Ok(()) };
+        let access = &self.settings.access;
+        let (Some(name), Some(password)) = (&access.user, &access.password) else { return Ok(()) };
         let password = password.read().map_err(|e| ProviderError::Failed(e.to_string()))?;
         self.client = client(self.settings, self.endpoint, None)?;
         let question = json!({ "name": name, "password": password.expose() });
@@ -159,7 +160,7 @@ fn client(settings: &Settings, endpoint: &str, token: Option<&str>) -> Result<Cl
         value.set_sensitive(true);
         headers.insert(http::header::AUTHORIZATION, value);
     }
-    Client::new(ClientSettings { headers, ..settings.client(endpoint) }).map_err(failure::no_answer)
+    Client::new(ClientSettings { headers, ..settings.access.client(endpoint) }).map_err(failure::no_answer)
 }
 
 /// A watch under way.

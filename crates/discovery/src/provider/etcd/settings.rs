@@ -1,6 +1,6 @@
 //! What an operator writes about an etcd cluster.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use settings::{OneOrMany, SecretSource, Span};
 use transport::client::{Client, ClientSettings, TlsSettings};
@@ -15,27 +15,25 @@ pub struct Settings {
     /// Where instances are: `PREFIX/SERVICE/INSTANCE`. A `/` at its end makes no difference.
     #[serde(default = "services")]
     pub prefix: String,
-    /// The user, if etcd checks users. Needs to read the prefix and no more.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// The user's password: text (`"${ETCD_PASSWORD:}"`) or `{ file: PATH }`, read at each log-in.
-    #[serde(default)]
-    pub password: Option<SecretSource>,
-    /// PEM file of the certificate authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the client certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client certificate's key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the members' certificates must carry; the host of each endpoint without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
+    /// Who we are, and whom to trust.
+    #[serde(rename = "$part", default)]
+    pub access: Access,
     /// How long a watch lasts before it is made anew, 1s to 10m: a member that hangs is noticed within this and 5 s.
     #[serde(default = "fifteen_seconds")]
     pub wait: Span,
+}
+
+/// Who we are to etcd, and whom to trust: for those who read it and for those who register there.
+#[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// The user, if etcd checks users. Reading needs the right to read the prefix and no more.
+    pub user: Option<String>,
+    /// The user's password: text (`"${ETCD_PASSWORD:}"`) or `{ file: PATH }`, read at each log-in.
+    pub password: Option<SecretSource>,
+    /// Certificates, over TLS.
+    #[serde(rename = "$part")]
+    pub tls: TlsSettings,
 }
 
 /// Below, a watch is a poll.
@@ -58,12 +56,7 @@ impl Settings {
         Self {
             endpoints: OneOrMany(endpoints.into_iter().map(Into::into).collect()),
             prefix: services(),
-            user: None,
-            password: None,
-            ca: None,
-            client_certificate: None,
-            client_key: None,
-            server_name: None,
+            access: Access::default(),
             wait: fifteen_seconds(),
         }
     }
@@ -77,25 +70,12 @@ impl Settings {
         if self.prefix.is_empty() {
             return Err("prefix: write the path under which services are, such as \"/services\"".to_owned());
         }
-        if self.user.is_some() != self.password.is_some() {
-            return Err("`user` and `password` belong together: write both, or neither".to_owned());
-        }
+        self.access.check()?;
         if self.endpoints.0.is_empty() {
             return Err("endpoints: write at least one, such as \"http://127.0.0.1:2379\"".to_owned());
         }
-        let check = |endpoint| Client::new(self.client(endpoint)).map(drop).map_err(|e| e.to_string());
+        let check = |endpoint| Client::new(self.access.client(endpoint)).map(drop).map_err(|e| e.to_string());
         self.endpoints.0.iter().try_for_each(|endpoint| check(endpoint))
-    }
-
-    /// The settings of a client of this endpoint, without a token.
-    pub(super) fn client(&self, endpoint: &str) -> ClientSettings {
-        let tls = TlsSettings {
-            ca: self.ca.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            server_name: self.server_name.clone(),
-        };
-        ClientSettings { tls, ..ClientSettings::new(endpoint) }
     }
 
     /// The first key that may name an instance, and all before which do; both as etcd wants a range.
@@ -103,6 +83,25 @@ impl Settings {
         let stem = self.prefix.trim_end_matches('/').as_bytes();
         // `0` is the character after `/`.
         ([stem, b"/"].concat(), [stem, b"0"].concat())
+    }
+}
+
+impl Access {
+    /// Whether this can work at all, without reading the certificates.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        if self.user.is_some() == self.password.is_some() {
+            return Ok(());
+        }
+        Err("`user` and `password` belong together: write both, or neither".to_owned())
+    }
+
+    /// The settings of a client of this endpoint, without a token.
+    #[must_use]
+    pub fn client(&self, endpoint: &str) -> ClientSettings {
+        ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(endpoint) }
     }
 }
 
@@ -118,12 +117,16 @@ mod tests {
         let read: Settings = ::settings::parse(text, std::path::Path::new("x.yml"), &|_| None).unwrap();
         let expected = Settings {
             prefix: "/registry".into(),
-            user: Some("router".into()),
-            password: Some(SecretSource::File("secret".into())),
-            ca: Some("ca.pem".into()),
-            client_certificate: Some("c.pem".into()),
-            client_key: Some("k.pem".into()),
-            server_name: Some("etcd.internal".into()),
+            access: Access {
+                user: Some("router".into()),
+                password: Some(SecretSource::File("secret".into())),
+                tls: TlsSettings {
+                    ca: Some("ca.pem".into()),
+                    client_certificate: Some("c.pem".into()),
+                    client_key: Some("k.pem".into()),
+                    server_name: Some("etcd.internal".into()),
+                },
+            },
             wait: Span::from_secs(60),
             ..Settings::new(["https://10.0.0.1:2379", "https://10.0.0.2:2379"])
         };
@@ -145,8 +148,10 @@ mod tests {
         check(Settings::new(["http://127.0.0.1:2379", "127.0.0.1:2379"]), "http://host:port");
         check(Settings { wait: Span::from_millis(500), ..good() }, "between 1s and 10m");
         check(Settings { prefix: String::new(), ..good() }, "\"/services\"");
-        check(Settings { user: Some("router".into()), ..good() }, "belong together");
-        check(Settings { ca: Some("no/such.pem".into()), ..Settings::new(["https://a"]) }, "no/such.pem");
+        let access = Access { user: Some("router".into()), ..Access::default() };
+        check(Settings { access, ..good() }, "belong together");
+        let tls = TlsSettings { ca: Some("no/such.pem".into()), ..TlsSettings::default() };
+        check(Settings { access: Access { tls, ..Access::default() }, ..Settings::new(["https://a"]) }, "no/such.pem");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) type Open = Session<Box<dyn Duplex>>;
 
 /// Tries each server once, beginning with any. The error is that of the last one.
 pub(super) async fn open(wires: &[Wire], settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
-    let credentials = match &settings.auth {
+    let credentials = match &settings.ensemble.auth {
         Some(source) => source.read().map_err(|e| ProviderError::Denied(e.to_string()))?,
         None => ::settings::Secret::default(),
     };

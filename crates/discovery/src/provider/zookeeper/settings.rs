@@ -1,6 +1,6 @@
 //! What an operator writes about ZooKeeper.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use settings::{SecretSource, Span};
 use transport::client::{TlsSettings, Wire};
@@ -10,10 +10,23 @@ use super::{
     servers::{self, Servers},
 };
 
-/// One ensemble: `zookeeper: { servers: "127.0.0.1:2181" }`.
+/// One ensemble as a source: `zookeeper: { servers: "127.0.0.1:2181" }`.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// How to reach it, and where services stand.
+    #[serde(rename = "$part")]
+    pub ensemble: Ensemble,
+    /// The session timeout we ask for, 1s to 5m; servers limit it (2 to 20 of their ticks). A server that hangs is
+    /// noticed after two thirds of it.
+    #[serde(default = "ten_seconds")]
+    pub session_timeout: Span,
+}
+
+/// How to reach an ensemble, and where services stand in it: for those who read it and for those who register there.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ensemble {
     /// The connection string: `host:port` of each server, separated by commas, and perhaps a chroot
     /// (`zk1:2181,zk2:2181/prod`). Port 2181 without one.
     pub servers: String,
@@ -27,28 +40,15 @@ pub struct Settings {
     #[serde(default)]
     pub group: Option<String>,
     /// `user:password` for digest authentication: text (`"${ZK_AUTH:}"`) or `{ file: PATH }`, read for each connection.
-    /// Empty or absent: none.
+    /// Empty or absent: none. What we make with it only the same user may change.
     #[serde(default)]
     pub auth: Option<SecretSource>,
     /// Whether to connect by TLS (a `secureClientPort`).
     #[serde(default)]
     pub tls: bool,
-    /// PEM file of the certificate authorities to trust; the system's without it.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the client certificate, with `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client certificate's key.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The name the servers' certificates must carry; the host of each without it.
-    #[serde(default)]
-    pub server_name: Option<String>,
-    /// The session timeout we ask for, 1s to 5m; servers limit it (2 to 20 of their ticks). A server that hangs is
-    /// noticed after two thirds of it.
-    #[serde(default = "ten_seconds")]
-    pub session_timeout: Span,
+    /// Whom to trust and who we are, if so.
+    #[serde(rename = "$part", default)]
+    pub certificates: TlsSettings,
 }
 
 /// Whose records stand in ZooKeeper.
@@ -74,19 +74,7 @@ impl Settings {
     /// Settings for these servers with every default.
     #[must_use]
     pub fn new(servers: impl Into<String>) -> Self {
-        Self {
-            servers: servers.into(),
-            layout: LayoutKind::default(),
-            path: None,
-            group: None,
-            auth: None,
-            tls: false,
-            ca: None,
-            client_certificate: None,
-            client_key: None,
-            server_name: None,
-            session_timeout: ten_seconds(),
-        }
+        Ensemble::new(servers).into()
     }
 
     /// Whether these settings can work at all.
@@ -94,7 +82,7 @@ impl Settings {
         if !TIMEOUTS.contains(&self.session_timeout.get()) {
             return Err(format!("session_timeout: {} is not between 1s and 5m", self.session_timeout));
         }
-        if let Some(SecretSource::Inline(secret)) = &self.auth
+        if let Some(SecretSource::Inline(secret)) = &self.ensemble.auth
             && !secret.is_empty()
             && !secret.expose().contains(':')
         {
@@ -106,16 +94,17 @@ impl Settings {
 
     /// Where services stand.
     pub(super) fn layout(&self) -> Result<Layout, String> {
-        let chroot = Servers::parse(&self.servers)?.chroot;
+        let Ensemble { servers, layout, path, group, .. } = &self.ensemble;
+        let chroot = Servers::parse(servers)?.chroot;
         let below = |default: &str| {
-            let text = self.path.as_deref().unwrap_or(default);
+            let text = path.as_deref().unwrap_or(default);
             servers::path(text).map(|path| format!("{chroot}{path}")).map_err(|why| format!("path: {text:?} {why}"))
         };
-        match self.layout {
-            LayoutKind::Curator if self.group.is_some() => Err("group: is for `layout: light_4j` only".to_owned()),
+        match layout {
+            LayoutKind::Curator if group.is_some() => Err("group: is for `layout: light_4j` only".to_owned()),
             LayoutKind::Curator => Ok(Layout::curator(below("/services")?)),
             LayoutKind::Light4j => {
-                let group = self.group.as_deref().unwrap_or("default");
+                let group = group.as_deref().unwrap_or("default");
                 if group.is_empty() || group.contains('/') || servers::path(&format!("/{group}")).is_err() {
                     return Err(format!("group: {group:?} is not the name of one node"));
                 }
@@ -126,18 +115,36 @@ impl Settings {
 
     /// All servers, in the order written.
     pub(super) fn wires(&self) -> Result<Vec<Wire>, String> {
-        let tls = TlsSettings {
-            ca: self.ca.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            server_name: self.server_name.clone(),
-        };
-        if !self.tls && tls != TlsSettings::default() {
+        let Ensemble { servers, tls, certificates, .. } = &self.ensemble;
+        if !tls && *certificates != TlsSettings::default() {
             return Err("ca, client_certificate, client_key and server_name need `tls: true`".to_owned());
         }
-        let tls = self.tls.then_some(&tls);
-        let servers = Servers::parse(&self.servers)?.authorities;
+        let tls = tls.then_some(certificates);
+        let servers = Servers::parse(servers)?.authorities;
         servers.iter().map(|authority| Wire::new(authority, tls).map_err(|e| e.to_string())).collect()
+    }
+}
+
+/// With every default.
+impl From<Ensemble> for Settings {
+    fn from(ensemble: Ensemble) -> Self {
+        Self { ensemble, session_timeout: ten_seconds() }
+    }
+}
+
+impl Ensemble {
+    /// These servers, with every default.
+    #[must_use]
+    pub fn new(servers: impl Into<String>) -> Self {
+        Self {
+            servers: servers.into(),
+            layout: LayoutKind::default(),
+            path: None,
+            group: None,
+            auth: None,
+            tls: false,
+            certificates: TlsSettings::default(),
+        }
     }
 }
 
@@ -147,11 +154,15 @@ mod tests {
 
     use super::*;
 
+    fn read(text: &str) -> Result<Settings, String> {
+        ::settings::parse(text, std::path::Path::new("x.yml"), &|_| None).map_err(|e| e.to_string())
+    }
+
     #[test]
     fn servers_are_enough_and_unknown_keys_are_refused() {
-        let read = |text: &str| serde_json::from_str::<Settings>(text);
-        assert_eq!(read(r#"{"servers":"127.0.0.1:2181"}"#).unwrap(), Settings::new("127.0.0.1:2181"));
-        assert!(read(r#"{"servers":"a","watch":true}"#).unwrap_err().to_string().contains("watch"));
+        assert_eq!(read("servers: 127.0.0.1:2181"), Ok(Settings::new("127.0.0.1:2181")));
+        assert!(read("{ servers: a, watch: true }").unwrap_err().contains("unknown key \"watch\""));
+        assert!(read("session_timeout: 5s").unwrap_err().contains("missing key \"servers\""));
     }
 
     #[test]
@@ -159,43 +170,47 @@ mod tests {
         let text = "servers: 'zk1:2281,zk2:2281/prod'\nlayout: light_4j\npath: /light\ngroup: blue\nauth: { file: zk }\n\
                     tls: true\nca: ca.pem\nclient_certificate: c.pem\nclient_key: k.pem\nserver_name: zk.internal\n\
                     session_timeout: 20s\n";
-        let read: Settings = ::settings::parse(text, std::path::Path::new("x.yml"), &|_| None).unwrap();
-        let expected = Settings {
+        let ensemble = Ensemble {
             servers: "zk1:2281,zk2:2281/prod".into(),
             layout: LayoutKind::Light4j,
             path: Some("/light".into()),
             group: Some("blue".into()),
             auth: Some(SecretSource::File("zk".into())),
             tls: true,
-            ca: Some("ca.pem".into()),
-            client_certificate: Some("c.pem".into()),
-            client_key: Some("k.pem".into()),
-            server_name: Some("zk.internal".into()),
-            session_timeout: Span::from_secs(20),
+            certificates: TlsSettings {
+                ca: Some("ca.pem".into()),
+                client_certificate: Some("c.pem".into()),
+                client_key: Some("k.pem".into()),
+                server_name: Some("zk.internal".into()),
+            },
         };
-        assert_eq!(read, expected);
+        let read = read(text).unwrap();
         assert_eq!(read.layout().unwrap(), Layout::light_4j("/prod/light/blue".into()));
+        assert_eq!(read, Settings { ensemble, session_timeout: Span::from_secs(20) });
     }
 
     #[test]
     fn mistakes_are_found_before_anything_runs() {
-        let check = |settings: Settings, part: &str| {
-            let error = settings.check().unwrap_err();
+        let check = |ensemble: Ensemble, part: &str| {
+            let error = Settings::from(ensemble).check().unwrap_err();
             assert!(error.contains(part), "{error}");
         };
-        let good = || Settings::new("127.0.0.1:2181");
-        assert_eq!(good().check(), Ok(()));
-        check(Settings::new("http://127.0.0.1"), "without a scheme");
-        check(Settings { session_timeout: Span::from_secs(301), ..good() }, "between 1s and 5m");
-        check(Settings { path: Some("services".into()), ..good() }, "/services");
-        check(Settings { group: Some("a".into()), ..good() }, "light_4j");
-        check(Settings { ca: Some("ca.pem".into()), ..good() }, "tls: true");
-        check(Settings { tls: true, ca: Some("no/such.pem".into()), ..good() }, "no/such.pem");
-        check(Settings { tls: true, client_key: Some("key.pem".into()), ..good() }, "client_certificate");
+        let good = || Ensemble::new("127.0.0.1:2181");
+        assert_eq!(Settings::from(good()).check(), Ok(()));
+        let hasty = Settings { session_timeout: Span::from_secs(301), ..good().into() };
+        assert!(hasty.check().unwrap_err().contains("between 1s and 5m"));
+        check(Ensemble::new("http://127.0.0.1"), "without a scheme");
+        check(Ensemble { path: Some("services".into()), ..good() }, "/services");
+        check(Ensemble { group: Some("a".into()), ..good() }, "light_4j");
+        let certificates = TlsSettings { ca: Some("no/such.pem".into()), ..TlsSettings::default() };
+        check(Ensemble { certificates: certificates.clone(), ..good() }, "tls: true");
+        check(Ensemble { tls: true, certificates, ..good() }, "no/such.pem");
+        let certificates = TlsSettings { client_key: Some("key.pem".into()), ..TlsSettings::default() };
+        check(Ensemble { tls: true, certificates, ..good() }, "client_certificate");
         let secret = SecretSource::Inline(Secret::from("secret".to_owned()));
-        check(Settings { auth: Some(secret), ..good() }, "user:password");
+        check(Ensemble { auth: Some(secret), ..good() }, "user:password");
         for group in ["a/b", "", ".."] {
-            check(Settings { layout: LayoutKind::Light4j, group: Some(group.into()), ..good() }, "group");
+            check(Ensemble { layout: LayoutKind::Light4j, group: Some(group.into()), ..good() }, "group");
         }
     }
 }

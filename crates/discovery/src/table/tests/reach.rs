@@ -32,14 +32,14 @@ fn a_service_that_lost_its_last_instance_is_exposed_as_that_was() {
     assert!(then(&vacant, "a", vec![]).is_none(), "nothing changed");
     let read_anew = Arc::new((*vacant.policies).clone());
     // A reload changes nothing, unless it is about exposure; and what it says is about the same tags.
-    assert!(vacant.next([(service("a"), list(vec![]))], &read_anew).is_none());
+    assert!(vacant.next([(service("a"), list(vec![]))], &read_anew, NOW).is_none());
     let by = |name: &str| {
         let exposure = Exposure::Matching { services: [].into(), prefixes: vec![], tags: [tag(name)].into() };
         Arc::new(Policies { exposure, ..policies() })
     };
-    let hidden = vacant.next([(service("a"), list(vec![]))], &by("other")).unwrap().table;
+    let hidden = vacant.next([(service("a"), list(vec![]))], &by("other"), NOW).unwrap().table;
     assert!(hidden.exposed("a").is_none());
-    let again = hidden.next([(service("a"), list(vec![]))], &by("public")).unwrap().table;
+    let again = hidden.next([(service("a"), list(vec![]))], &by("public"), NOW).unwrap().table;
     assert!(again.exposed("a").is_some());
     assert!(
         then(&again, "a", vec![instance("y", 2)]).unwrap().table.exposed("a").is_none(),
@@ -65,7 +65,7 @@ fn requests_wait_behind_those_for_the_same_environment() {
 fn other_rules_for_names_are_followed_though_they_change_no_service() {
     let first = table(policies(), vec![("a", vec![instance("x", 1)])]);
     let same = || [(service("a"), list(vec![instance("x", 1)]))];
-    assert!(first.next(same(), &Arc::new(policies())).is_none());
+    assert!(first.next(same(), &Arc::new(policies()), NOW).is_none());
     let first_use = Some(crate::subscriptions::OnFirstUse {
         at_most: 1,
         idle: std::time::Duration::from_secs(60),
@@ -74,7 +74,7 @@ fn other_rules_for_names_are_followed_though_they_change_no_service() {
         wait: std::time::Duration::ZERO,
     });
     let other = Arc::new(Policies { first_use, ..policies() });
-    let second = first.next(same(), &other).expect("another table");
+    let second = first.next(same(), &other, NOW).expect("another table");
     assert!(second.table.policies.first_use.is_some() && second.arrived.is_empty() && second.departed.is_empty());
     assert!(Arc::ptr_eq(upstream(&first, "a", "x"), upstream(&second.table, "a", "x")));
 }

@@ -34,7 +34,7 @@ fn a_token_holds_while_its_instance_takes_requests() {
     assert_eq!(held(&then(&first, "a", all().split_off(1)).unwrap().table, "x", None, &[]), None, "left");
     let vitals = &upstream(&first, "a", "x").vitals;
     vitals.begin();
-    vitals.cut_off(model::Tick(1), &balancer::Peers::default());
+    vitals.cut_off(Tick(1), &balancer::Peers::default());
     assert_eq!(held(&first, "x", None, &[]), None, "rests");
     assert!(table(policies(), vec![("a", all())]).service("a").unwrap().members[0].token.is_none(), "off");
 }
@@ -56,9 +56,9 @@ fn a_token_without_a_secret_reaches_nobody_whom_a_pick_would_not() {
             let found = ["x", "y", "z"].into_iter().filter(|id| service.held(None, token(&first, id), &ask).is_some());
             found.collect::<Vec<_>>()
         };
-        assert_eq!(held(model::Tick(1)), reached, "{secret:?}");
+        assert_eq!(held(Tick(1)), reached, "{secret:?}");
         // What stood by is used now.
-        let (vitals, now) = (&upstream(&first, "a", "y").vitals, model::Tick(1_000_000_000));
+        let (vitals, now) = (&upstream(&first, "a", "y").vitals, Tick(1_000_000_000));
         vitals.begin();
         vitals.cut_off(now, &balancer::Peers::default());
         assert!(held(now).contains(&"z"), "{secret:?}");

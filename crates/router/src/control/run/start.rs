@@ -38,8 +38,7 @@ impl Running {
         let (metrics, mut registry) = Metrics::new();
         let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
             .map_err(|error| StartError::Io(format!("access log: {error}")))?;
-        let threads = settings.threads.unwrap_or_else(available).max(1);
-        let seats: Vec<Seat> = (0..threads).map(|_| Seat::new()).collect();
+        let seats: Vec<Seat> = (0..settings.cores()).map(|_| Seat::new()).collect();
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let retire = retire(Arc::clone(&desks));
         let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
@@ -64,7 +63,7 @@ impl Running {
                 access: access.pen(),
                 load: Arc::clone(&seat.desk.load),
             };
-            cores.push(seat.start(number, parts).map_err(|e| StartError::Io(e.to_string()))?);
+            cores.push(seat.start(number, parts)?);
         }
         let mut running = Self {
             start,
@@ -108,8 +107,4 @@ fn retire(desks: Arc<[Desk]>) -> impl Fn(Vec<Leave>) + Send + Sync + 'static {
             desk.orders.send(Order::Leave(Arc::clone(&leaving))).ok();
         }
     }
-}
-
-fn available() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
