@@ -127,8 +127,31 @@ impl Vitals {
                 self.fail(began, now, peers);
             }
         }
-        // Last, so that who sees the request gone sees what it left. Saturating: an `end` too many must not make the
-        // instance look like the busiest of all for as long as the process runs.
+        self.leave();
+    }
+
+    /// A request ended with a gateway failure, and another instance is asked the same: whose fault it was, that one's
+    /// answer will tell. [`convict`](Self::convict) or [`acquit`](Self::acquit) is to follow.
+    pub fn suspect(&self, elapsed: Duration, now: Tick) {
+        self.ended.add(elapsed);
+        self.latency.failed(elapsed, now);
+        self.leave();
+    }
+
+    /// Another instance answered what this one failed at: the fault of a request that began then was its own.
+    pub fn convict(&self, began: Tick, now: Tick, peers: &Peers) {
+        self.errors.fetch_add(1, Relaxed);
+        self.fail(began, now, peers);
+    }
+
+    /// The failure of a request that began then says nothing about the instance.
+    pub fn acquit(&self, began: Tick, now: Tick) {
+        self.gate.give_back(began, now);
+    }
+
+    /// The last of an end, so that who sees the request gone sees what it left. Saturating: an `end` too many must not
+    /// make the instance look like the busiest of all for as long as the process runs.
+    fn leave(&self) {
         let _ = self.in_flight.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
     }
 

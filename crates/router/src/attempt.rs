@@ -156,7 +156,7 @@ async fn send_until_answered(
         };
         let failed = match is_wanted(end) {
             Ok(answer) => {
-                tried.discard();
+                tried.answered();
                 return Ok(answer);
             }
             Err(failed) => failed,

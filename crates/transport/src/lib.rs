@@ -34,6 +34,6 @@ pub mod upload;
 pub mod upstream;
 
 pub use body::{Body, BodyError};
-pub use lease::Lease;
+pub use lease::{Lease, Suspect};
 pub use tls::ClientTls;
 pub use upstream::{Learned, Upstream};

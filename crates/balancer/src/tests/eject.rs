@@ -195,3 +195,33 @@ fn what_is_compared_is_what_happened_since() {
     all[0].hold(crate::Hold::Check, at(9));
     assert_eq!(all[0].since(marks), None);
 }
+
+#[test]
+fn a_failure_whose_cause_is_not_known_counts_only_once_it_is() {
+    let (peers, all) = service(&Eject::default(), 4);
+    let it = &all[0];
+    let marks = it.marks();
+    let suspect = |now: Tick| {
+        assert!(it.try_begin(now));
+        it.suspect(MS, now.after(MS));
+        assert_eq!(it.in_flight(), 0);
+    };
+    for _ in 0..100 {
+        suspect(at(1));
+        it.acquit(at(1), at(3));
+    }
+    assert_eq!(it.since(marks).map(|sample| (sample.requests, sample.errors)), Some((100, 0)));
+    for _ in 0..5 {
+        suspect(at(1));
+        it.convict(at(1), at(3), &peers);
+    }
+    let Some((Cause::Consecutive, 1)) = is_out(it, at(3)) else { panic!("{:?}", it.state(at(3))) };
+    // As a probe it is one that said nothing, until it is convicted.
+    suspect(at(2000));
+    assert!(!it.admits(at(2001)));
+    it.acquit(at(2000), at(2001));
+    assert!(matches!(it.state(at(2001)), Admission::Out { row: 1, .. }) && it.admits(at(3000)));
+    suspect(at(3000));
+    it.convict(at(3000), at(3001), &peers);
+    assert!(matches!(it.state(at(3001)), Admission::Out { row: 2, .. }));
+}
