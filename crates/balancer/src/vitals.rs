@@ -66,9 +66,12 @@ impl Vitals {
 
     /// A request begins if the instance takes requests: always while it is in, and exactly one when a rest is over,
     /// as its probe. On `false` nothing began: pick another, or [`begin`](Self::begin) if there is none.
+    ///
+    /// `is_whole` tells whether all of the request has come. One whose body is still to come may be the probe too, but the
+    /// first one that is whole takes its place: nobody can keep an instance out by sending slowly.
     #[must_use]
-    pub fn try_begin(&self, now: Tick) -> bool {
-        let entered = self.gate.enter(now);
+    pub fn try_begin(&self, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
+        let entered = self.gate.enter(now, is_whole);
         if entered {
             self.begin();
         }
@@ -77,8 +80,8 @@ impl Vitals {
 
     /// The same if fewer than `most` are in flight. On `false` nothing began.
     #[must_use]
-    pub fn try_begin_within(&self, most: u32, now: Tick) -> bool {
-        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now);
+    pub fn try_begin_within(&self, most: u32, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
+        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now, is_whole);
         if !within {
             self.in_flight.fetch_sub(1, Relaxed);
         }

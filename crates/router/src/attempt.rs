@@ -78,6 +78,12 @@ impl Outbound {
         Self { head, host: None, body: None, environment: None }
     }
 
+    /// Whether all of it has come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.body.as_ref().is_none_or(Upload::is_whole)
+    }
+
     /// Nobody else is sent it: it was answered, or it cannot be.
     pub fn end(&self, exchange: &mut Exchange, answered: bool) {
         match &self.body {
@@ -217,7 +223,7 @@ fn choose(
         let hash = key.and_then(|key| affinity::hash(key, exchange, &out.head));
         let sticky = service.policy.sticky.as_ref();
         let held = sticky.and_then(|sticky| affinity::token(sticky, &out.head.headers));
-        let chosen = lease(service, environment, (hash, held), tried.keys());
+        let chosen = lease(service, environment, (hash, held), tried.keys(), || out.is_whole());
         if chosen.is_err() && tried.is_first() {
             circuit::postpone(exchange, service);
         }
@@ -257,6 +263,7 @@ fn lease(
     environment: Option<&str>,
     (hash, held): (Option<u64>, Option<u64>),
     tried: &[UpstreamKey],
+    is_whole: impl Fn() -> bool,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     /// Choices that may be passed over.
     const PASSED: usize = 4;
@@ -267,7 +274,7 @@ fn lease(
     };
     let within = service.policy.bounds.per_instance;
     if within != u32::MAX {
-        return wait::lease_within(choice, tried, within);
+        return wait::lease_within(choice, tried, within, is_whole);
     }
     let now = transport::clock::tick();
     let mut passed = [UpstreamKey(0); tried::MOST + PASSED];
@@ -280,7 +287,7 @@ fn lease(
             Ok(member) => member,
             Err(refusal) => return first.map(taken).ok_or(refusal),
         };
-        if let Some(lease) = Lease::try_take(&member.upstream, now) {
+        if let Some(lease) = Lease::try_take(&member.upstream, now, &is_whole) {
             return Ok((lease, member.token));
         }
         if count == most {

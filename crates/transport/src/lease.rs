@@ -30,17 +30,22 @@ impl Lease {
     }
 
     /// Takes a lease at `now` if the instance may be sent requests. One that was out and is due again admits a single
-    /// request to find out; for all others that is a no.
+    /// request to find out; for all others that is a no. `is_whole`: whether all of the request has come.
     #[must_use]
-    pub fn try_take(upstream: &Arc<Upstream>, now: Tick) -> Option<Self> {
-        let admitted = upstream.vitals.try_begin(now);
+    pub fn try_take(upstream: &Arc<Upstream>, now: Tick, is_whole: impl FnOnce() -> bool) -> Option<Self> {
+        let admitted = upstream.vitals.try_begin(now, is_whole);
         admitted.then(|| Self::new(Arc::clone(upstream), now))
     }
 
     /// The same at an instance that has fewer than `most` requests in flight.
     #[must_use]
-    pub fn try_take_within(upstream: &Arc<Upstream>, most: u32, now: Tick) -> Option<Self> {
-        let admitted = upstream.vitals.try_begin_within(most, now);
+    pub fn try_take_within(
+        upstream: &Arc<Upstream>,
+        most: u32,
+        now: Tick,
+        is_whole: impl FnOnce() -> bool,
+    ) -> Option<Self> {
+        let admitted = upstream.vitals.try_begin_within(most, now, is_whole);
         admitted.then(|| Self::new(Arc::clone(upstream), now))
     }
 

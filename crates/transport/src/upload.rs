@@ -134,6 +134,14 @@ impl Upload {
         self.state.borrow_mut().replay.forget();
     }
 
+    /// Whether all of it has come from the client, as far as that is known: an HTTP/1 body is read only when it is asked
+    /// for.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let state = self.state.borrow();
+        state.tally.is_done() || state.body.is_whole()
+    }
+
     pub(crate) fn is_end(&self) -> bool {
         let state = self.state.borrow();
         state.turn == self.turn && state.is_end()

@@ -151,6 +151,11 @@ impl Core {
         })
     }
 
+    /// All of it has come, be it taken or not.
+    pub(crate) fn is_whole(&mut self, place: Place) -> bool {
+        self.streams.get(place).is_none_or(|stream| stream.recv.state == Way::Ended)
+    }
+
     /// Fills the peer's window for this stream once half of it is used: not for each frame, and never too late.
     pub(super) fn give_back(&mut self, place: Place, size: usize) {
         let half = self.ours.window / 2;

@@ -61,8 +61,8 @@ impl Tried {
     pub(super) fn another(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Lease> {
         let tried = [self.keys(), &[key]].concat();
         let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
-        let chosen =
-            ready.then(|| with_service(exchange, out, |service, env| lease(service, env, (None, None), &tried)));
+        let chosen = ready
+            .then(|| with_service(exchange, out, |service, env| lease(service, env, (None, None), &tried, || true)));
         chosen?.ok().map(|(lease, _)| lease)
     }
 

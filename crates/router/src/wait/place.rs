@@ -67,6 +67,7 @@ pub fn lease_within<'a>(
     choice: impl Fn(&[UpstreamKey], Tick) -> Result<&'a Member, Refusal>,
     tried: &[UpstreamKey],
     most: u32,
+    is_whole: impl Fn() -> bool,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let now = clock::tick();
     let mut passed = [UpstreamKey(0); LOOKS];
@@ -88,7 +89,7 @@ pub fn lease_within<'a>(
                 };
             }
         };
-        if let Some(lease) = Lease::try_take_within(&member.upstream, most, now) {
+        if let Some(lease) = Lease::try_take_within(&member.upstream, most, now, &is_whole) {
             return Ok((lease, member.token));
         }
         if member.upstream.vitals.in_flight() >= most {
