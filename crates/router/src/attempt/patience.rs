@@ -25,6 +25,9 @@ use transport::{
 use super::{Answer, Outbound, deadline::Deadline, tried};
 use crate::{exchange::Exchange, refuse, rewrite};
 
+/// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
+const TOO_SHORT: Duration = Duration::from_millis(1);
+
 /// The limits of one request and what moved last.
 #[derive(Debug)]
 pub(crate) struct Patience {
@@ -49,8 +52,12 @@ impl Patience {
         let limits = exchange.limits();
         let said = Deadline::of(&out.head.headers, exchange.fields, exchange.grpc);
         let total = match (limits.total, said.total()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+            (limit, None) => limit,
+            (Some(limit), Some(own)) if limit <= own => Some(limit),
+            (_, own) => {
+                exchange.record.own_deadline.set(true);
+                own
+            }
         };
         let (head, idle) =
             if exchange.grpc { (limits.grpc_head, limits.grpc_idle) } else { (limits.head, limits.idle) };
@@ -67,7 +74,7 @@ impl Patience {
         self.blocked = false;
         self.per_try = None;
         self.timer.set_idle(None);
-        if self.left() == Some(Duration::ZERO) { Err(Refusal::Deadline) } else { Ok(()) }
+        if self.left().is_some_and(|left| left <= TOO_SHORT) { Err(Refusal::Deadline) } else { Ok(()) }
     }
 
     /// The fields of a head with what is left of the deadline now; `None` if the client named none.
