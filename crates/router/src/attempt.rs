@@ -120,7 +120,7 @@ pub async fn send(exchange: &mut Exchange, out: &mut Outbound) -> Result<Respons
     let mut patience = Patience::new(exchange, out);
     let answer = send_until_answered(exchange, out, &mut patience).await;
     circuit::observe(exchange, answer.as_ref().map(|answer| answer.head.status));
-    Ok(patience.relay(answer?, &exchange.core.pools))
+    Ok(patience.relay(answer?, exchange))
 }
 
 async fn send_until_answered(

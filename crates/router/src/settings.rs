@@ -204,6 +204,8 @@ pub struct Timeouts {
     pub idle: Option<OrOff>,
     /// For the whole exchange. Off.
     pub total: Option<OrOff>,
+    /// For a gRPC stream or an event stream. Off.
+    pub stream_age: Option<OrOff>,
 }
 
 /// A limit, or `off`.

@@ -161,7 +161,7 @@ mod tests {
             let upstream = upstream();
             let mut lease = Lease::take(Arc::clone(&upstream));
             if !waits {
-                lease.carries(Tally::new());
+                lease.carries(Tally::new(u64::MAX));
             }
             tokio::time::advance(MINUTE).await;
             drop(lease);

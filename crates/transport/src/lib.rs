@@ -7,7 +7,7 @@
 //!   holds an exchange's limits.
 //! * [`upstream`]: one instance, shared by all cores; [`lease`]: the right to use it once.
 //! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`;
-//!   [`farewell`] ends long streams at an instance that is to leave.
+//!   [`farewell`] ends long streams at an instance that is to leave, or when they are old.
 //!
 //! Beside it, [`client`]: a small HTTP client for control planes; [`look`]: one exchange with an instance, to see how it
 //! does. [`clock`] makes ticks.
