@@ -10,13 +10,14 @@
 //!   [`farewell`] ends long streams at an instance that is to leave, or when they are old.
 //!
 //! Beside it, [`client`]: a small HTTP client for control planes; [`look`]: one exchange with an instance, to see how it
-//! does. [`clock`] makes ticks.
+//! does. [`crowd`] counts connections by who made them, [`clock`] makes ticks.
 //!
 //! The data path is single-threaded by design: what is `!Send` here never leaves its core.
 
 pub mod body;
 pub mod client;
 pub mod clock;
+pub mod crowd;
 pub mod dial;
 pub mod farewell;
 pub mod h1;
