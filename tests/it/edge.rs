@@ -1,6 +1,7 @@
 //! How clients reach the router: protocols, TLS, deadlines, limits; which service a request is for; what becomes of
 //! its head; what is refused.
 
+mod claims;
 mod deadlines;
 mod errors;
 mod headers;

@@ -3,6 +3,8 @@
 mod answers;
 mod black_hole;
 mod breaker;
+mod probe;
+mod suspects;
 
 use std::time::Duration;
 

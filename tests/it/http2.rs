@@ -6,6 +6,7 @@ mod begin;
 mod blocks;
 mod flow;
 mod frames;
+mod hasty;
 mod heads;
 mod memory;
 mod noise;

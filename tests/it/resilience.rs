@@ -1,5 +1,6 @@
 //! What clients see when instances and services are slow, full, gone or leaving.
 
+mod age;
 mod budget;
 mod bulkhead;
 mod combined;

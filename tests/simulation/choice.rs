@@ -169,7 +169,7 @@ fn lease(
             resort: member.resort,
             spare: laws.better(service, member, &passed, now).is_some(),
         };
-        if member.upstream.vitals.try_begin(now) || sabotage == Sabotage::Blind {
+        if member.upstream.vitals.try_begin(now, || true) || sabotage == Sabotage::Blind {
             if sabotage == Sabotage::Blind && member.upstream.vitals.in_flight() == laws.in_flight(&attempt) {
                 member.upstream.vitals.begin();
             }

@@ -8,7 +8,7 @@
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
 //! * [`drain`]: puts an instance out.
 //! * [`fault`]: errors, in the shape clients know from the router.
-//! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` and `peers` are what one of them may take.
+//! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` is what one of them may take.
 
 mod circuit;
 pub mod drain;
@@ -17,7 +17,6 @@ pub mod guard;
 pub mod health;
 pub mod history;
 pub mod metrics;
-mod peers;
 pub mod registry;
 mod serve;
 mod stall;

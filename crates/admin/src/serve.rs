@@ -16,15 +16,17 @@ use tokio::{
 };
 use tower::Layer;
 
-use crate::{
-    peers::{MOST, Peers},
-    stall::Unstalled,
-};
+use transport::crowd::Crowd;
+
+use crate::stall::Unstalled;
 
 /// How long a request head may take, and how long a connection may idle between requests.
 const HEAD: Duration = Duration::from_secs(10);
 /// Connections at once. Long polls hold one each; above, new ones wait in the kernel's queue.
 const CONNECTIONS: usize = 1024;
+/// Connections of one machine at once: three quarters of all, so that others get in, and more than the watchers there
+/// may be, so that behind one proxy or on one machine heartbeats get in beside them.
+const MOST: usize = 768;
 /// How long requests in hand may go on after the end was asked for; long polls are cut off.
 const GRACE: Duration = Duration::from_secs(2);
 /// Pause when the process has no descriptor left for another connection.
@@ -36,10 +38,11 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves an API until `shutdown` ends, then finishes what is in hand within two seconds.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
-    limited(listener, app, shutdown, Peers::new(MOST)).await;
+    limited(listener, app, shutdown, MOST).await;
 }
 
-async fn limited(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>, peers: Peers) {
+async fn limited(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>, most: usize) {
+    let crowd = Crowd::default();
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let (end, _) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -53,7 +56,7 @@ async fn limited(listener: TcpListener, app: Router, shutdown: impl Future<Outpu
         };
         match accepted {
             Ok((socket, peer, permit)) => {
-                let Some(place) = peers.enter(peer.ip()) else {
+                let Some(place) = crowd.enter(peer.ip(), most) else {
                     tracing::debug!(%peer, "refused a connection: its machine has all it may have");
                     continue;
                 };
@@ -151,7 +154,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/", get(async || "OK"));
-        let serving = tokio::spawn(limited(listener, app, std::future::pending(), Peers::new(2)));
+        let serving = tokio::spawn(limited(listener, app, std::future::pending(), 2));
         let answers = async || {
             let mut socket = TcpStream::connect(address).await.unwrap();
             drop(socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await);

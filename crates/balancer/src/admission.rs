@@ -113,7 +113,7 @@ pub(crate) enum Side {
 /// The state, in one word so that every step is one compare-and-swap.
 ///
 /// Zero is "in", which is all a pick looks at while all is well. Else, from the highest bit: the cause of a rest (5 bits,
-/// 0 if there is none), who holds it (3), rests in a row (7), probing (1), and a time in microseconds (48 bits, nine
+/// 0 if there is none), who holds it (3), rests in a row (6), who probes (2), and a time in microseconds (48 bits, nine
 /// years): the end of the rest, or the start of the probe.
 ///
 /// The two times are for display only, and in tenths of a second (13 years). They are written after `word`, so a reader
@@ -131,8 +131,20 @@ pub(crate) struct Gate {
 struct Rest {
     cause: Cause,
     row: u8,
-    probing: bool,
+    probe: Probe,
     micros: u64,
+}
+
+/// Who tries an instance whose rest is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Probe {
+    Nobody = 0,
+    /// A request whose body is still to come. How long that takes is its client's affair, so it keeps no whole request
+    /// from being the probe in its place.
+    Upload = 1,
+    /// A request that is complete.
+    Whole = 2,
 }
 
 /// Microseconds from a probe that said nothing to the next one, at least.
@@ -143,18 +155,18 @@ const CAUSE_SHIFT: u32 = 59;
 const HOLDS_SHIFT: u32 = 56;
 const HOLDS_MASK: u64 = 0b111 << HOLDS_SHIFT;
 /// Rests in a row that are counted.
-const MOST: u8 = 0x7F;
+const MOST: u8 = 0x3F;
 /// Nanoseconds in a tenth of a second.
 const TENTH: u64 = 100_000_000;
 
 impl Gate {
     pub(crate) fn admits(&self, now: Tick) -> bool {
         let word = self.word.load(Relaxed);
-        word == 0 || word & HOLDS_MASK == 0 && Rest::of(word).is_none_or(|rest| rest.is_over(now))
+        word == 0 || word & HOLDS_MASK == 0 && Rest::of(word).is_none_or(|rest| rest.is_due(Probe::Whole, now))
     }
 
-    /// Takes the probe if a rest is over. True if the caller may go ahead.
-    pub(crate) fn enter(&self, now: Tick) -> bool {
+    /// Takes the probe if a rest is over. True if the caller may go ahead. `is_whole`: whether all of its request has come.
+    pub(crate) fn enter(&self, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
         let word = self.word.load(Relaxed);
         if word == 0 {
             return true;
@@ -163,8 +175,9 @@ impl Gate {
             return false;
         }
         let Some(rest) = Rest::of(word) else { return true };
-        let probe = Rest { probing: true, micros: micros(now), ..rest };
-        rest.is_over(now) && self.word.compare_exchange(word, probe.word(), Relaxed, Relaxed).is_ok()
+        let by = if is_whole() { Probe::Whole } else { Probe::Upload };
+        let probe = Rest { probe: by, micros: micros(now), ..rest };
+        rest.is_due(by, now) && self.word.compare_exchange(word, probe.word(), Relaxed, Relaxed).is_ok()
     }
 
     /// The instance answered a request that began then: no rest is due. What it was judged for is not undone by the answer
@@ -191,7 +204,7 @@ impl Gate {
 
     /// Puts it out after so many rests of late, if it does not rest already. True if so.
     pub(crate) fn eject(&self, cause: Cause, rests: u8, peers: &Peers, now: Tick) -> bool {
-        let rest = Rest { cause, row: rests, probing: false, micros: 0 }.next(peers, now);
+        let rest = Rest { cause, row: rests, probe: Probe::Nobody, micros: 0 }.next(peers, now);
         let done = self.step(|before| before.is_none().then_some(rest)).is_some();
         if done {
             self.rests.store(tenths(now), Relaxed);
@@ -204,7 +217,7 @@ impl Gate {
         let next = |rest: Rest| Rest { cause: Cause::Connect, ..rest }.next(peers, now);
         let before = self.step(|rest| match rest {
             None => Some(Rest::first(Cause::Connect, peers, now)),
-            Some(rest) if rest.probing || rest.is_over(now) => Some(next(rest)),
+            Some(rest) if rest.is_probed() || rest.is_over(now) => Some(next(rest)),
             // A fact, whatever it was judged for: no pardon lets it in.
             Some(rest) if rest.cause.is_judged() => Some(Rest { cause: Cause::Connect, ..rest }),
             Some(_) => None,
@@ -241,9 +254,9 @@ impl Gate {
     /// is. Of any that began before the probe that is known not to be so.
     pub(crate) fn give_back(&self, began: Tick, now: Tick) {
         self.step(|rest| {
-            let rest = rest.filter(|r| r.probing && r.is_tried_by(began))?;
+            let rest = rest.filter(|r| r.is_probed() && r.is_tried_by(began))?;
             // One try a second: clients that give up soon must not knock at a dead instance one after the other.
-            Some(Rest { probing: false, micros: micros(now).max(rest.micros + AGAIN), ..rest })
+            Some(Rest { probe: Probe::Nobody, micros: micros(now).max(rest.micros + AGAIN), ..rest })
         });
     }
 
@@ -283,7 +296,7 @@ impl Gate {
             None => Admission::In,
             Some(rest @ Rest { cause, row, .. }) => {
                 let since = tick(self.rests.load(Relaxed));
-                match rest.probing && !rest.is_over(now) {
+                match rest.is_probed() && !rest.is_over(now) {
                     true => Admission::Probing { cause, since, row },
                     false => Admission::Out { cause, since, until: Tick(rest.ends() * 1000), row },
                 }
@@ -300,14 +313,14 @@ impl Gate {
 
 impl Rest {
     fn first(cause: Cause, peers: &Peers, now: Tick) -> Self {
-        Self { cause, row: 1, probing: false, micros: micros(peers.end_of_rest(0, now)) }
+        Self { cause, row: 1, probe: Probe::Nobody, micros: micros(peers.end_of_rest(0, now)) }
     }
 
     /// The rest after this one. Those of outliers are the longest from the first on.
     fn next(self, peers: &Peers, now: Tick) -> Self {
         let row = self.row.saturating_add(1).min(MOST);
         let before = if self.cause.is_compared() { MOST } else { self.row };
-        Self { row, probing: false, micros: micros(peers.end_of_rest(before, now)), ..self }
+        Self { row, probe: Probe::Nobody, micros: micros(peers.end_of_rest(before, now)), ..self }
     }
 
     /// Whether a request that began then was sent after the rest was over, so that its fate says how the instance is now.
@@ -316,21 +329,31 @@ impl Rest {
     }
 
     fn ends(self) -> u64 {
-        if self.probing { self.micros + micros(Tick::default().after(PROBE)) } else { self.micros }
+        if self.is_probed() { self.micros + micros(Tick::default().after(PROBE)) } else { self.micros }
     }
 
     fn is_over(self, now: Tick) -> bool {
         micros(now) >= self.ends()
     }
 
+    fn is_probed(self) -> bool {
+        self.probe != Probe::Nobody
+    }
+
+    /// Whether a request of this kind may be the probe.
+    fn is_due(self, by: Probe, now: Tick) -> bool {
+        self.is_over(now) || (self.probe, by) == (Probe::Upload, Probe::Whole)
+    }
+
     fn of(word: u64) -> Option<Self> {
         let cause = Cause::of((word >> CAUSE_SHIFT) as u8)?;
         let flags = (word >> TIME_BITS) as u8;
-        Some(Self { cause, row: flags >> 1, probing: flags & 1 == 1, micros: word & TIME_MASK })
+        let probe = [Probe::Nobody, Probe::Upload, Probe::Whole][usize::from(flags & 0b11).min(2)];
+        Some(Self { cause, row: flags >> 2, probe, micros: word & TIME_MASK })
     }
 
     fn word(self) -> u64 {
-        let flags = self.row << 1 | u8::from(self.probing);
+        let flags = self.row << 2 | self.probe as u8;
         (self.cause as u64) << CAUSE_SHIFT | u64::from(flags) << TIME_BITS | self.micros & TIME_MASK
     }
 }

@@ -66,9 +66,12 @@ impl Vitals {
 
     /// A request begins if the instance takes requests: always while it is in, and exactly one when a rest is over,
     /// as its probe. On `false` nothing began: pick another, or [`begin`](Self::begin) if there is none.
+    ///
+    /// `is_whole` tells whether all of the request has come. One whose body is still to come may be the probe too, but the
+    /// first one that is whole takes its place: nobody can keep an instance out by sending slowly.
     #[must_use]
-    pub fn try_begin(&self, now: Tick) -> bool {
-        let entered = self.gate.enter(now);
+    pub fn try_begin(&self, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
+        let entered = self.gate.enter(now, is_whole);
         if entered {
             self.begin();
         }
@@ -77,8 +80,8 @@ impl Vitals {
 
     /// The same if fewer than `most` are in flight. On `false` nothing began.
     #[must_use]
-    pub fn try_begin_within(&self, most: u32, now: Tick) -> bool {
-        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now);
+    pub fn try_begin_within(&self, most: u32, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
+        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now, is_whole);
         if !within {
             self.in_flight.fetch_sub(1, Relaxed);
         }
@@ -127,8 +130,31 @@ impl Vitals {
                 self.fail(began, now, peers);
             }
         }
-        // Last, so that who sees the request gone sees what it left. Saturating: an `end` too many must not make the
-        // instance look like the busiest of all for as long as the process runs.
+        self.leave();
+    }
+
+    /// A request ended with a gateway failure, and another instance is asked the same: whose fault it was, that one's
+    /// answer will tell. [`convict`](Self::convict) or [`acquit`](Self::acquit) is to follow.
+    pub fn suspect(&self, elapsed: Duration, now: Tick, peers: &Peers) {
+        self.ended.add(elapsed);
+        self.latency.failed(elapsed, now, peers.decay());
+        self.leave();
+    }
+
+    /// Another instance answered what this one failed at: the fault of a request that began then was its own.
+    pub fn convict(&self, began: Tick, now: Tick, peers: &Peers) {
+        self.errors.fetch_add(1, Relaxed);
+        self.fail(began, now, peers);
+    }
+
+    /// The failure of a request that began then says nothing about the instance.
+    pub fn acquit(&self, began: Tick, now: Tick) {
+        self.gate.give_back(began, now);
+    }
+
+    /// The last of an end, so that who sees the request gone sees what it left. Saturating: an `end` too many must not
+    /// make the instance look like the busiest of all for as long as the process runs.
+    fn leave(&self) {
         let _ = self.in_flight.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
     }
 

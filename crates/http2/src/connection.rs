@@ -251,7 +251,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.core.borrow().peer_streams()
     }
 
-    /// The peer said that it goes away.
+    /// It takes no new streams: the peer said that it goes away, or we have reset so many that another connection is to be
+    /// used. It ends when the last one is over.
     #[must_use]
     pub fn is_going(&self) -> bool {
         self.core.borrow().gone.is_some()

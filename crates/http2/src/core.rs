@@ -49,6 +49,10 @@ const PATIENCE: u64 = 2;
 const PAST: usize = 1024;
 /// What a stream may send in one turn while others wait.
 const TURN: usize = 16 * 1024;
+/// Streams we reset on one connection to a server until we open no more on it. Servers count resets and end connections
+/// that have too many (CVE-2023-44487), with all that is under way there. Of the common ones Netty bears the fewest, 200
+/// within 30 seconds; what is open when we stop may be reset too.
+const RESETS: u32 = 100;
 /// Frames that do nothing, beyond those that do something, until a peer is sent away.
 const CALM: u32 = 10_000;
 
@@ -89,8 +93,10 @@ pub(crate) struct Core {
     last: Option<u32>,
     /// A graceful end waits for the answer to this PING, by when all requests that crossed it have come.
     is_parting: bool,
-    /// The peer said GOAWAY.
+    /// No stream can be opened any more: the peer said GOAWAY, or we have reset as many as it may bear.
     pub(crate) gone: Option<Reason>,
+    /// Streams we reset, as a client.
+    resets: u32,
     pub(crate) error: Option<Error>,
     pub(crate) is_ponged: bool,
     /// Handles that can open streams; without any, a client's connection ends after its last stream.
@@ -130,6 +136,7 @@ impl Core {
             last: None,
             is_parting: false,
             gone: None,
+            resets: 0,
             error: None,
             is_ponged: false,
             senders: 0,

@@ -86,6 +86,14 @@ pub struct RequestHead<'a> {
 #[derive(Debug)]
 pub struct Incoming(Half);
 
+impl Incoming {
+    /// Whether all of it has come, be it taken or not.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.core.borrow_mut().is_whole(self.0.place)
+    }
+}
+
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.0.core.borrow_mut().ignore(self.0.place);

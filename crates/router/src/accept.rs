@@ -1,6 +1,10 @@
 //! One listening socket per address. A task takes each connection and hands it to the core with the fewest: the kernel's
 //! own spreading (SO_REUSEPORT) is uneven for few long connections, loses waiting ones when a socket closes, and would
 //! let a second router start silently on the same port.
+//!
+//! `door`: how many may come in, in all and of one address.
+
+mod door;
 
 use std::{
     io,
@@ -10,7 +14,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use telemetry::metrics::{Closed, Metrics};
+use telemetry::metrics::Closed;
 use tokio::{
     net,
     sync::{mpsc, watch},
@@ -19,9 +23,10 @@ use tokio::{
 };
 
 use crate::{
-    core::{Load, Order},
+    core::{Load, Order, Visit},
     plan::Listener,
 };
+pub use door::{Door, Doors};
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -66,22 +71,16 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Accepts from the socket and hands connections to the cores; no more than `most` at once.
+    /// Accepts from the socket and hands connections to the cores, as many as the door lets in.
     ///
     /// # Errors
     /// If the socket cannot be watched.
-    pub fn start(
-        socket: TcpListener,
-        listener: Arc<Listener>,
-        desks: Arc<[Desk]>,
-        most: watch::Receiver<usize>,
-        metrics: Metrics,
-    ) -> io::Result<Self> {
+    pub fn start(socket: TcpListener, listener: Arc<Listener>, desks: Arc<[Desk]>, door: Door) -> io::Result<Self> {
         let configured = listener.address;
         let address = socket.local_addr()?;
         let socket = net::TcpListener::from_std(socket)?;
         let (listener, current) = watch::channel(listener);
-        let task = tokio::spawn(accept(socket, current, desks, most, metrics));
+        let task = tokio::spawn(accept(socket, current, desks, door));
         Ok(Self { configured, address, listener, task })
     }
 
@@ -107,20 +106,19 @@ async fn accept(
     socket: net::TcpListener,
     listener: watch::Receiver<Arc<Listener>>,
     desks: Arc<[Desk]>,
-    most: watch::Receiver<usize>,
-    metrics: Metrics,
+    mut door: Door,
 ) {
     loop {
-        if desks.iter().map(|desk| desk.load.connections()).sum::<usize>() >= *most.borrow() {
-            metrics.accept_paused.inc();
+        if door.is_full(desks.iter().map(|desk| desk.load.connections()).sum()) {
+            door.metrics.accept_paused.inc();
             sleep(EXHAUSTED).await;
             continue;
         }
         match socket.accept().await {
-            Ok((stream, peer)) => hand_over(stream, peer, &listener, &desks, &metrics),
+            Ok((stream, peer)) => hand_over(stream, peer, &listener, &desks, &mut door),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                metrics.accept_paused.inc();
+                door.metrics.accept_paused.inc();
                 tracing::warn!(%error, "cannot accept connections; raise the limit of open files (ulimit -n)");
                 sleep(EXHAUSTED).await;
             }
@@ -133,17 +131,19 @@ fn hand_over(
     peer: SocketAddr,
     listener: &watch::Receiver<Arc<Listener>>,
     desks: &[Desk],
-    metrics: &Metrics,
+    door: &mut Door,
 ) {
+    let Some((stream, place)) = door.admit(stream, peer) else { return };
     // Both fail only for a connection that is gone already.
     let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { return };
     let Some(desk) = desks.iter().min_by_key(|desk| desk.load.connections()) else { return };
     desk.load.add();
-    metrics.accepted();
-    if desk.orders.send(Order::Accept(stream, peer, Arc::clone(&listener.borrow()))).is_err() {
+    door.metrics.accepted();
+    let visit = Visit { stream, peer, listener: Arc::clone(&listener.borrow()), place };
+    if desk.orders.send(Order::Accept(visit)).is_err() {
         // The core is gone: the router ends.
         desk.load.remove();
-        metrics.closed(Closed::Drained);
+        door.metrics.closed(Closed::Drained);
     }
 }
 

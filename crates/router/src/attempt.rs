@@ -89,6 +89,12 @@ impl Outbound {
         self.environment.as_ref()?.to_str().ok()
     }
 
+    /// Whether all of it has come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.body.as_ref().is_none_or(Upload::is_whole)
+    }
+
     /// Nobody else is sent it: it was answered, or it cannot be.
     pub fn end(&self, exchange: &mut Exchange, answered: bool) {
         match &self.body {
@@ -125,7 +131,7 @@ pub async fn send(exchange: &mut Exchange, out: &mut Outbound) -> Result<Respons
     let mut patience = Patience::new(exchange, out);
     let answer = send_until_answered(exchange, out, &mut patience).await;
     circuit::observe(exchange, answer.as_ref().map(|answer| answer.status));
-    Ok(patience.relay(answer?, &exchange.core.pools))
+    Ok(patience.relay(answer?, exchange))
 }
 
 async fn send_until_answered(
@@ -171,7 +177,7 @@ async fn send_until_answered(
         };
         let failed = match is_wanted(end) {
             Ok(answer) => {
-                tried.discard();
+                tried.answered();
                 return Ok(answer);
             }
             Err(failed) => failed,
@@ -244,7 +250,8 @@ fn choose(
         }
         let affinity = affinity_of(exchange, service, out);
         let entered = wait::enter(exchange, service, environment, turn);
-        let chosen = entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys()));
+        let chosen =
+            entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys(), || out.is_whole()));
         if chosen.is_err() && tried.is_first() {
             circuit::postpone(exchange, service);
         }

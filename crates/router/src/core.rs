@@ -17,7 +17,7 @@ use tokio::{
     task::spawn_local,
     time::{Instant, MissedTickBehavior, interval},
 };
-use transport::{pool::Pools, upload::Room};
+use transport::{crowd::Place, pool::Pools, upload::Room};
 
 use crate::{
     exchange::Exchange,
@@ -28,14 +28,27 @@ use crate::{
 /// What control tells a core.
 #[derive(Debug)]
 pub enum Order {
-    /// Serve this connection, accepted by a listener with these settings.
-    Accept(TcpStream, SocketAddr, Arc<Listener>),
+    /// Serve this client.
+    Accept(Visit),
     /// From now on this plan holds.
     Plan(Arc<Plan>),
     /// These upstreams are to leave, or stay after all.
     Leave(Arc<[Leave]>),
     /// Take no new requests on open connections; let the ones under way end.
     Drain,
+}
+
+/// A client that has come in.
+#[derive(Debug)]
+pub struct Visit {
+    /// Its connection.
+    pub stream: TcpStream,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// The settings of the listener it came by.
+    pub listener: Arc<Listener>,
+    /// Its place among those of its address, if they are counted.
+    pub place: Option<Place>,
 }
 
 /// How far the end has come, for the connections of a core.
@@ -181,9 +194,9 @@ impl Core {
 
     fn obey(self: &Rc<Self>, order: Order) {
         match order {
-            Order::Accept(stream, peer, listener) => {
+            Order::Accept(Visit { stream, peer, listener, place }) => {
                 let core = Rc::clone(self);
-                let counted = Counted(Rc::clone(self));
+                let counted = (Counted(Rc::clone(self)), place);
                 spawn_local(async move {
                     let _counted = counted;
                     server::serve(&core, stream, peer, &listener).await;

@@ -86,6 +86,8 @@ pub struct Record {
     pub head: Option<Instant>,
     /// The status given to the client.
     pub status: Option<StatusCode>,
+    /// The deadline that holds is the client's own.
+    pub own_deadline: Cell<bool>,
     /// Why it was not forwarded, or broken off.
     pub reason: Option<&'static str>,
     /// What answered in the place of its service.
@@ -200,6 +202,13 @@ impl Exchange {
         self.responder.borrow().is_gone()
     }
 
+    /// Whether an instance worked in vain because the client gave it too little time: no better than giving it up.
+    #[must_use]
+    pub fn is_hasty(&self) -> bool {
+        let Record { own_deadline, attempts, reason, .. } = &self.record;
+        own_deadline.get() && *attempts > 0 && *reason == Some(Refusal::Deadline.reason())
+    }
+
     /// Ready when the client is gone or a limit ran out: polled by whatever waits for an instance.
     pub fn poll_end(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<Expired, Refusal>> {
         if self.responder.borrow_mut().poll_gone(cx).is_ready() {
@@ -220,6 +229,7 @@ impl Record {
             connected: Cell::new(None),
             head: None,
             status: None,
+            own_deadline: Cell::new(false),
             reason: None,
             fallback: None,
             upload: None,

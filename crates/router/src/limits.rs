@@ -31,15 +31,14 @@ pub fn take_body(exchange: &mut Exchange, head: &Parts) -> Result<Option<Upload>
     if exchange.unread.is_end_stream() {
         return Ok(None);
     }
-    let limits = exchange.limits();
-    let limit = if exchange.grpc { limits.grpc_body } else { limits.body };
+    let limit = exchange.limits().body;
     let said = head.headers.get(CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit) {
         return Err(Refusal::BodyTooLarge);
     }
-    let tally = Tally::new();
+    let tally = Tally::new(limit);
     exchange.record.upload = Some(tally.clone());
     let body = std::mem::take(&mut exchange.unread);
     let keep = (exchange.limits().retries.buffer, &exchange.core.room);
-    Ok(Some(Upload::new(body, limit, keep, tally, rewrite::clean_trailers)))
+    Ok(Some(Upload::new(body, keep, tally, rewrite::clean_trailers)))
 }

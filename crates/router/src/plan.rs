@@ -20,7 +20,7 @@ use transport::{io, tls::ServerTls};
 use crate::{
     announce,
     exchange::Asked,
-    rewrite::Rewriting,
+    rewrite::{Rewriting, Trusted},
     route::{Route, Routes},
 };
 
@@ -48,8 +48,19 @@ pub struct Plan {
     pub patience: Patience,
     /// When a core has too much in hand to take on more.
     pub shedding: Shedding,
-    /// Client connections at once.
-    pub connections: usize,
+    /// How many clients may be connected at once.
+    pub connections: Connections,
+}
+
+/// How many clients may be connected at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connections {
+    /// In all.
+    pub all: usize,
+    /// From one address.
+    pub of_address: usize,
+    /// Proxies, behind whose addresses there are many clients.
+    pub exempt: Trusted,
 }
 
 /// One address clients connect to.

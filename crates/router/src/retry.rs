@@ -155,6 +155,16 @@ pub fn decide(policy: &Retries, facts: &Facts, pay: impl FnOnce() -> bool) -> Ve
     }
 }
 
+/// Whether the gateway failures that instances answered to one request are their own fault. `answered`: another one
+/// answered it with something else. `sent`: how many may have worked on it and failed.
+///
+/// If all who were asked failed, what they have in common is the request, or something that all of them need: then
+/// nobody's fault is proven. If only one was asked, its word is all there is.
+#[must_use]
+pub fn is_their_fault(answered: bool, sent: u8) -> bool {
+    answered || sent < 2
+}
+
 impl Retries {
     /// Every request is sent once.
     pub const OFF: Self = Self { attempts: 1, on: Faults(0), per_try: None, buffer: 0, ..Self::STANDARD };

@@ -179,6 +179,8 @@ impl Default for Headers {
 pub struct Limits {
     /// Client connections at once; above it new ones wait in the kernel's queue.
     pub connections: usize,
+    /// Of one client address; above it new ones are closed. Half of them, at least 100, if absent.
+    pub connections_per_address: Option<OrOff<usize>>,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
     /// The request head, as RFC 9113 counts it (32 bytes more per field).
@@ -195,6 +197,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            connections_per_address: None,
             streams: 100,
             head: Size::from_bytes(32 * 1024),
             fields: 100,
@@ -216,6 +219,8 @@ pub struct Timeouts {
     pub idle: Option<OrOff>,
     /// For the whole exchange. Off.
     pub total: Option<OrOff>,
+    /// For a gRPC stream or an event stream. Off.
+    pub stream_age: Option<OrOff>,
 }
 
 /// `clients:`

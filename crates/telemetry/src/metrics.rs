@@ -57,6 +57,8 @@ pub enum Closed {
     Plain,
     /// Too many connections.
     Limit,
+    /// The client gave up most of its requests, or gave them too little time.
+    Hasty,
     /// The peer broke the protocol, or a library's hard limit.
     Protocol,
     /// The connection broke.
@@ -67,7 +69,7 @@ pub enum Closed {
 
 impl Closed {
     /// Every cause, in the order of the declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Done,
         Self::FirstByte,
         Self::Handshake,
@@ -77,6 +79,7 @@ impl Closed {
         Self::Idle,
         Self::Plain,
         Self::Limit,
+        Self::Hasty,
         Self::Protocol,
         Self::Broken,
         Self::Drained,
@@ -95,6 +98,7 @@ impl Closed {
             Self::Idle => "idle",
             Self::Plain => "plain",
             Self::Limit => "limit",
+            Self::Hasty => "hasty",
             Self::Protocol => "protocol",
             Self::Broken => "broken",
             Self::Drained => "drained",

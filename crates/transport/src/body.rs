@@ -72,6 +72,18 @@ impl Body {
         }
     }
 
+    /// Whether all of it has come, be it taken or not.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Empty | Self::Full(_) => true,
+            Self::H1(incoming) => http_body::Body::is_end_stream(incoming),
+            Self::H2(stream) => stream.is_whole(),
+            Self::Upload(upload) => upload.is_whole(),
+            Self::Relay(relay) => relay.is_end(),
+        }
+    }
+
     /// Another answer is given in its place.
     pub fn replace(self) {
         if let Self::Relay(relay) = self {

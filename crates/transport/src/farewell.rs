@@ -1,13 +1,14 @@
 //! hot path
 //!
-//! The end of long streams at an instance that is to leave: gRPC streams and event streams, which may otherwise go on
-//! for days. They end spread out over some time, so that their clients come back one by one, and in a way that clients
-//! understand.
+//! The end of long streams, gRPC streams and event streams, which may otherwise go on for days: at an instance that is to
+//! leave, or at a certain age. They end spread out over some time, so that their clients come back one by one, and in a
+//! way that clients understand.
 
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
@@ -17,6 +18,9 @@ use crate::{clock, timer::Alarm};
 
 /// The part of the time for leaving, at its end, over which streams are spread.
 const SPREAD: f64 = 0.2;
+
+/// The part of its longest age by which a stream may end earlier. Those that began together do not end together.
+const YOUNGER: f64 = 0.1;
 
 /// When the long streams of one pool shall end. Shared by them; never leaves its thread.
 #[derive(Debug, Default)]
@@ -47,15 +51,29 @@ pub enum Ending {
     Events,
 }
 
-/// A long stream, as it waits for a farewell.
+/// Why a long stream ends before its instance does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The instance is to leave.
+    Leaves,
+    /// The stream is as old as it may be.
+    Old,
+    /// Nothing came for as long as that may be so.
+    Silent,
+}
+
+/// A long stream, as it waits for its end.
 #[derive(Debug)]
-pub(crate) struct Long {
+pub struct Long {
     farewell: Rc<Farewell>,
     pub(crate) ending: Ending,
     /// What begins after the end, because nobody else is there, goes on.
     began: Instant,
     place: Option<usize>,
+    /// When it ends because of the farewell.
     due: Option<Instant>,
+    /// When it is as old as it may be.
+    old: Option<Instant>,
     alarm: Alarm,
 }
 
@@ -105,32 +123,55 @@ impl Ending {
     }
 
     /// What is said last, if anything is.
-    pub(crate) fn trailers(self) -> Option<HeaderMap> {
+    pub(crate) fn trailers(self, why: Why) -> Option<HeaderMap> {
         static STATUS: HeaderName = HeaderName::from_static("grpc-status");
         static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
         (self == Self::Grpc).then(|| {
             let mut trailers = HeaderMap::with_capacity(2);
             trailers.insert(&STATUS, HeaderValue::from_static("14"));
-            trailers.insert(&MESSAGE, HeaderValue::from_static("the instance is leaving; connect again"));
+            trailers.insert(&MESSAGE, HeaderValue::from_static(why.message()));
             trailers
         })
     }
 }
 
+impl Why {
+    fn message(self) -> &'static str {
+        match self {
+            Self::Leaves => "the instance is leaving; connect again",
+            Self::Old => "the stream is as old as it may be; connect again",
+            Self::Silent => "the stream was silent for too long; connect again",
+        }
+    }
+}
+
 impl Long {
-    pub(crate) fn new(farewell: Rc<Farewell>, ending: Ending) -> Self {
-        Self { farewell, ending, began: clock::now(), place: None, due: None, alarm: Alarm::default() }
+    /// A stream that begins now, and ends so at this age at the latest.
+    #[must_use]
+    pub fn new(farewell: Rc<Farewell>, ending: Ending, age: Option<Duration>) -> Self {
+        let began = clock::now();
+        let old = age.map(|age| began + age - age.mul_f64(YOUNGER * fastrand::f64()));
+        Self { farewell, ending, began, place: None, due: None, old, alarm: Alarm::default() }
     }
 
     /// Ready when the stream shall end.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
         self.wait(cx.waker());
-        let Some(by) = self.farewell.by.get().filter(|by| by.end > self.began) else {
-            self.due = None;
-            return Poll::Pending;
-        };
-        let due = *self.due.get_or_insert_with(|| by.due(self.began, fastrand::f64()));
-        self.alarm.poll(due, cx)
+        match self.ends() {
+            None => Poll::Pending,
+            Some((due, why)) => self.alarm.poll(due, cx).map(|()| why),
+        }
+    }
+
+    /// When it ends, as far as is known now.
+    fn ends(&mut self) -> Option<(Instant, Why)> {
+        let by = self.farewell.by.get().filter(|by| by.end > self.began);
+        self.due = by.map(|by| self.due.unwrap_or_else(|| by.due(self.began, fastrand::f64())));
+        match (self.due, self.old) {
+            (Some(due), Some(old)) if old < due => Some((old, Why::Old)),
+            (Some(due), _) => Some((due, Why::Leaves)),
+            (None, old) => Some((old?, Why::Old)),
+        }
     }
 
     fn wait(&mut self, waker: &Waker) {
@@ -170,7 +211,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn long(farewell: &Rc<Farewell>) -> Long {
-        Long::new(Rc::clone(farewell), Ending::Events)
+        Long::new(Rc::clone(farewell), Ending::Events, None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,6 +274,25 @@ mod tests {
         assert!(wait(&mut late, 100 * SECOND).await.is_err(), "nobody else is there");
         farewell.say(Instant::now() + 10 * SECOND);
         assert!(wait(&mut late, 11 * SECOND).await.is_ok(), "the instance leaves for good");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_streams_end_one_by_one_unless_their_instance_leaves_before() {
+        let (farewell, start) = (Rc::new(Farewell::default()), Instant::now());
+        let aged = || Long::new(Rc::clone(&farewell), Ending::Grpc, Some(100 * SECOND));
+        let mut ends = Vec::new();
+        for mut stream in (0..50).map(|_| aged()) {
+            ends.push(stream.ends().unwrap().0 - start);
+            assert_eq!(stream.ends().map(|(end, why)| (end - start, why)), Some((ends[ends.len() - 1], Why::Old)));
+        }
+        let (first, last) = (*ends.iter().min().unwrap(), *ends.iter().max().unwrap());
+        assert!(first >= 90 * SECOND && last <= 100 * SECOND && last - first > 3 * SECOND, "{first:?} {last:?}");
+        let mut stream = aged();
+        assert_eq!(poll_fn(|cx| stream.poll(cx)).await, Why::Old);
+        assert!(start.elapsed() >= 90 * SECOND);
+        let mut stream = aged();
+        farewell.say(Instant::now() + 10 * SECOND);
+        assert_eq!(poll_fn(|cx| stream.poll(cx)).await, Why::Leaves);
     }
 
     #[test]

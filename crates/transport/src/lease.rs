@@ -30,10 +30,11 @@ impl Lease {
     }
 
     /// Takes a lease at `now` if the instance has fewer than `most` requests in flight and may be sent one. One that was out
-    /// and is due again admits a single request to find out; for all others that is a no.
+    /// and is due again admits a single request to find out; for all others that is a no. `is_whole`: whether all of the
+    /// request has come.
     #[must_use]
-    pub fn try_take(upstream: &Arc<Upstream>, most: u32, now: Tick) -> Option<Self> {
-        let admitted = upstream.vitals.try_begin_within(most, now);
+    pub fn try_take(upstream: &Arc<Upstream>, most: u32, now: Tick, is_whole: impl FnOnce() -> bool) -> Option<Self> {
+        let admitted = upstream.vitals.try_begin_within(most, now, is_whole);
         admitted.then(|| Self::new(Arc::clone(upstream), now))
     }
 
@@ -63,20 +64,61 @@ impl Lease {
         now.since(moved)
     }
 
+    /// How long the instance took, or has taken so far.
+    fn elapsed(&self, now: Tick) -> Duration {
+        let unfinished = self.upload.as_ref().is_some_and(|upload| !upload.is_done());
+        match self.head {
+            Some(elapsed) => elapsed,
+            // Half a request: no answer was due.
+            None if unfinished => Duration::ZERO,
+            None => self.waited(now),
+        }
+    }
+
     /// How it ended. Only the first call counts.
     pub fn settle(&mut self, outcome: Outcome) {
         if !self.settled {
             self.settled = true;
             let now = clock::tick();
-            let unfinished = self.upload.as_ref().is_some_and(|upload| !upload.is_done());
-            let elapsed = match self.head {
-                Some(elapsed) => elapsed,
-                // Half a request: no answer was due.
-                None if unfinished => Duration::ZERO,
-                None => self.waited(now),
-            };
             let Upstream { vitals, service_vitals, .. } = &*self.upstream;
-            vitals.end(outcome, self.began, elapsed, now, &service_vitals.peers);
+            vitals.end(outcome, self.began, self.elapsed(now), now, &service_vitals.peers);
+        }
+    }
+
+    /// The instance answered with a gateway failure, and it is not known yet whose fault that is. For the instance the
+    /// exchange is over. `None` if it was over before.
+    pub fn suspect(&mut self) -> Option<Suspect> {
+        if std::mem::replace(&mut self.settled, true) {
+            return None;
+        }
+        let now = clock::tick();
+        let Upstream { vitals, service_vitals, .. } = &*self.upstream;
+        vitals.suspect(self.elapsed(now), now, &service_vitals.peers);
+        Some(Suspect { upstream: Arc::clone(&self.upstream), began: self.began, guilty: false })
+    }
+}
+
+/// A gateway failure whose cause is not known yet. Dropped, it says nothing about its instance.
+#[derive(Debug)]
+pub struct Suspect {
+    upstream: Arc<Upstream>,
+    began: Tick,
+    guilty: bool,
+}
+
+impl Suspect {
+    /// It was the instance's fault: another one answered the same request.
+    pub fn convict(mut self) {
+        self.guilty = true;
+    }
+}
+
+impl Drop for Suspect {
+    fn drop(&mut self) {
+        let Upstream { vitals, service_vitals, .. } = &*self.upstream;
+        match self.guilty {
+            true => vitals.convict(self.began, clock::tick(), &service_vitals.peers),
+            false => vitals.acquit(self.began, clock::tick()),
         }
     }
 }
@@ -89,6 +131,7 @@ impl Drop for Lease {
 
 #[cfg(test)]
 mod tests {
+    use balancer::Vitals;
     use model::{Address, Host, InstanceId, Protocol, ServiceId};
 
     use super::*;
@@ -108,7 +151,7 @@ mod tests {
             let upstream = upstream();
             let mut lease = Lease::take(Arc::clone(&upstream));
             if !waits {
-                lease.carries(Tally::new());
+                lease.carries(Tally::new(u64::MAX));
             }
             tokio::time::advance(MINUTE).await;
             drop(lease);
@@ -116,5 +159,24 @@ mod tests {
             assert_eq!(upstream.vitals.latency(), known, "a complete request that is given up: {waits}");
             assert_eq!(upstream.vitals.in_flight(), 0);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_is_over_at_once_and_counts_once_it_is_convicted() {
+        let upstream = upstream();
+        let rules = balancer::Eject::default();
+        upstream.service_vitals.peers.recount(&rules, [&*upstream.vitals, &Vitals::default()].into_iter());
+        let suspect = || {
+            let mut lease = Lease::take(Arc::clone(&upstream));
+            let suspect = lease.suspect().expect("it was not settled");
+            assert!(lease.suspect().is_none());
+            assert_eq!(upstream.vitals.in_flight(), 0);
+            suspect
+        };
+        (0..100).for_each(|_| drop(suspect()));
+        assert!(upstream.vitals.admits(clock::tick()), "nobody said that it was its fault");
+        (0..5).for_each(|_| suspect().convict());
+        assert!(!upstream.vitals.admits(clock::tick()));
+        assert_eq!(upstream.vitals.totals().requests, 105);
     }
 }

@@ -7,16 +7,17 @@
 //!   holds an exchange's limits.
 //! * [`upstream`]: one instance, shared by all cores; [`lease`]: the right to use it once.
 //! * [`pool`]: the connections of one core ([`h1`], [`h2`]), opened by [`dial`], watched for silence by `ping`;
-//!   [`farewell`] ends long streams at an instance that is to leave.
+//!   [`farewell`] ends long streams at an instance that is to leave, or when they are old.
 //!
 //! Beside it, [`client`]: a small HTTP client for control planes; [`look`]: one exchange with an instance, to see how it
-//! does. [`clock`] makes ticks.
+//! does. [`crowd`] counts connections by who made them, [`clock`] makes ticks.
 //!
 //! The data path is single-threaded by design: what is `!Send` here never leaves its core.
 
 pub mod body;
 pub mod client;
 pub mod clock;
+pub mod crowd;
 pub mod dial;
 pub mod farewell;
 pub mod h1;
@@ -34,6 +35,6 @@ pub mod upload;
 pub mod upstream;
 
 pub use body::{Body, BodyError};
-pub use lease::Lease;
+pub use lease::{Lease, Suspect};
 pub use tls::ClientTls;
 pub use upstream::{Learned, Upstream};

@@ -5,10 +5,7 @@
 
 mod source;
 
-use std::{
-    rc::Rc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -19,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     Lease,
     body::{Body, BodyError},
-    farewell::{Ending, Farewell, Long},
+    farewell::{Long, Why},
     pump::Blocked,
     timer::{Expired, Timer},
 };
@@ -51,10 +48,10 @@ impl Relay {
         Self { source, timer, lease, status, clean, long: None, ended: false }
     }
 
-    /// Ends it, if it is a long stream, when its instance is to leave.
+    /// Ends it in good order, if it is a long stream, when its time has come.
     #[must_use]
-    pub fn until(mut self, farewell: Option<(Rc<Farewell>, Ending)>) -> Self {
-        self.long = farewell.map(|(farewell, ending)| Box::new(Long::new(farewell, ending)));
+    pub fn until(mut self, long: Option<Long>) -> Self {
+        self.long = long.map(Box::new);
         self
     }
 
@@ -122,10 +119,13 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if self.long.as_mut().is_some_and(|long| long.poll(cx).is_ready()) {
-                    return Poll::Ready(self.part().map(Ok));
+                if let Some(Poll::Ready(why)) = self.long.as_mut().map(|long| long.poll(cx)) {
+                    return Poll::Ready(self.part(why).map(Ok));
                 }
                 let expired = self.timer.poll(cx);
+                if expired == Poll::Ready(Expired::Idle) && self.long.is_some() {
+                    return Poll::Ready(self.part(Why::Silent).map(Ok));
+                }
                 self.expire(expired).map(|error| Some(Err(error)))
             }
         }
@@ -181,8 +181,8 @@ impl Relay {
     }
 
     /// Ends a long stream in good order, as its clients expect it; the instance learns that nobody listens any more.
-    fn part(&mut self) -> Option<Frame<Bytes>> {
-        let trailers = self.long.as_ref().and_then(|long| long.ending.trailers());
+    fn part(&mut self, why: Why) -> Option<Frame<Bytes>> {
+        let trailers = self.long.as_ref().and_then(|long| long.ending.trailers(why));
         self.fail(BodyError::Deadline, Outcome::Abandoned);
         trailers.map(Frame::trailers)
     }

@@ -26,6 +26,7 @@ pub use replay::Room;
 /// How far a request's body has come. Written by the upload, read by whoever waits for the answer; one thread.
 #[derive(Debug)]
 pub struct Tally {
+    limit: Cell<u64>,
     bytes: Cell<u64>,
     moved: Cell<Instant>,
     done: Cell<bool>,
@@ -34,16 +35,22 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing came yet.
+    /// Nothing came yet; more than `limit` bytes may not.
     #[must_use]
-    pub fn new() -> Rc<Self> {
+    pub fn new(limit: u64) -> Rc<Self> {
         Rc::new(Self {
+            limit: Cell::new(limit),
             bytes: Cell::new(0),
             moved: Cell::new(clock::now()),
             done: Cell::new(false),
             failed: Cell::new(None),
             lost: Cell::new(false),
         })
+    }
+
+    /// From now on so many bytes may come in all.
+    pub fn admit(&self, limit: u64) {
+        self.limit.set(limit);
     }
 
     /// Bytes that came from the client, each counted once.
@@ -87,7 +94,6 @@ pub struct Upload {
 #[derive(Debug)]
 struct State {
     body: Body,
-    limit: u64,
     tally: Rc<Tally>,
     clean: fn(&mut HeaderMap),
     replay: Replay,
@@ -95,18 +101,12 @@ struct State {
 }
 
 impl Upload {
-    /// Limits `body` to `limit` bytes. `tally` counts what came, `clean` takes out of trailers what they may not
+    /// `tally` counts and limits what comes of the `body`, `clean` takes out of trailers what they may not
     /// carry. Its beginning is remembered up to `keep` bytes, while there is `room`.
     #[must_use]
-    pub fn new(
-        body: Body,
-        limit: u64,
-        (keep, room): (usize, &Room),
-        tally: Rc<Tally>,
-        clean: fn(&mut HeaderMap),
-    ) -> Self {
+    pub fn new(body: Body, (keep, room): (usize, &Room), tally: Rc<Tally>, clean: fn(&mut HeaderMap)) -> Self {
         let replay = Replay::new(keep, room);
-        Self { state: Rc::new(RefCell::new(State { body, limit, tally, clean, replay, turn: 0 })), turn: 0 }
+        Self { state: Rc::new(RefCell::new(State { body, tally, clean, replay, turn: 0 })), turn: 0 }
     }
 
     /// The body from its beginning, for one more try. All earlier turns stand still from now on: they are neither at
@@ -132,6 +132,14 @@ impl Upload {
     /// An answer is on its way to the client: the body will not be needed again.
     pub fn forget(&self) {
         self.state.borrow_mut().replay.forget();
+    }
+
+    /// Whether all of it has come from the client, as far as that is known: an HTTP/1 body is read only when it is asked
+    /// for.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let state = self.state.borrow();
+        state.tally.is_done() || state.body.is_whole()
     }
 
     pub(crate) fn is_end(&self) -> bool {
@@ -177,7 +185,7 @@ impl State {
         if let Some(data) = frame.data_ref() {
             let bytes = self.tally.bytes() + data.len() as u64;
             self.tally.bytes.set(bytes);
-            if bytes > self.limit {
+            if bytes > self.tally.limit.get() {
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
         }

@@ -1,12 +1,19 @@
 //! How much clients may ask for at once, and how large it may be.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use testkit::{
     Client, Failure, Gate, Instance, Reply, Socket, bounded, eventually,
     frame::{self, Frame},
     get, post, wait_for,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::support::{Config, Front};
@@ -141,4 +148,45 @@ async fn a_head_beyond_the_librarys_limit_is_refused_barely() {
     assert_eq!((answer.status(), answer.header("x-pointsman-reason")), (431, None));
     assert!(socket.is_closed_by_peer().await);
     assert_eq!(instance.counts().requests(), 0);
+}
+
+/// A client at this address, if it is let in.
+async fn client_at(address: [u8; 4], router: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::from(address), 0).into()).unwrap();
+    let mut stream = socket.connect(router).await.ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.ok()?;
+    let mut status = [0; 12];
+    bounded("an answer or the end", stream.read_exact(&mut status)).await.ok()?;
+    assert_eq!(&status, b"HTTP/1.1 404");
+    Some(stream)
+}
+
+#[tokio::test]
+async fn one_address_cannot_have_all_connections_and_a_trusted_proxy_can() {
+    const ONE: [u8; 4] = [127, 0, 0, 1];
+    let listeners = "[ { address: 127.0.0.1:0 }, { address: 127.0.0.1:0 } ]";
+    let headers = "{ trusted_proxies: [ 127.0.0.3 ] }";
+    let config = Config::new().set("listeners", listeners).set("headers", headers);
+    let router = config.set("limits", "{ connections_per_address: 2 }").start();
+    let other = router.router.addresses().clients[1].0;
+    let first = client_at(ONE, router.clear()).await.expect("the first");
+    let _second = client_at(ONE, other).await.expect("the second, at another port");
+    for address in [router.clear(), other] {
+        assert!(client_at(ONE, address).await.is_none(), "the third");
+    }
+    let _neighbour = client_at([127, 0, 0, 2], router.clear()).await.expect("others are let in");
+    let mut proxied = Vec::new();
+    for _ in 0..5 {
+        proxied.push(client_at([127, 0, 0, 3], router.clear()).await.expect("there are many behind a proxy"));
+    }
+    let metrics = Client::http(router.admin()).await.send(get("/metrics", &[])).await.text();
+    assert!(metrics.contains("pointsman_connections_closed_total{cause=\"limit\"} 2\n"), "{metrics}");
+    drop(first);
+    bounded("its place is free again", async {
+        while client_at(ONE, router.clear()).await.is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

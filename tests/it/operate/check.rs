@@ -30,6 +30,7 @@ const MISTAKES: &[Mistake] = &[
     ("listeners: [ { address: 8443 } ]", (1, 25), "listeners[0].address", "found \"8443\"", "such as 127.0.0.1:8443"),
     ("limits: { body: 1MX }", (1, 17), "limits.body", "unknown unit \"MX\"", "write 1MiB"),
     ("log: { level: chatty }", (1, 6), "log", "log level \"chatty\"", "write error, warn, info"),
+    ("limits: { connections_per_address: 0 }", (1, 9), "limits", "connections_per_address: 0 would let nothing through", "write at least 1"),
     ("limits: { streams: many }", (1, 20), "limits.streams", "found \"many\"", "a whole number from 0"),
     ("timeouts: { connect: off }", (1, 22), "timeouts.connect", "found \"off\"", "such as 250ms"),
     ("drain: { delay: -1s }", (1, 17), "drain.delay", "found \"-1s\"", "such as 250ms"),

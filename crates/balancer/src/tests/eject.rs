@@ -23,7 +23,7 @@ fn service(rules: &Eject, count: usize) -> (Peers, Vec<Vitals>) {
 
 /// One request that took a millisecond.
 fn ask(vitals: &Vitals, outcome: Outcome, now: Tick, peers: &Peers) {
-    if !vitals.try_begin(now) {
+    if !vitals.try_begin(now, || true) {
         vitals.begin();
     }
     vitals.end(outcome, now, MS, now.after(MS), peers);
@@ -84,7 +84,7 @@ fn old_answers_do_not_bring_it_back_and_the_probe_does() {
     it.end(Outcome::Answered(200), at(0), MS, at(100), &peers);
     assert!(!it.admits(at(101)), "the answer to a request from before");
     // A stream that began before and ends while it is probed says nothing either.
-    assert!(it.try_begin(at(2000)));
+    assert!(it.try_begin(at(2000), || true));
     it.begin();
     it.end(Outcome::Answered(200), at(0), MS, at(2001), &peers);
     assert!(matches!(it.state(at(2001)), Admission::Probing { cause: Cause::Consecutive, row: 1, .. }));
@@ -194,4 +194,34 @@ fn what_is_compared_is_what_happened_since() {
     assert_eq!((sample.requests, sample.errors, sample.latency), (4, 2, 8 * MS));
     all[0].hold(crate::Hold::Check, at(9));
     assert_eq!(all[0].since(marks), None);
+}
+
+#[test]
+fn a_failure_whose_cause_is_not_known_counts_only_once_it_is() {
+    let (peers, all) = service(&Eject::default(), 4);
+    let it = &all[0];
+    let marks = it.marks();
+    let suspect = |now: Tick| {
+        assert!(it.try_begin(now, || true));
+        it.suspect(MS, now.after(MS), &peers);
+        assert_eq!(it.in_flight(), 0);
+    };
+    for _ in 0..100 {
+        suspect(at(1));
+        it.acquit(at(1), at(3));
+    }
+    assert_eq!(it.since(marks).map(|sample| (sample.requests, sample.errors)), Some((100, 0)));
+    for _ in 0..5 {
+        suspect(at(1));
+        it.convict(at(1), at(3), &peers);
+    }
+    let Some((Cause::Consecutive, 1)) = is_out(it, at(3)) else { panic!("{:?}", it.state(at(3))) };
+    // As a probe it is one that said nothing, until it is convicted.
+    suspect(at(2000));
+    assert!(!it.admits(at(2001)));
+    it.acquit(at(2000), at(2001));
+    assert!(matches!(it.state(at(2001)), Admission::Out { row: 1, .. }) && it.admits(at(3000)));
+    suspect(at(3000));
+    it.convict(at(3000), at(3001), &peers);
+    assert!(matches!(it.state(at(3001)), Admission::Out { row: 2, .. }));
 }

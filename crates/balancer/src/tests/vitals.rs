@@ -55,15 +55,15 @@ fn a_probe_is_one_request_and_every_end_of_it_is_an_end() {
     let later = NOW.after(Duration::from_secs(2));
     for outcome in [Outcome::Abandoned, Outcome::Refused] {
         let vitals = ended(Outcome::ConnectFailed);
-        assert!(!vitals.try_begin(NOW));
-        assert!(vitals.try_begin(later));
+        assert!(!vitals.try_begin(NOW, || true));
+        assert!(vitals.try_begin(later, || true));
         assert!(matches!(vitals.state(later), Admission::Probing { .. }));
         assert_eq!(vitals.in_flight(), 1);
-        assert!(!vitals.try_begin(later));
+        assert!(!vitals.try_begin(later, || true));
         end(&vitals, outcome, 5 * MS, later.after(5 * MS));
         assert_eq!(vitals.in_flight(), 0);
         let next = later.after(Duration::from_secs(1));
-        assert!(!vitals.try_begin(later.after(6 * MS)) && vitals.try_begin(next), "{outcome:?}");
+        assert!(!vitals.try_begin(later.after(6 * MS), || true) && vitals.try_begin(next, || true), "{outcome:?}");
         end(&vitals, Outcome::Answered(200), MS, next.after(MS));
         assert_eq!(vitals.state(next), Admission::In);
     }
@@ -88,7 +88,7 @@ fn in_flight_is_exact_under_threads_and_never_more_than_there_are() {
                 scope.spawn(move || {
                     for number in 0..20_000_u32 {
                         let now = Tick(u64::from(number) * 1_000_000);
-                        if !vitals.try_begin(now) {
+                        if !vitals.try_begin(now, || true) {
                             vitals.begin();
                         }
                         let outcome = match (number + worker) % 5 {

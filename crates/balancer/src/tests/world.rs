@@ -48,7 +48,7 @@ impl World {
             self.end_due();
             let at = balancer.pick(&Ask { hash: None, tried: &[], now: Tick(self.now) }).unwrap();
             tally[at] += 1;
-            if !self.candidates[at].vitals.try_begin(Tick(self.now)) {
+            if !self.candidates[at].vitals.try_begin(Tick(self.now), || true) {
                 self.candidates[at].vitals.begin();
             }
             let (takes, outcome) = (self.behaviours[at])(self.now);

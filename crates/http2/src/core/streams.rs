@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, response};
 
-use super::{Core, FULL, PAST, PATIENCE, Role, TURN};
+use super::{Core, FULL, PAST, PATIENCE, RESETS, Role, TURN};
 use crate::{
     Error, Reason,
     chunks::Chunks,
@@ -74,6 +74,11 @@ impl Core {
     fn say_reset(&mut self, id: u32, reason: Reason) {
         self.control(RST_STREAM, 0, id, &reason.0.to_be_bytes());
         if self.role == Role::Client {
+            self.resets += 1;
+            if self.resets == RESETS {
+                // What is open goes on.
+                self.gone.get_or_insert(Reason::NO_ERROR);
+            }
             return;
         }
         if self.past.len() == PAST {
@@ -149,6 +154,11 @@ impl Core {
         self.streams.get(place).is_none_or(|stream| {
             stream.recv.state == Way::Ended && stream.recv.buffer.is_empty() && stream.recv.trailers.is_none()
         })
+    }
+
+    /// All of it has come, be it taken or not.
+    pub(crate) fn is_whole(&mut self, place: Place) -> bool {
+        self.streams.get(place).is_none_or(|stream| stream.recv.state == Way::Ended)
     }
 
     /// Fills the peer's window for this stream once half of it is used: not for each frame, and never too late.

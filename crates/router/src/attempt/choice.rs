@@ -31,7 +31,8 @@ pub(super) struct Affinity {
     pub(super) held: Option<u64>,
 }
 
-/// A lease on the instance that the client stays with, else on the balancer's choice; and its token.
+/// A lease on the instance that the client stays with, else on the balancer's choice; and its token. `is_whole`: whether
+/// all of the request has come.
 ///
 /// # Errors
 /// [`Refusal::ServiceFull`] if only such are left as have as many requests as they may, else what picking says.
@@ -40,6 +41,7 @@ pub(super) fn lease(
     environment: Option<&str>,
     Affinity { hash, held }: Affinity,
     tried: &[UpstreamKey],
+    is_whole: impl Fn() -> bool,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let now = clock::tick();
     let choice = |tried: &[UpstreamKey]| {
@@ -47,7 +49,7 @@ pub(super) fn lease(
         let stays = held.and_then(|token| service.held(environment, token, &ask));
         stays.map_or_else(|| service.pick(environment, &ask), Ok)
     };
-    take(choice, tried, service.policy.bounds.per_instance, now)
+    take(choice, tried, service.policy.bounds.per_instance, now, is_whole)
 }
 
 /// A lease on the first choice besides those that were tried, if it lets the request in and has fewer than `most` in flight.
@@ -56,11 +58,12 @@ fn take<'a>(
     tried: &[UpstreamKey],
     most: u32,
     now: Tick,
+    is_whole: impl Fn() -> bool,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let member = choice(tried)?;
-    match Lease::try_take(&member.upstream, most, now) {
+    match Lease::try_take(&member.upstream, most, now, &is_whole) {
         Some(lease) => Ok((lease, member.token)),
-        None => look_on(choice, member, tried, most, now),
+        None => look_on(choice, member, tried, most, now, is_whole),
     }
 }
 
@@ -73,6 +76,7 @@ fn look_on<'a>(
     tried: &[UpstreamKey],
     most: u32,
     now: Tick,
+    is_whole: impl Fn() -> bool,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let mut passed = tried.to_vec();
     let (mut full, mut resting) = (false, Vec::new());
@@ -92,7 +96,7 @@ fn look_on<'a>(
             Ok(member) if !(full && is_spare(member)) => member,
             _ => break,
         };
-        if let Some(lease) = Lease::try_take(&member.upstream, most, now) {
+        if let Some(lease) = Lease::try_take(&member.upstream, most, now, &is_whole) {
             return Ok((lease, member.token));
         }
     }

@@ -15,8 +15,7 @@ use model::Refusal;
 use tokio::time::{Instant, sleep};
 use transport::{
     Body, clock,
-    farewell::Ending,
-    pool::Pools,
+    farewell::{Ending, Long},
     relay::Relay,
     timer::{Expired, Timer},
     upload::Tally,
@@ -24,6 +23,9 @@ use transport::{
 
 use super::{Answer, Outbound, deadline::Deadline, tried};
 use crate::{exchange::Exchange, refuse, rewrite};
+
+/// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
+const TOO_SHORT: Duration = Duration::from_millis(1);
 
 /// The limits of one request and what moved last.
 #[derive(Debug)]
@@ -49,8 +51,12 @@ impl Patience {
         let limits = exchange.limits();
         let said = Deadline::of(&out.head.headers, exchange.fields, exchange.grpc);
         let total = match (limits.total, said.total()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+            (limit, None) => limit,
+            (Some(limit), Some(own)) if limit <= own => Some(limit),
+            (_, own) => {
+                exchange.record.own_deadline.set(true);
+                own
+            }
         };
         let (head, idle) =
             if exchange.grpc { (limits.grpc_head, limits.grpc_idle) } else { (limits.head, limits.idle) };
@@ -67,7 +73,7 @@ impl Patience {
         self.blocked = false;
         self.per_try = None;
         self.timer.set_idle(None);
-        if self.left() == Some(Duration::ZERO) { Err(Refusal::Deadline) } else { Ok(()) }
+        if self.left().is_some_and(|left| left <= TOO_SHORT) { Err(Refusal::Deadline) } else { Ok(()) }
     }
 
     /// The fields of a head with what is left of the deadline now; `None` if the client named none.
@@ -178,17 +184,20 @@ impl Patience {
     fn remains(&self) -> (Option<Duration>, Refusal) {
         let moved = self.tally.as_ref().map_or(self.sent, |tally| tally.moved().max(self.sent));
         let (limit, refusal) = match self.is_uploaded() {
-            true => (self.head_limit(), Refusal::HeadTimeout),
+            true => self.wait_limit(),
             false if self.blocked => (self.idle, Refusal::HeadTimeout),
             false => (self.idle, Refusal::ClientTimeout),
         };
         (limit.map(|limit| (moved + limit).saturating_duration_since(clock::now())), refusal)
     }
 
-    fn head_limit(&self) -> Option<Duration> {
+    /// How long a complete request may wait for its answer, and what it means if it does. Where there is no limit for the
+    /// head of a gRPC stream, it may be as silent before it as after it: that is no fault of its instance.
+    fn wait_limit(&self) -> (Option<Duration>, Refusal) {
         match (self.try_limit(), self.head) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+            (None, None) if self.grpc => (self.idle, Refusal::IdleTimeout),
+            (Some(a), Some(b)) => (Some(a.min(b)), Refusal::HeadTimeout),
+            (a, b) => (a.or(b), Refusal::HeadTimeout),
         }
     }
 
@@ -200,7 +209,7 @@ impl Patience {
     /// When to look again. While the body comes in nobody tells that it is over, so never later than the head's limit:
     /// the alarm then rings when that limit is over, counted from the body's end.
     fn next(&self, idle: Option<Duration>) -> Option<Duration> {
-        match (self.is_uploaded(), idle, self.head_limit()) {
+        match (self.is_uploaded(), idle, self.wait_limit().0) {
             (true, Some(left), Some(head)) if left < head => Some(left),
             (true, _, head) => head,
             (false, Some(idle), Some(head)) => Some(idle.min(head)),
@@ -213,12 +222,26 @@ impl Patience {
     }
 
     /// The answer's head is there: what is left is relayed under the limits for bodies.
-    pub(super) fn relay(self, Answer { status, head, source, lease }: Answer, pools: &Pools) -> Response<Body> {
+    pub(super) fn relay(self, Answer { status, head, source, lease }: Answer, exchange: &Exchange) -> Response<Body> {
         let long = Ending::of(&head.headers);
         let mut timer = self.timer;
-        // Server-sent events may be silent for as long as nothing happens.
-        timer.set_idle(if long == Some(Ending::Events) { None } else { self.idle });
-        let farewell = long.and_then(|ending| Some((pools.farewell(lease.upstream().key)?, ending)));
+        timer.set_idle(match long {
+            // Server-sent events may be silent for as long as nothing happens.
+            Some(Ending::Events) => None,
+            // Its client says that it is gRPC, its instance does not.
+            None if self.grpc => exchange.limits().idle,
+            _ => self.idle,
+        });
+        if self.grpc
+            && long == Some(Ending::Grpc)
+            && let Some(tally) = &self.tally
+        {
+            tally.admit(exchange.limits().grpc_body);
+        }
+        let farewell = long.and_then(|ending| {
+            let farewell = exchange.core.pools.farewell(lease.upstream().key)?;
+            Some(Long::new(farewell, ending, exchange.limits().stream_age))
+        });
         let relay = Relay::new(source, timer, lease, status, if self.grpc { grpc_trailers } else { trailers });
         let body = relay.until(farewell).into_body();
         let mut response = Response::from_parts(head, body);

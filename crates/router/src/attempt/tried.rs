@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, time::Duration};
 use discovery::Service;
 use http::{HeaderName, header::EXPECT};
 use model::{Fault, Outcome, Refusal, UpstreamKey, Withheld};
-use transport::{Lease, clock};
+use transport::{Lease, Suspect, clock};
 
 use super::{
     Answer, End, Outbound,
@@ -37,6 +37,8 @@ struct History {
     stale: usize,
     /// The last answer of an instance, held back.
     answer: Option<Box<Answer>>,
+    /// Instances that answered with a gateway failure, until it is known whose fault that is.
+    suspects: Vec<Suspect>,
     refusal: Option<Refusal>,
 }
 
@@ -74,20 +76,21 @@ impl Tried {
     ) -> Option<(Lease, Option<u64>)> {
         let tried = [self.keys(), &[key]].concat();
         let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
-        let choose = |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried);
+        let choose = |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried, || true);
         ready.then(|| with_service(exchange, out, choose))?.ok()
     }
 
     /// Another answer is the better one.
-    pub(super) fn discard(&mut self) {
+    pub(super) fn answered(&mut self) {
         if let Some(history) = &mut self.0 {
-            history.discard();
+            history.answered();
         }
     }
 
     /// Nobody else is there: the last answer an instance gave, else what it failed at, else this.
     pub(super) fn end(self, refusal: Refusal) -> Result<Answer, Refusal> {
-        let history = self.0.unwrap_or_default();
+        let mut history = self.0.unwrap_or_default();
+        history.judge(false);
         match history.answer {
             Some(answer) => Ok(*answer),
             None => Err(history.refusal.unwrap_or(refusal)),
@@ -130,10 +133,22 @@ impl History {
         self.sent = self.sent.saturating_add(u8::from(!fault.is_unsent()));
     }
 
+    /// Another answer is the better one: what others failed at was their own fault.
+    fn answered(&mut self) {
+        self.discard();
+        self.judge(true);
+    }
+
     fn discard(&mut self) {
         if let Some(answer) = self.answer.take() {
             answer.source.discard();
         }
+    }
+
+    /// There is no other try: says whose fault the failures were.
+    fn judge(&mut self, answered: bool) {
+        let guilty = retry::is_their_fault(answered, self.sent);
+        self.suspects.drain(..).filter(|_| guilty).for_each(Suspect::convict);
     }
 
     async fn follow(
@@ -148,7 +163,12 @@ impl History {
             self.stale += 1;
             return ControlFlow::Continue(());
         }
-        let Some(fault) = fault(&end) else { return ControlFlow::Break(end.map_err(|failure| failure.refusal)) };
+        let Some(fault) = fault(&end) else {
+            if end.is_ok() {
+                self.answered();
+            }
+            return ControlFlow::Break(end.map_err(|failure| failure.refusal));
+        };
         if let Some(upstream) = &exchange.record.upstream {
             self.note(upstream.key, fault);
         }
@@ -198,7 +218,13 @@ impl History {
     }
 
     /// The end after this: an answer goes to the client, be it an earlier one.
-    fn enough(&mut self, end: End) -> Result<Answer, Refusal> {
+    fn enough(&mut self, mut end: End) -> Result<Answer, Refusal> {
+        if let Ok(answer) = &mut end
+            && !retry::is_their_fault(false, self.sent)
+        {
+            self.suspects.extend(answer.lease.suspect());
+        }
+        self.judge(false);
         match (end, self.answer.take()) {
             (Ok(answer), before) => {
                 self.answer = before;
@@ -218,7 +244,7 @@ impl History {
     fn keep(&mut self, end: End) {
         match end {
             Ok(mut answer) => {
-                answer.lease.settle(Outcome::Answered(answer.status));
+                self.suspects.extend(answer.lease.suspect());
                 answer.source.part();
                 self.discard();
                 self.answer = Some(Box::new(answer));

@@ -21,7 +21,7 @@ use admin::{Admin, Readiness};
 use discovery::{Discovery, provider::embedded};
 use settings::watch::Files;
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Addresses, Command, Origin, Start, StartError,
@@ -29,7 +29,7 @@ use super::{
     apis::{Apis, Opened, Wanted},
 };
 use crate::{
-    accept::{Acceptor, Desk, bind},
+    accept::{Acceptor, Desk, Doors, bind},
     plan::{Listener, Made, Operations},
 };
 
@@ -46,7 +46,7 @@ struct Running {
     desks: Arc<[Desk]>,
     cores: Vec<JoinHandle<()>>,
     acceptors: Vec<Acceptor>,
-    most: watch::Sender<usize>,
+    doors: Doors,
     discovery: Discovery,
     apis: Apis,
     announced: Announced,
@@ -131,7 +131,7 @@ impl Running {
 
     fn accept(&mut self, socket: std::net::TcpListener, listener: Arc<Listener>) -> Result<(), StartError> {
         let desks = Arc::clone(&self.desks);
-        let acceptor = Acceptor::start(socket, listener, desks, self.most.subscribe(), self.metrics.clone())?;
+        let acceptor = Acceptor::start(socket, listener, desks, self.doors.open(self.metrics.clone()))?;
         self.acceptors.push(acceptor);
         Ok(())
     }

@@ -6,13 +6,15 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use discovery::Policies;
 use http::{HeaderName, HeaderValue, Method};
 use model::ServiceId;
-use settings::{Located, SettingsError};
+use settings::{Located, OrOff, SettingsError};
 use transport::{
     io,
     tls::{Identity, ServerTls, Tickets},
 };
 
-use super::{Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, fallback, services};
+use super::{
+    Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, fallback, services,
+};
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
     route::{Rewrite, Route, Routes, When},
@@ -52,6 +54,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
     settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
     for (name, number) in [
         ("connections", settings.limits.connections),
+        ("connections_per_address", connections(&settings.limits, &Trusted::default()).of_address),
         ("streams", settings.limits.streams as usize),
         ("fields", settings.limits.fields),
     ] {
@@ -66,14 +69,15 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
     let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
     let routes = routes(settings, &services, &mut routed, files)?;
+    let rewriting = rewriting(&settings.headers)?;
     let plan = Plan {
         listeners: listeners(settings, made, files)?,
         names: names(&settings.headers)?,
-        rewriting: rewriting(&settings.headers)?,
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
         patience: patience(&settings.clients),
         shedding: Shedding::of(&settings.shedding)?,
-        connections: settings.limits.connections.max(1),
+        connections: connections(&settings.limits, &rewriting.trusted),
+        rewriting,
         limits: services.others,
         routes,
     };
@@ -115,6 +119,16 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         },
     };
     Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })
+}
+
+/// Half of all connections for one address, unless that is so few that a single browser or test could need them.
+fn connections(limits: &typed::Limits, trusted: &Trusted) -> Connections {
+    const FEW: usize = 100;
+    let of_address = match limits.connections_per_address {
+        None => (limits.connections / 2).max(FEW),
+        Some(OrOff(most)) => most.unwrap_or(usize::MAX),
+    };
+    Connections { all: limits.connections.max(1), of_address, exempt: trusted.clone() }
 }
 
 fn listeners(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Result<Vec<Arc<Listener>>, SettingsError> {

@@ -9,6 +9,10 @@ use crate::{
     settings::{self as typed, Timeouts},
 };
 
+/// How long a gRPC stream may be silent unless its service says something else. Streams of events that seldom happen are;
+/// but that a request is gRPC is its client's word, which must not be enough to stay for ever.
+const SILENT: Duration = Duration::from_secs(3600);
+
 /// What one request may weigh and how long it may take. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -22,7 +26,7 @@ pub struct Limits {
     pub streams: u32,
     /// Bytes of the request body.
     pub body: u64,
-    /// The same for gRPC, whose streams have no size unless their route says one.
+    /// The same once the instance has said that it is gRPC, whose streams have no size unless their route says one.
     pub grpc_body: u64,
     /// For a connection to an instance.
     pub connect: Duration,
@@ -34,8 +38,11 @@ pub struct Limits {
     pub total: Option<Duration>,
     /// `head` for gRPC: off unless its route or service says one.
     pub grpc_head: Option<Duration>,
-    /// `idle` for gRPC: off unless its route or service says one.
+    /// `idle` for gRPC, and for the wait for a head without a limit of its own: an hour unless its route or service says
+    /// something else.
     pub grpc_idle: Option<Duration>,
+    /// How long a gRPC stream or an event stream may go on.
+    pub stream_age: Option<Duration>,
     /// What is sent to another instance when one fails.
     pub retries: Retries,
     /// Whether a slow instance is overtaken by another one.
@@ -59,11 +66,12 @@ impl Limits {
             idle: Some(Duration::from_secs(60)),
             total: None,
             grpc_head: None,
-            grpc_idle: None,
+            grpc_idle: Some(SILENT),
+            stream_age: None,
             retries: Retries::STANDARD,
             hedge: None,
         };
-        Self { grpc_head: None, grpc_idle: None, ..base.with(timeouts, None) }
+        Self { grpc_head: None, grpc_idle: Some(SILENT), ..base.with(timeouts, None) }
     }
 
     /// These, where a service or route says nothing else.
@@ -80,6 +88,7 @@ impl Limits {
             self.grpc_idle = get(idle);
         }
         self.total = timeouts.total.map_or(self.total, get);
+        self.stream_age = timeouts.stream_age.map_or(self.stream_age, get);
         if let Some(body) = body {
             self.body = body.get();
             self.grpc_body = body.get();
@@ -99,6 +108,9 @@ mod tests {
         let route = Timeouts { head: Some(OrOff(None)), ..Timeouts::default() };
         let of_file = Limits::of_file(&typed::Limits::default(), &file);
         assert_eq!((of_file.head, of_file.grpc_head), (Some(Duration::from_secs(7)), None));
+        assert_eq!(of_file.grpc_idle, Some(SILENT), "also if the file has an idle limit for all others");
+        let lifted = of_file.with(&Timeouts { idle: Some(OrOff(None)), ..Timeouts::default() }, None);
+        assert_eq!(lifted.grpc_idle, None);
         let limits = of_file.with(&service, None).with(&route, Some(Size::from_bytes(5)));
         assert_eq!((limits.head, limits.total), (None, Some(Duration::from_secs(9))));
         assert_eq!((limits.body, limits.grpc_body), (5, 5));

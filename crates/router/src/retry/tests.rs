@@ -120,6 +120,15 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
+#[test]
+fn a_gateway_failure_is_an_instance_s_own_if_another_one_did_better_or_nobody_else_was_asked() {
+    for sent in 1..5 {
+        assert!(is_their_fault(true, sent), "answered elsewhere, after {sent}");
+    }
+    assert!(is_their_fault(false, 1), "the only word there is");
+    assert!(!is_their_fault(false, 2) && !is_their_fault(false, 3), "the request is what they have in common");
+}
+
 proptest! {
     #[test]
     fn no_request_is_ever_tried_where_it_must_not_be(

@@ -1,9 +1,9 @@
 //! HTTP/1 clients, by hyper; the deadlines are ours.
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{cell::Cell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -32,9 +32,10 @@ pub(super) async fn serve(
     plan: &Current,
 ) -> Result<Closed, Closed> {
     let meter = Meter::new();
+    let hasty = Cell::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         meter.busy();
-        answer(core, &client, &meter, request)
+        answer(core, &client, &meter, &hasty, request)
     });
     let wire = http1::Builder::new()
         // Ours answers with a reason; this one is bare and stands at twice that.
@@ -53,7 +54,11 @@ pub(super) async fn serve(
             wire.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(result) = wire.as_mut().poll(cx) {
-            let done = if drained { Closed::Drained } else { Closed::Done };
+            let done = match (drained, hasty.get()) {
+                (true, _) => Closed::Drained,
+                (false, true) => Closed::Hasty,
+                (false, false) => Closed::Done,
+            };
             return Poll::Ready(result.map(|()| done).map_err(|error| {
                 tracing::debug!(peer = %client.peer, %error, "client connection failed");
                 if error.is_parse() { Closed::Protocol } else { Closed::Broken }
@@ -75,12 +80,18 @@ async fn answer(
     core: &Rc<Core>,
     client: &Rc<Client>,
     meter: &Rc<Meter>,
+    hasty: &Cell<bool>,
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
     let (head, incoming) = request.into_parts();
     let body = if incoming.is_end_stream() { Body::Empty } else { Body::H1(incoming) };
     let mut exchange = Box::new(Exchange::new(core, client, Responder::H1, &head, body));
-    let response = respond(&mut exchange, head).await;
+    let mut response = respond(&mut exchange, head).await;
+    if exchange.is_hasty() {
+        // It may have cost a connection to an instance, and costs the client no less.
+        hasty.set(true);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     meter.until(response.body().deadline());
     Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter) }))
 }

@@ -63,7 +63,11 @@ pub(super) async fn serve(
         wire.poll_read(cx, |request| requests.push(serve_request(core, &client, watch.open(), request)));
         while let Poll::Ready(Some(())) = requests.poll_next_unpin(cx) {}
         if let Poll::Ready(result) = wire.poll_write(cx) {
-            return Poll::Ready(result.map_or_else(|error| failed(&client, &error), |()| Ok(watch.done())));
+            return Poll::Ready(match result {
+                Ok(()) => Ok(watch.done()),
+                Err(_) if watch.done() == Closed::Hasty => Err(Closed::Hasty),
+                Err(error) => failed(&client, &error),
+            });
         }
         if let Some((due, alarm)) = &mut preface {
             if !wire.has_begun() {
@@ -111,7 +115,7 @@ async fn serve_request(core: &Rc<Core>, client: &Rc<Client>, open: Open, request
     }
 }
 
-/// Answers one request. False if the client gave it up.
+/// Answers one request. False if the client gave it up, or too little time.
 async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool {
     let Request { head, body, respond: out } = request;
     let body = if body.is_end_stream() { Body::Empty } else { Body::H2(body) };
@@ -128,7 +132,7 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool 
     } else {
         gone = !deliver(&mut exchange, body, Pump::new(out)).await;
     }
-    let served = !gone && (exchange.record.complete || exchange.record.reason.is_some());
+    let served = !gone && (exchange.record.complete || exchange.record.reason.is_some()) && !exchange.is_hasty();
     let unread = std::mem::take(&mut exchange.unread);
     let unread = (exchange.record.complete && !unread.is_end_stream()).then_some(unread);
     // The exchange is over, and its line is written now.

@@ -13,8 +13,8 @@ async fn all(upload: &mut Upload) -> Result<Vec<u8>, BodyError> {
 }
 
 fn upload(size: usize, limit: u64, room: &Room) -> (Upload, Rc<Tally>) {
-    let tally = Tally::new();
-    (Upload::new(Body::Full(vec![7; size].into()), limit, (KEEP, room), tally.clone(), |_| {}), tally)
+    let tally = Tally::new(limit);
+    (Upload::new(Body::Full(vec![7; size].into()), (KEEP, room), tally.clone(), |_| {}), tally)
 }
 
 #[tokio::test]
@@ -59,6 +59,13 @@ async fn more_than_the_limit_is_an_error() {
     let room = Room::default();
     assert_eq!(all(&mut upload(1001, 1000, &room).0.turn()).await, Err(BodyError::TooLarge));
     assert_eq!(all(&mut upload(1000, 1000, &room).0.turn()).await.unwrap().len(), 1000);
+}
+
+#[tokio::test]
+async fn a_limit_can_be_raised_while_the_body_comes() {
+    let (upload, tally) = upload(1001, 1000, &Room::default());
+    tally.admit(1001);
+    assert_eq!(all(&mut upload.turn()).await.unwrap().len(), 1001);
 }
 
 #[tokio::test]

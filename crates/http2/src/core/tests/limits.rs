@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use super::{Count, asked, begun, feed, frame, get, output, said, sent, settings, update};
 use crate::{
     Answer, Error, Outgoing, Reason, RequestHead, Sender, Settings,
-    core::{CALM, Core, PAST, Role},
+    core::{CALM, Core, PAST, RESETS, Role},
     frame::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, LARGEST_WINDOW, PADDED, PING, PRIORITY,
         RST_STREAM, SETTINGS,
@@ -213,4 +213,24 @@ fn we_go_away_and_serve_what_crosses_it() {
     assert!(!core.is_over());
     core.let_go(crossing);
     assert!(core.is_over());
+}
+
+/// Servers count what is reset on a connection, and end one that has too many.
+#[test]
+fn a_connection_on_which_many_streams_were_reset_takes_no_new_ones_and_ends_the_others_well() {
+    let (core, sender) = client(&[]);
+    let (mut kept, out) = ask(&sender).unwrap();
+    for number in 1..RESETS {
+        drop(ask(&sender).unwrap());
+        assert_eq!(core.borrow().gone, None, "after {number}");
+    }
+    drop(ask(&sender).unwrap());
+    assert_eq!(ask(&sender).map(drop), Err(Error::GoAway(Reason::NO_ERROR)));
+    assert_eq!(resets(&mut core.borrow_mut()).len(), RESETS as usize);
+    assert!(!core.borrow().is_over(), "one is still open");
+    feed(&mut core.borrow_mut(), &frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x88"));
+    let head = kept.poll_head(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(head, Poll::Ready(Ok(head)) if head.status == 200));
+    drop((kept, out));
+    assert!(core.borrow().is_over());
 }

@@ -43,7 +43,7 @@ fn chosen(members: &[Member], tried: &[UpstreamKey], most: u32) -> (Result<u64, 
         let named = left().find(|member| member.upstream.vitals.admits(NOW)).or_else(|| left().next());
         named.ok_or(Refusal::NoInstance)
     };
-    let taken = take(choice, tried, most, NOW);
+    let taken = take(choice, tried, most, NOW, || true);
     (
         taken.map(|(lease, token)| {
             assert!(lease.upstream().vitals.in_flight() > 0);

@@ -48,7 +48,7 @@ impl Running {
         for desk in self.desks.iter() {
             desk.orders.send(Order::Plan(Arc::clone(&compiled.plan))).ok();
         }
-        self.most.send_replace(compiled.plan.connections);
+        self.doors.follow(compiled.plan.connections.clone());
         // What no listener wants any more closes here.
         let mut open: Vec<Option<Acceptor>> = std::mem::take(&mut self.acceptors).into_iter().map(Some).collect();
         for (socket, listener) in arranged {

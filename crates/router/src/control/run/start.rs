@@ -6,7 +6,6 @@ use admin::metrics::DiscoveryMetrics;
 use discovery::{Discovery, Leave, Memory};
 use settings::watch::Files;
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
-use tokio::sync::watch;
 use transport::tls::{Tickets, TlsError};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     Running, open, warn, watched,
 };
 use crate::{
-    accept::Desk,
+    accept::{Desk, Doors},
     core::{Order, Parts},
     plan::{Made, compile},
 };
@@ -72,7 +71,7 @@ impl Running {
             desks,
             cores,
             acceptors: Vec::new(),
-            most: watch::Sender::new(compiled.plan.connections),
+            doors: Doors::new(compiled.plan.connections.clone()),
             discovery,
             apis: Apis::default(),
             announced: Announced::default(),

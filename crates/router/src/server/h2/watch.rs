@@ -59,7 +59,7 @@ struct Ledger {
 pub(super) struct Open(Rc<Ledger>);
 
 impl Open {
-    /// The client reset it: work for nothing. Resets in great numbers, each after some work was done, are what most
+    /// The client reset it, or gave it a deadline that nobody can meet: work for nothing. Resets in great numbers, each after some work was done, are what most
     /// attacks on HTTP/2 come down to (CVE-2023-44487 and its kin).
     pub(super) fn given_up(&self) {
         self.0.given_up.set(self.0.given_up.get().saturating_add(1));
@@ -98,7 +98,7 @@ impl Watch {
         Open(Rc::clone(&self.ledger))
     }
 
-    /// Why the connection ended, if it ended in order.
+    /// Why the connection ended, if not by the client.
     pub(super) fn done(&self) -> Closed {
         self.shut.map_or(Closed::Done, |(cause, _)| cause)
     }
@@ -109,7 +109,7 @@ impl Watch {
             return self.shut(Closed::Drained);
         }
         if self.shut.is_none() && self.is_abused() {
-            self.shut(Closed::Protocol);
+            self.shut(Closed::Hasty);
             return Verdict::Abuse;
         }
         self.since = since;
@@ -139,7 +139,7 @@ impl Watch {
         let quiet = (self.ledger.open.get() == 0).then(|| self.ledger.quiet_since.get());
         let quiet = match self.shut {
             None => quiet.map(|since| (since + self.patience.keep_alive, Verdict::Shut(Closed::Idle))),
-            Some((Closed::Protocol, since)) => Some((since + GRACE, Verdict::Close(Closed::Protocol))),
+            Some((Closed::Hasty, since)) => Some((since + GRACE, Verdict::Close(Closed::Hasty))),
             Some((cause, since)) => quiet.map(|quiet| (since.max(quiet) + GRACE, Verdict::Close(cause))),
         };
         [stall, head, quiet].into_iter().flatten().min_by_key(|(due, _)| *due)

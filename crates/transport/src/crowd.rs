@@ -1,4 +1,4 @@
-//! Who holds how many connections, so that one machine cannot hold them all.
+//! Who holds how many connections to us, so that one machine cannot hold them all.
 
 use std::{
     collections::HashMap,
@@ -6,51 +6,40 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Connections of one machine at once: three quarters of all, so that others get in, and more than the watchers there
-/// may be, so that behind one proxy or on one machine heartbeats get in beside them.
-pub(crate) const MOST: usize = 768;
-
-/// The connections there are, by machine.
-#[derive(Debug, Clone)]
-pub(crate) struct Peers {
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most: usize,
-}
+/// The connections there are, by machine. Clones are the same crowd.
+#[derive(Debug, Clone, Default)]
+pub struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// One counted connection; counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    peers: Peers,
+pub struct Place {
+    crowd: Crowd,
     machine: IpAddr,
 }
 
-impl Peers {
-    /// Nobody yet, and so many of each machine at most.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { counts: Arc::default(), most }
-    }
-
-    /// Counts a connection; `None` if its machine has all it may have.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Option<Place> {
+impl Crowd {
+    /// Counts a connection; `None` if its machine has `most` already.
+    #[must_use]
+    pub fn enter(&self, peer: IpAddr, most: usize) -> Option<Place> {
         let machine = machine(peer);
         let mut counts = self.lock();
-        let count = counts.entry(machine).or_default();
-        if *count >= self.most {
+        let count = counts.get(&machine).copied().unwrap_or_default();
+        if count >= most {
             return None;
         }
-        *count += 1;
-        Some(Place { peers: self.clone(), machine })
+        counts.insert(machine, count + 1);
+        Some(Place { crowd: self.clone(), machine })
     }
 
     /// A count is right whenever the lock is free, so poison is no reason to stop.
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.peers.lock();
+        let mut counts = self.crowd.lock();
         if let Some(count) = counts.get_mut(&self.machine) {
             *count -= 1;
             if *count == 0 {
@@ -78,15 +67,17 @@ mod tests {
 
     #[test]
     fn one_machine_gets_so_many_and_others_still_get_in() {
-        let peers = Peers::new(3);
-        let enter = |ip: &str| peers.enter(ip.parse().unwrap());
+        let crowd = Crowd::default();
+        let enter = |ip: &str| crowd.enter(ip.parse().unwrap(), 3);
         let mut places: Vec<_> = (0..3).map(|n| enter(&format!("2001:db8::{n:x}")).unwrap()).collect();
         assert!(enter("2001:db8::ffff:1").is_none());
         assert!(enter("2001:db8:0:1::1").is_some() && enter("10.0.0.1").is_some());
         places.pop();
         assert!(enter("2001:db8::1").is_some());
         drop(places);
-        assert!(peers.lock().is_empty());
+        assert!(crowd.lock().is_empty());
+        assert!(crowd.enter("10.0.0.1".parse().unwrap(), 0).is_none());
+        assert!(crowd.lock().is_empty(), "who is refused leaves nothing behind");
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! Streams that may go on for days end when they are old, so that their clients come back and are spread anew.
+
+use std::time::Duration;
+
+use testkit::{Instance, Reply, eventually, get};
+use tokio::time::Instant;
+
+use super::{open, router};
+use crate::support::Front;
+
+const AGE: Duration = Duration::from_millis(500);
+
+fn stream(seen: &testkit::Seen) -> Reply {
+    let head = Reply::script().head(200);
+    match seen.path() {
+        "/events" => head.header("content-type", "text/event-stream").data("data: 1\n\n").hang(),
+        "/grpc" => head.header("content-type", "application/grpc").pieces(1000, 10, AGE / 20),
+        _ => head.pieces(20, 10, AGE / 10),
+    }
+}
+
+#[tokio::test]
+async fn long_streams_end_well_at_their_age_and_others_go_on() {
+    for instance in [Instance::http(), Instance::h2c()] {
+        let instance = instance.answer(stream).start().await;
+        let router = router(&[&instance], "timeouts: { stream_age: 500ms }");
+        let client = router.client(Front::H2c).await;
+        let start = Instant::now();
+        let file = open(&client, "/file", "pets").await;
+        let grpc = open(&client, "/grpc", "pets").await;
+        let events = router.client(Front::H1).await;
+        let events = events.send(get("/events", &[("service_id", "pets")])).await;
+        assert_eq!(events.text(), "data: 1\n\n", "complete, by HTTP/1's rules too");
+        let answer = grpc.answer().await.expect("a clean end");
+        assert_eq!(answer.trailer("grpc-status"), Some("14"));
+        assert!(answer.body.len() >= 10, "what came until then arrived");
+        assert!(start.elapsed() >= AGE * 9 / 10, "{:?}", start.elapsed());
+        assert_eq!(file.answer().await.expect("no stream of this kind").body.len(), 200);
+        eventually("the instance was told", || instance.counts().in_flight() == 0).await;
+        router.settled("pets").await;
+    }
+}
