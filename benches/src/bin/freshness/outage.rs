@@ -113,8 +113,8 @@ async fn passing(consul: &Asking) -> usize {
 /// Instances that the router chooses from.
 async fn chosen(admin: &Asking) -> usize {
     let service = answer(admin, &format!("/table/{SERVICE}")).await.unwrap_or_default();
-    let all = service["instances"].as_array().cloned().unwrap_or_default();
-    all.iter().filter(|instance| instance["standing"] == "serving").count()
+    let all = service["members"].as_array().cloned().unwrap_or_default();
+    all.iter().filter(|member| member["standing"] == "serving").count()
 }
 
 /// The way to Consul, that counts how often it is taken. While Consul is dead, whoever comes is sent away.
