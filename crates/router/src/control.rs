@@ -15,6 +15,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use settings::SettingsError;
@@ -133,6 +134,9 @@ pub struct Router {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How long the end waits for what is being read; a disk needs less.
+const END: Duration = Duration::from_secs(1);
+
 impl Router {
     /// Starts a router; returns when it listens. Blocks.
     ///
@@ -150,6 +154,8 @@ impl Router {
                 }
             };
             runtime.block_on(run::run(start, inbox, told));
+            // What hangs in a file system is not waited for.
+            runtime.shutdown_timeout(END);
         });
         let thread = thread.map_err(|error| StartError::Io(error.to_string()))?;
         match started.recv() {

@@ -67,8 +67,10 @@
 //! | `entries` | [`Entries`]: a map in the order of the file |
 //! | `secret` | [`Secret`], [`SecretSource`]: text that is never shown |
 //! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`); [`or_off`] for a limit that can be lifted |
+//! | `aside` | [`Aside`]: reading where it hurts nobody if it hangs |
 //! | [`watch`] | tells when files change, by content; SIGHUP |
 
+mod aside;
 mod de;
 mod entries;
 mod error;
@@ -86,6 +88,7 @@ mod tests;
 mod tree;
 pub mod watch;
 
+pub use aside::{Aside, PATIENCE, Stalled};
 pub use entries::Entries;
 pub use error::{Place, SettingsError};
 pub use load::{load, parse};
