@@ -3,6 +3,7 @@
 //! A further one is a file here and a line in `bin/freshness`.
 
 mod consul;
+mod docker;
 mod embedded;
 mod etcd;
 mod file;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use tokio::time::Instant;
 
 pub use consul::Consul;
+pub use docker::Docker;
 pub use embedded::Embedded;
 pub use etcd::Etcd;
 pub use file::File;

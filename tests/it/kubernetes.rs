@@ -1,5 +1,6 @@
 //! The Kubernetes provider: against recorded exchanges with an API server of 1.36, and against a real one.
 
+mod pod;
 mod replay;
 pub(crate) mod rig;
 

@@ -10,3 +10,4 @@ pub(crate) mod process;
 mod registry;
 mod reload;
 mod run;
+mod stalled;

@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
-use transport::client::Client;
+use transport::client::{Client, Lines};
 
 use super::{
     GUEST, Many, Registry, SERVICE, Told, name, port,
@@ -95,13 +95,12 @@ async fn watch(client: Client, key: String, ready: oneshot::Sender<()>) -> Insta
     let question = json!({ "create_request": { "key": key } }).to_string();
     let until = Instant::now() + PATIENCE;
     let mut stream = client.stream(Method::POST, "/v3/watch", question.into(), until).await.expect("a watch");
-    let (mut text, mut ready) = (Vec::new(), Some(ready));
+    let (mut lines, mut ready) = (Lines::new(1 << 20), Some(ready));
     loop {
         let piece = stream.next(until).await.expect("the member lives").expect("the watch lasts");
         let at = Instant::now();
-        text.extend_from_slice(&piece);
-        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = text.drain(..=end).collect();
+        lines.push(&piece).expect("a change is short");
+        while let Some(line) = lines.pop() {
             let line: Value = serde_json::from_slice(&line).expect("JSON");
             if line["result"]["events"].is_array() {
                 return at;

@@ -86,7 +86,7 @@ impl Discovery {
         let dropped = Arc::<AtomicU64>::default();
         let reporter = Reporter { commands: commands_sender, wants: wants_sender, dropped: dropped.clone() };
         let mut all = Sources::new(updates_sender, Interests { whole, by_name });
-        let change = all.plan(sources)?;
+        let change = all.plan(sources).await?;
 
         let table = Arc::new(TableCell::new(Table::empty(policies.clone())));
         let (status_sender, status) = watch::channel(Arc::default());
@@ -129,7 +129,7 @@ impl Discovery {
     /// If a new source's settings cannot work; nothing is changed then.
     pub async fn reload(&self, sources: Vec<(String, Settings)>, policies: Policies) -> Result<(), StartError> {
         let mut running = self.sources.lock().await;
-        let change = running.plan(sources)?;
+        let change = running.plan(sources).await?;
         arrange(&self.reporter.commands, &mut running, change, Arc::new(policies)).await;
         Ok(())
     }

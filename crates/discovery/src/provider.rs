@@ -1,5 +1,6 @@
 //! The provider seam: what a source of instances must do, and nothing more. One file per kind of source.
 
+mod aside;
 pub mod consul;
 pub mod dns;
 pub mod docker;

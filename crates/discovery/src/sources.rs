@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::settings::Aside;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -24,6 +25,8 @@ pub(crate) struct Sources {
     next: SourceId,
     updates: mpsc::Sender<Message>,
     interests: Interests<watch::Receiver<Arc<Interest>>>,
+    /// Where the files are read that settings name.
+    aside: Aside,
 }
 
 /// What sources are to watch.
@@ -67,18 +70,21 @@ struct Wanted {
 
 impl Sources {
     pub(crate) fn new(updates: mpsc::Sender<Message>, interests: Interests<watch::Receiver<Arc<Interest>>>) -> Self {
-        Self { running: Vec::new(), next: 0, updates, interests }
+        Self { running: Vec::new(), next: 0, updates, interests, aside: Aside::default() }
     }
 
     /// Builds what is new. A source whose name and settings stay goes on.
-    pub(crate) fn plan(&mut self, wanted: Vec<(String, Settings)>) -> Result<Change, StartError> {
+    pub(crate) async fn plan(&mut self, wanted: Vec<(String, Settings)>) -> Result<Change, StartError> {
         let mut change = Change { wanted: Vec::new() };
         for (name, settings) in wanted {
             let old = self.running.iter().find(|s| *s.name == *name && s.settings.same_source(&settings));
             let (id, launch) = match old {
                 Some(old) => (old.id, None),
                 None => {
-                    let launch = settings.build().map_err(|reason| StartError { name: name.clone(), reason })?;
+                    let own = settings.clone();
+                    let built = self.aside.run(move || own.build()).await;
+                    let built = built.unwrap_or_else(|stalled| Err(format!("the files that it names: {stalled}")));
+                    let launch = built.map_err(|reason| StartError { name: name.clone(), reason })?;
                     self.next += 1;
                     (self.next, Some(launch))
                 }

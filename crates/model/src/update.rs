@@ -77,6 +77,9 @@ pub enum ProviderError {
     /// The registry reports a fault of its own.
     #[error("registry failed: {0}")]
     Failed(String),
+    /// What the source needs of a file system did not come in time: it hangs.
+    #[error("{0}")]
+    Stalled(String),
     /// The router shuts down.
     #[error("closed")]
     Closed,
@@ -92,6 +95,7 @@ impl ProviderError {
             Self::Limited(_) => "limited",
             Self::Malformed(_) => "malformed",
             Self::Failed(_) => "failed",
+            Self::Stalled(_) => "stalled",
             Self::Closed => "closed",
         }
     }

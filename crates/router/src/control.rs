@@ -15,6 +15,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use settings::SettingsError;
@@ -139,6 +140,9 @@ pub struct Router {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How long the end waits for what is being read; a disk needs less.
+const END: Duration = Duration::from_secs(1);
+
 impl Router {
     /// Starts a router; returns when it listens. Blocks.
     ///
@@ -156,6 +160,8 @@ impl Router {
                 }
             };
             runtime.block_on(run::run(start, inbox, told));
+            // What hangs in a file system is not waited for.
+            runtime.shutdown_timeout(END);
         })?;
         match started.recv() {
             Ok(Ok(addresses)) => Ok(Self { commands: Some(commands), addresses, thread: Some(thread) }),

@@ -71,8 +71,10 @@
 //! | `secret` | [`Secret`], [`SecretSource`]: text that is never shown |
 //! | `or_off` | [`OrOff`]: a value that can be switched off |
 //! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`) |
+//! | `aside` | [`Aside`]: reading where it hurts nobody if it hangs |
 //! | [`watch`] | tells when files change, by content; SIGHUP |
 
+mod aside;
 mod de;
 mod entries;
 mod error;
@@ -91,6 +93,7 @@ mod tests;
 mod tree;
 pub mod watch;
 
+pub use aside::{Aside, PATIENCE, Stalled};
 pub use entries::Entries;
 pub use error::{Place, SettingsError};
 pub use load::{load, parse};

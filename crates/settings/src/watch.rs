@@ -4,20 +4,23 @@
 //! because they are lost on network file systems, in mounted config maps and when the kernel's queue is full. Times are
 //! not looked at: a swap of symlinks can bring an older file.
 //!
+//! Nothing here blocks. A directory that hangs, as one on a network file system does that lost its server, is said so
+//! once; its files count as they were last, and the others are followed as ever.
+//!
 //! ```no_run
 //! # async fn reload() {}
 //! # async fn run() -> std::io::Result<()> {
 //! use settings::watch::{Files, Hangup, POLL};
 //!
 //! // Before the first read, so that nothing falls between reading and watching.
-//! let mut files = Files::new(["config/router.yml".into()], POLL);
+//! let mut files = Files::new(["config/router.yml".into()], POLL).await;
 //! let mut hangup = Hangup::new()?;
 //! loop {
 //!     tokio::select! {
 //!         changed = files.changed() => tracing::info!(?changed, "reading the settings again"),
 //!         () = hangup.received() => {}
 //!     }
-//!     // After parsing the settings, call `files.set_paths(..)` and only then read the certificates they name.
+//!     // After parsing the settings, call `files.set_paths(..)`, and only then read the certificates they name.
 //!     reload().await;
 //! }
 //! # }
@@ -26,10 +29,11 @@
 mod content;
 mod hangup;
 mod hint;
+mod looks;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +41,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use self::content::Content;
 use self::hint::Hint;
+use self::looks::Looks;
+use crate::Stalled;
 
 pub use self::hangup::Hangup;
 
@@ -59,6 +65,7 @@ pub struct Files {
     known: BTreeMap<PathBuf, Content>,
     poll: Interval,
     hint: Hint,
+    looks: Looks,
     /// Whether each file stands for itself.
     apart: bool,
     /// There was a reason to compare which was not followed to its end: the future was dropped in the middle.
@@ -69,24 +76,25 @@ pub struct Files {
 }
 
 impl Files {
-    /// Watches these files from now on, comparing at least every `poll` (see [`POLL`]). Reads them once, blocking.
+    /// Watches these files from now on, comparing at least every `poll` (see [`POLL`]). Reads them once.
     ///
     /// # Panics
     /// Outside a tokio runtime, or if `poll` is zero.
     #[must_use]
-    pub fn new(paths: impl IntoIterator<Item = PathBuf>, poll: Duration) -> Self {
+    pub async fn new(paths: impl IntoIterator<Item = PathBuf>, poll: Duration) -> Self {
         let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut files = Self {
             known: BTreeMap::new(),
             poll,
             hint: Hint::default(),
+            looks: Looks::default(),
             apart: false,
             due: false,
             #[cfg(test)]
             followed: 0,
         };
-        files.set_paths(paths);
+        files.set_paths(paths).await;
         files
     }
 
@@ -98,20 +106,25 @@ impl Files {
     }
 
     /// Watches these files instead. What was known of those that stay is kept, so no change of them is lost; new ones
-    /// are read once, blocking.
-    pub fn set_paths(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
-        let mut before = std::mem::take(&mut self.known);
-        for path in paths {
-            let content = before.remove(&path).unwrap_or_else(|| Content::of(&path));
-            self.known.insert(path, content);
+    /// are read once.
+    pub async fn set_paths(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        let paths: BTreeSet<PathBuf> = paths.into_iter().collect();
+        let new: Vec<&PathBuf> = paths.iter().filter(|path| !self.known.contains_key(*path)).collect();
+        if !new.is_empty() {
+            let mut read = self.looks.at(new.into_iter(), &self.known).await;
+            self.known.append(&mut read);
         }
-        self.hint.follow(self.known.keys());
+        self.known.retain(|path, _| paths.contains(path));
+        follow(&mut self.hint, &self.looks, &self.known).await;
     }
 
     /// Waits until the content of some files is another than when this last returned, and tells which.
     ///
     /// Dropping the future loses nothing: the next call reports what this one would have.
-    pub async fn changed(&mut self) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// [`Stalled`] once when some directory begins to hang; the others are told of all the same.
+    pub async fn changed(&mut self) -> Result<Vec<PathBuf>, Stalled> {
         loop {
             if !self.due {
                 tokio::select! {
@@ -126,12 +139,19 @@ impl Files {
             }
             let now = self.settled().await;
             let changed = differing(&self.known, &now);
-            self.due = false;
             if !changed.is_empty() {
-                self.known = now;
                 // A swapped symlink leads to another directory.
-                self.hint.follow(self.known.keys());
-                return changed;
+                follow(&mut self.hint, &self.looks, &now).await;
+                self.known = now;
+                self.due = false;
+                return Ok(changed);
+            }
+            self.due = false;
+            if self.looks.stalled() {
+                return Err(Stalled);
+            }
+            if self.hint.is_behind() {
+                follow(&mut self.hint, &self.looks, &self.known).await;
             }
             self.pause(PAUSE).await;
         }
@@ -146,20 +166,25 @@ impl Files {
     }
 
     /// The contents, once two looks in a row agree, or nothing differs from what is known, or what differs is whole.
-    async fn settled(&self) -> BTreeMap<PathBuf, Content> {
-        let mut last = content::of_all(self.known.keys()).await;
+    async fn settled(&mut self) -> BTreeMap<PathBuf, Content> {
+        let mut last = self.looks.at(self.known.keys(), &self.known).await;
         for _ in 0..SETTLE_ROUNDS {
             if last == self.known {
                 break;
             }
             let whole = self.pause(SETTLE).await;
-            let now = content::of_all(self.known.keys()).await;
+            let now = self.looks.at(self.known.keys(), &self.known).await;
             if std::mem::replace(&mut last, now) == last || whole {
                 break;
             }
         }
         last
     }
+}
+
+/// Has the system tell of changes, but for directories that hang.
+async fn follow(hint: &mut Hint, looks: &Looks, files: &BTreeMap<PathBuf, Content>) {
+    hint.follow(files.keys().filter(|file| looks.answers(file)), looks.all_answer()).await;
 }
 
 fn differing(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> Vec<PathBuf> {

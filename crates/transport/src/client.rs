@@ -10,6 +10,7 @@ mod connect;
 pub(crate) mod error;
 mod h1;
 mod h2;
+mod lines;
 mod pool;
 mod tls;
 mod wire;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 pub use body::Streaming;
 pub use error::{ClientError, Step};
+pub use lines::{Lines, TooLong};
 pub use tls::TlsSettings;
 pub use wire::{Duplex, Wire};
 

@@ -18,19 +18,19 @@ use crate::consul::rig::{Source, named};
 
 /// One recorded exchange.
 #[derive(Debug, Clone, Deserialize)]
-struct Exchange {
+pub(super) struct Exchange {
     name: String,
     status: u16,
     headers: Vec<(String, String)>,
     #[serde(default)]
-    body: String,
+    pub(super) body: String,
     /// Of a watch, as they came.
     #[serde(default)]
     chunks: Option<Vec<String>>,
     end: String,
 }
 
-fn recorded(name: &str) -> Exchange {
+pub(super) fn recorded(name: &str) -> Exchange {
     let all = include_str!("../../fixtures/kubernetes/exchanges.jsonl");
     let mut all = all.lines().map(|line| serde_json::from_str::<Exchange>(line).unwrap());
     all.find(|exchange| exchange.name == name).unwrap_or_else(|| panic!("no exchange {name:?}"))

@@ -4,6 +4,10 @@ use std::process::Output;
 
 use serde_json::Value;
 use testkit::Instance;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::process::finish;
 use crate::{
@@ -58,6 +62,35 @@ async fn what_is_exported_is_imported_elsewhere_and_told() {
     assert!(told(&to, &["import", file]).await.starts_with("added: pets one\nadded: pets two\nunchanged: 0\n"));
     serving(&to, "pets", &["one", "two"]).await;
     assert!(told(&to, &["import", file, "--replace"]).await.starts_with("removed: cats one\nunchanged: 2\n"));
+}
+
+/// Reads from an open event stream until this comes.
+async fn heard(stream: &mut TcpStream, event: &str) {
+    let mut all = String::new();
+    let hear = async {
+        while !all.contains(event) {
+            let mut piece = [0; 4096];
+            let count = stream.read(&mut piece).await.unwrap();
+            assert!(count > 0, "the stream ended, with {all}");
+            all += &String::from_utf8_lossy(&piece[..count]);
+        }
+    };
+    testkit::bounded("an event", hear).await;
+}
+
+#[tokio::test]
+async fn an_event_stream_outlives_a_reload_of_something_else() {
+    let router = router("");
+    let mut stream = TcpStream::connect(router.registry("local")).await.unwrap();
+    stream.write_all(b"GET /registry/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    heard(&mut stream, "event: everything").await;
+    let registries = "{ local: { embedded: { address: 127.0.0.1:0, directory: null } } }";
+    let other = Config::new().set("registries", registries).set("routes", "[ { prefix: /x, service: pets } ]");
+    let other = settings::parse(&other.yaml(), "next.yml".as_ref(), &|_| None).unwrap();
+    router.router.replace(other).await.unwrap();
+    let instances = instances(&["one"]).await;
+    Registrar::of(&router).await.register("pets", &instances[0]).await;
+    heard(&mut stream, "event: service").await;
 }
 
 #[tokio::test]

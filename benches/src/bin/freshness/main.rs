@@ -2,8 +2,9 @@
 //!
 //! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd` among
 //! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load. Servers are
-//! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`), or are started by
-//! tests/registries/up. Kubernetes is measured only if it is named, because its API server is compiled first.
+//! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`, `DOCKER_SOCKET`), or are started by
+//! tests/registries/up. Kubernetes and Docker are measured only if they are named: the API server of the one is compiled
+//! first, the engine of the other needs root.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program that prints its measurement or ends")]
 
 mod guest;
@@ -12,7 +13,7 @@ mod outage;
 
 use std::path::Path;
 
-use benches::registry::{Consul, Embedded, Etcd, File, Kubernetes, Registry, SERVICE, ZooKeeper};
+use benches::registry::{Consul, Docker, Embedded, Etcd, File, Kubernetes, Registry, SERVICE, ZooKeeper};
 use clap::{Parser, Subcommand, ValueEnum};
 use router::{
     Router, Start,
@@ -32,7 +33,7 @@ struct Options {
     /// Comings and goings that are measured.
     #[arg(long, default_value_t = 300)]
     changes: u32,
-    /// All but Kubernetes unless some are named.
+    /// All but Kubernetes and Docker unless some are named.
     registries: Vec<Kind>,
 }
 
@@ -49,6 +50,7 @@ enum Kind {
     Embedded,
     File,
     Consul,
+    Docker,
     Etcd,
     Kubernetes,
     Zookeeper,
@@ -63,7 +65,9 @@ async fn main() {
         None => {
             let mut kinds = options.registries;
             if kinds.is_empty() {
-                kinds.extend(Kind::value_variants().iter().filter(|kind| **kind != Kind::Kubernetes));
+                kinds.extend(
+                    Kind::value_variants().iter().filter(|kind| !matches!(kind, Kind::Kubernetes | Kind::Docker)),
+                );
             }
             for kind in kinds {
                 idle(kind, options.changes).await;
@@ -77,6 +81,7 @@ async fn idle(kind: Kind, changes: u32) {
         Kind::Embedded => alone(&Embedded::new(), changes).await,
         Kind::File => alone(&File::new(), changes).await,
         Kind::Consul => alone(&Consul::start(), changes).await,
+        Kind::Docker => alone(&Docker::start(), changes).await,
         Kind::Etcd => alone(&Etcd::start(), changes).await,
         Kind::Kubernetes => alone(&Kubernetes::start().await, changes).await,
         Kind::Zookeeper => alone(&ZooKeeper::start().await, changes).await,

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use discovery::provider::embedded::{Imported, Mode, Registration};
+use discovery::provider::embedded::{Imported, Mode, Registration, Settings};
 use futures_util::stream;
 use model::{InstanceId, ServiceId};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Api, Asking, body, reader};
+use super::{Api, Asking, access::Caller, body, reader};
 use crate::Fault;
 
 /// The version of the format.
@@ -111,6 +111,21 @@ struct Named {
     id: InstanceId,
 }
 
+/// What is to be taken in, if all of it may be. Blocks for as long as megabytes take.
+fn read(bytes: &[u8], caller: &Caller, settings: &Settings) -> Result<Vec<Registration>, Fault> {
+    let import: Import =
+        serde_json::from_slice(bytes).map_err(|e| Fault::invalid(format!("the body is no export: {e}")))?;
+    let Import { format, instances, .. } = import;
+    if format != FORMAT {
+        return Err(Fault::invalid(format!("format {format} is not known; this registry reads {FORMAT}")));
+    }
+    for registration in &instances {
+        caller.may_write(registration.name.as_str())?;
+        settings.allows(registration).map_err(Fault::forbidden)?;
+    }
+    Ok(instances)
+}
+
 pub(super) async fn import(
     State(api): State<Api>,
     how: Result<Query<How>, QueryRejection>,
@@ -126,21 +141,18 @@ pub(super) async fn import(
     if !caller.rights().may_write_any() {
         return Err(Fault::forbidden("an import writes, and this token may write no service"));
     }
-    let _turn = turn(&api.imports).await?;
+    let turn = turn(&api.imports).await?;
     let bytes = body(sent, BODY).await?;
-    let read = spawn_blocking(move || serde_json::from_slice::<Import>(&bytes)).await.map_err(|_| ending())?;
-    let Import { format, instances, .. } = read.map_err(|e| Fault::invalid(format!("the body is no export: {e}")))?;
-    if format != FORMAT {
-        return Err(Fault::invalid(format!("format {format} is not known; this registry reads {FORMAT}")));
-    }
-    let settings = api.registry.settings();
-    for registration in &instances {
-        caller.may_write(registration.name.as_str())?;
-        settings.allows(registration).map_err(Fault::forbidden)?;
-    }
-    api.registry.room(&instances, mode).map_err(Fault::unavailable)?;
-    let Imported { index, stored, added, altered, removed, unchanged } =
-        api.registry.import(&by, instances, mode, dry_run).await;
+    let (registry, settings) = (api.registry.clone(), api.registry.settings());
+    let read = spawn_blocking(move || read(&bytes, &caller, &settings)).await.map_err(|_| ending())??;
+    registry.room(&read, mode).map_err(Fault::unavailable)?;
+    // A client that leaves in the middle leaves no half of it.
+    let importing = tokio::spawn(async move {
+        let imported = registry.import(&by, read, mode, dry_run).await;
+        drop(turn);
+        imported
+    });
+    let Imported { index, stored, added, altered, removed, unchanged } = importing.await.map_err(|_| ending())?;
     let changed = added.len() + altered.len() + removed.len() > 0;
     let named = |keys: Vec<(ServiceId, InstanceId)>| keys.into_iter().map(|(name, id)| Named { name, id }).collect();
     let (added, altered, removed) = (named(added), named(altered), named(removed));

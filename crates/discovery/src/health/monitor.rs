@@ -168,10 +168,14 @@ fn wait(in_doubt: bool, pace: &Pace, chance: f64) -> Duration {
 }
 
 impl Desk {
-    /// The turns of one host, shared by all that look at it.
+    /// The turns of one host, shared by all that look at it. A name counts for itself, whatever it leads to.
     fn host(&self, host: &Host) -> Arc<Semaphore> {
+        let host = match host {
+            Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+            Host::Name(_) => host.clone(),
+        };
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = hosts.get(host).and_then(Weak::upgrade) {
+        if let Some(known) = hosts.get(&host).and_then(Weak::upgrade) {
             return known;
         }
         // Seldom, and each time half of them are gone at least: no host stays for good.
@@ -179,7 +183,7 @@ impl Desk {
             hosts.retain(|_, turns| turns.strong_count() > 0);
         }
         let turns = Arc::new(Semaphore::new(AT_ONE_HOST));
-        hosts.insert(host.clone(), Arc::downgrade(&turns));
+        hosts.insert(host, Arc::downgrade(&turns));
         turns
     }
 

@@ -119,16 +119,38 @@ async fn talk(tcp: &Tcp, spot: &Spot<'_>, missing: &mut &'static str) -> Result<
         stream.flush().await.map_err(broke)?;
     }
     let Some(wanted) = &tcp.expect else { return Ok("connected".to_owned()) };
-    let mut came = Vec::new();
-    while came.len() < TALK {
-        if stream.read_buf(&mut came).await.map_err(broke)? == 0 {
-            break;
-        }
-        if wanted.is_in(&came[..came.len().min(TALK)]) {
+    let (mut came, mut glance) = (Vec::new(), Glance::default());
+    loop {
+        let ended = stream.read_buf(&mut came).await.map_err(broke)? == 0 || came.len() >= TALK;
+        came.truncate(TALK);
+        if glance.is_due(came.len(), ended) && wanted.is_in(&came) {
             return Ok(format!("{wanted} came"));
         }
+        if ended {
+            return Err(format!("{wanted} is not in the {} bytes that came", came.len()).into());
+        }
     }
-    Err(format!("{wanted} is not in the {} bytes that came", came.len().min(TALK)).into())
+}
+
+/// When to look at all that came: with each of the first pieces, and then with every few bytes, so that what comes byte
+/// by byte is not looked through thousands of times. Pure.
+#[derive(Debug, Default)]
+struct Glance {
+    times: usize,
+    seen: usize,
+}
+
+impl Glance {
+    /// Pieces that are looked at as they come, and bytes after which those that follow are.
+    const FEW: usize = 64;
+
+    fn is_due(&mut self, came: usize, ended: bool) -> bool {
+        let due = ended || self.times < Self::FEW || came - self.seen >= Self::FEW;
+        if due {
+            (self.times, self.seen) = (self.times + 1, came);
+        }
+        due
+    }
 }
 
 fn span(time: Duration) -> Span {

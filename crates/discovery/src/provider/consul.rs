@@ -30,6 +30,7 @@ mod watch;
 
 use std::{convert::Infallible, time::Duration};
 
+use ::settings::Aside;
 use model::{ProviderError, Update};
 
 use super::held::Held;
@@ -43,6 +44,8 @@ pub use settings::Settings;
 pub struct Consul {
     settings: Settings,
     held: Held,
+    /// Where token and certificates are read.
+    aside: Aside,
 }
 
 impl Consul {
@@ -53,13 +56,13 @@ impl Consul {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings, held: Held::default() })
+        Ok(Self { settings, held: Held::default(), aside: Aside::default() })
     }
 
     /// Between canaries: an agent on this machine is asked again soon, one that many routers share is given time.
     fn backoff(&self) -> Backoff {
-        let first = Duration::from_millis(500);
-        Backoff::new(first, if self.settings.is_local() { first } else { Duration::from_secs(5) })
+        let most = Duration::from_secs(if self.settings.is_local() { 1 } else { 5 });
+        Backoff::new(Duration::from_millis(500), most)
     }
 }
 
@@ -67,7 +70,7 @@ impl Provider for Consul {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
         let mut backoff = self.backoff();
         loop {
-            match life::run(&self.settings, &self.held, feed).await {
+            match life::run(&self.settings, &self.aside, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
                 life::End::Failed { error, reached } => {
                     if reached {

@@ -27,6 +27,7 @@ mod wire;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
+use ::settings::Aside;
 use model::{Knowledge, ProviderError, ServiceId, Update};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -39,6 +40,8 @@ pub use settings::{Kind, Lookup, Server, Settings};
 #[derive(Debug)]
 pub struct Dns {
     settings: Settings,
+    /// Where the system's list of servers is read.
+    aside: Aside,
 }
 
 impl Dns {
@@ -48,13 +51,13 @@ impl Dns {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings })
+        Ok(Self { settings, aside: Aside::default() })
     }
 }
 
 impl Provider for Dns {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let servers = Arc::new(Servers::new(&self.settings));
+        let servers = Arc::new(Servers::open(&self.settings, &self.aside).await?);
         let mut interests = feed.interest();
         let mut watches: HashMap<ServiceId, Option<AbortHandle>> = HashMap::new();
         let mut tasks = JoinSet::new();

@@ -26,6 +26,7 @@ mod settings;
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
+use ::settings::Aside;
 use model::{ProviderError, Update};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use transport::{
@@ -36,7 +37,7 @@ use transport::{
 use self::{
     contents::Contents,
     engine::{Engine, Found},
-    event::{Event, Lines},
+    event::{Event, Pieces},
 };
 use super::{
     Feed, Provider,
@@ -63,6 +64,8 @@ pub struct Docker {
     contents: Contents,
     /// Whether the engine was heard, and has not failed since.
     live: bool,
+    /// Where certificates are read.
+    aside: Aside,
 }
 
 /// What came of asking for containers.
@@ -85,12 +88,12 @@ impl Docker {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings, contents: Contents::default(), live: false })
+        Ok(Self { settings, contents: Contents::default(), live: false, aside: Aside::default() })
     }
 
     /// Lives once; returns when it is time to read everything anew.
     async fn live(&mut self, feed: &Feed) -> Result<(), ProviderError> {
-        let engine = Engine::new(&self.settings)?;
+        let engine = Engine::open(&self.settings, &self.aside).await?;
         // Spread, so that many routers do not come at once.
         let mut end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
         let mut events = engine.events().await?;
@@ -108,8 +111,8 @@ impl Docker {
         }
         self.tell(feed, seen).await?;
         feed.read();
-        let (mut lines, mut pace) = (Lines::default(), Pace::new(tick()));
-        while let Some((heard, seen)) = next(&mut events, &mut lines, end).await? {
+        let (mut pieces, mut pace) = (Pieces::default(), Pace::new(tick()));
+        while let Some((heard, seen)) = next(&mut events, &mut pieces, end).await? {
             feed.heard();
             let heard: Vec<Event> =
                 heard.into_iter().filter(|event| event.labelled || self.contents.has(&event.container)).collect();
@@ -212,7 +215,7 @@ impl Docker {
 /// first was at hand; `None` at the end.
 async fn next(
     stream: &mut Streaming<'_>,
-    lines: &mut Lines,
+    pieces: &mut Pieces,
     end: Instant,
 ) -> Result<Option<(Vec<Event>, Instant)>, ProviderError> {
     let mut heard: Option<(Vec<Event>, Instant)> = None;
@@ -221,7 +224,7 @@ async fn next(
         match stream.next(until).await {
             Ok(Some(piece)) => {
                 let (events, _) = heard.get_or_insert_with(|| (Vec::new(), Instant::now()));
-                events.append(&mut lines.take(&piece)?);
+                events.append(&mut pieces.take(&piece)?);
             }
             Err(ClientError::TimedOut { .. }) => return Ok(heard),
             Ok(None) => return Err(ProviderError::Unreachable("the engine: it ended its stream of events".into())),

@@ -29,6 +29,7 @@ mod wire;
 
 use std::{convert::Infallible, time::Duration};
 
+use ::settings::Aside;
 use model::{ProviderError, Update};
 use tokio::time::{Instant, sleep};
 
@@ -51,6 +52,8 @@ pub struct Etcd {
     memory: Memory,
     /// The endpoint in use. The first is chosen by chance, so that routers spread over the members.
     at: usize,
+    /// Where password and certificates are read.
+    aside: Aside,
 }
 
 impl Etcd {
@@ -62,7 +65,8 @@ impl Etcd {
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
         let memory = Memory { contents: Contents::new(settings.range().0), held: Held::default() };
-        Ok(Self { at: fastrand::usize(..settings.endpoints.0.len()), settings, memory })
+        let at = fastrand::usize(..settings.endpoints.0.len());
+        Ok(Self { at, settings, memory, aside: Aside::default() })
     }
 }
 
@@ -74,7 +78,7 @@ impl Provider for Etcd {
         loop {
             let (begun, answers) = (Instant::now(), feed.answers());
             let endpoint = &endpoints[self.at % endpoints.len()];
-            let Err(failure) = life::run(&self.settings, endpoint, &mut self.memory, feed).await;
+            let Err(failure) = life::run(&self.settings, endpoint, &self.aside, &mut self.memory, feed).await;
             let error = failure.into_error();
             if error == ProviderError::Closed {
                 return Err(error);

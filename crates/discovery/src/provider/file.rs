@@ -12,7 +12,10 @@ mod shelf;
 use std::{convert::Infallible, path::PathBuf};
 
 use model::{Knowledge, ProviderError, Update};
-use settings::watch::{Files, POLL};
+use settings::{
+    Aside,
+    watch::{Files, POLL},
+};
 use tokio::time::Instant;
 
 use self::shelf::{Change, Shelf};
@@ -43,7 +46,16 @@ impl Settings {
 /// Files as a source of instances.
 #[derive(Debug)]
 pub struct Source {
+    reader: Reader,
+    /// Kept over outages, so that a file system that hangs is not asked anew each time.
+    files: Option<Files>,
+}
+
+/// Reads what is at a path, and knows what it read.
+#[derive(Debug)]
+struct Reader {
     path: PathBuf,
+    aside: Aside,
     shelf: Shelf,
 }
 
@@ -51,15 +63,18 @@ impl Source {
     /// A source that follows what is at this path.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { path: settings.path, shelf: Shelf::default() }
+        let reader = Reader { path: settings.path, aside: Aside::default(), shelf: Shelf::default() };
+        Self { reader, files: None }
     }
+}
 
+impl Reader {
     /// Looks at the path, reads what may have changed, and watches what is there from before it was read.
     async fn look(&mut self, files: &mut Files, changed: &[PathBuf]) -> Result<Change, ProviderError> {
-        let listed = disk::list(&self.path).await?;
-        files.set_paths(listed.iter().chain([&self.path]).cloned());
+        let listed = disk::list(&self.path, &self.aside).await?;
+        files.set_paths(listed.iter().chain([&self.path]).cloned()).await;
         let to_read = listed.iter().filter(|file| changed.contains(file) || !self.shelf.knows(file));
-        let read = disk::read(to_read.cloned().collect()).await;
+        let read = disk::read(&self.path, to_read.cloned().collect(), &self.aside).await?;
         Ok(self.shelf.take(&listed, read))
     }
 
@@ -81,18 +96,22 @@ impl Source {
 
 impl Provider for Source {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
+        let Self { reader, files } = self;
+        let files = match files {
+            Some(files) => files,
+            None => files.insert(Files::new([reader.path.clone()], POLL).await.apart()),
+        };
         let mut interests = feed.interest();
-        let mut files = Files::new([self.path.clone()], POLL).apart();
         // After an outage all files may have changed.
-        let known = self.shelf.files();
+        let known = reader.shelf.files();
         let mut seen = Instant::now();
-        let change = self.look(&mut files, &known).await?;
+        let change = reader.look(files, &known).await?;
         tell(&change, feed, seen).await?;
         loop {
             let interest = interests.borrow_and_update().clone();
-            self.say_all(&interest, feed, seen).await?;
-            let doubted = self.shelf.doubt().is_some();
-            while doubted == self.shelf.doubt().is_some() {
+            reader.say_all(&interest, feed, seen).await?;
+            let doubted = reader.shelf.doubt().is_some();
+            while doubted == reader.shelf.doubt().is_some() {
                 tokio::select! {
                     changed = interests.changed() => {
                         changed.map_err(|_| ProviderError::Closed)?;
@@ -100,11 +119,13 @@ impl Provider for Source {
                         break;
                     }
                     changed = files.changed() => {
+                        let path = reader.path.display();
+                        let changed = changed.map_err(|stalled| ProviderError::Stalled(format!("{path}: {stalled}")))?;
                         seen = Instant::now();
-                        let change = self.look(&mut files, &changed).await?;
+                        let change = reader.look(files, &changed).await?;
                         tell(&change, feed, seen).await?;
                         for (service, deregistered) in change.services {
-                            let knowledge = Knowledge::of(self.shelf.joined(&service));
+                            let knowledge = Knowledge::of(reader.shelf.joined(&service));
                             feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await?;
                         }
                     }

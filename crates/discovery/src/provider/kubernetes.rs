@@ -10,7 +10,6 @@
 //! | `settings` | what an operator writes |
 //! | `cluster` | credentials, connections, raw answers |
 //! | `failure` | what a refusal means |
-//! | `lines` | a stream of chunks, cut into lines |
 //! | `wire` | pages of a list and events of a watch |
 //! | `slice` | one EndpointSlice; bad parts are skipped one by one |
 //! | `ports` | which port, and what is spoken there |
@@ -24,7 +23,6 @@ mod cluster;
 mod cursor;
 mod failure;
 mod join;
-mod lines;
 mod mirror;
 mod ports;
 mod scope;

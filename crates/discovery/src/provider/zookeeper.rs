@@ -37,6 +37,7 @@ mod wire;
 
 use std::{convert::Infallible, time::Duration};
 
+use ::settings::Aside;
 use model::{ProviderError, Update};
 use tokio::time::Instant;
 
@@ -55,6 +56,8 @@ pub struct ZooKeeper {
     settings: Settings,
     held: Held,
     resume: Resume,
+    /// Where certificates and secrets are read.
+    aside: Aside,
 }
 
 /// Between two rounds over all servers: a new leader is there within a second.
@@ -70,7 +73,7 @@ impl ZooKeeper {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings, held: Held::default(), resume: Resume::default() })
+        Ok(Self { settings, held: Held::default(), resume: Resume::default(), aside: Aside::default() })
     }
 }
 
@@ -80,7 +83,7 @@ impl Provider for ZooKeeper {
         let mut backoff = calm();
         loop {
             let born = Instant::now();
-            match life::run(&self.settings, &mut self.resume, &self.held, feed).await {
+            match life::run(&self.settings, &self.aside, &mut self.resume, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
                 life::End::Failed(error) => feed.publish(Update::Unreachable(error)).await?,
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
-use settings::SecretSource;
+use settings::{Aside, Secret, SecretSource};
 use tokio::time::Instant;
 use transport::client::{Client, ClientSettings, Response};
 
@@ -21,12 +21,14 @@ pub(super) struct Way {
     header: HeaderName,
     token: Option<SecretSource>,
     client: Option<Client>,
+    /// Where token and certificates are read.
+    aside: Aside,
 }
 
 impl Way {
     /// To this registry, which takes its token in this header.
     pub(super) fn new(settings: ClientSettings, header: HeaderName, token: Option<SecretSource>) -> Self {
-        Self { settings, header, token, client: None }
+        Self { settings, header, token, client: None, aside: Aside::default() }
     }
 
     /// Reads the token and the certificates again.
@@ -34,13 +36,31 @@ impl Way {
         self.client = None;
     }
 
-    fn client(&mut self) -> Result<Client, Failure> {
+    /// The same way with another token.
+    pub(super) fn with(&self, token: Option<SecretSource>) -> Self {
+        Self {
+            token,
+            client: None,
+            settings: self.settings.clone(),
+            header: self.header.clone(),
+            aside: self.aside.clone(),
+        }
+    }
+
+    /// A secret as it is now.
+    pub(super) async fn secret(&self, source: &SecretSource) -> Result<Secret, Failure> {
+        let source = source.clone();
+        let read = self.aside.run(move || source.read()).await;
+        read.map_err(|stalled| Failure::Away(stalled.to_string()))?.map_err(|e| Failure::Refused(e.to_string()))
+    }
+
+    async fn client(&mut self) -> Result<Client, Failure> {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
         let mut settings = self.settings.clone();
         if let Some(source) = &self.token {
-            let token = source.read().map_err(|e| Failure::Refused(e.to_string()))?;
+            let token = self.secret(source).await?;
             if !token.is_empty() {
                 let mut value = HeaderValue::from_str(token.expose())
                     .map_err(|_| Failure::Refused("the token has characters that no header can carry".to_owned()))?;
@@ -48,14 +68,17 @@ impl Way {
                 settings.headers.insert(self.header.clone(), value);
             }
         }
-        let client = Client::new(settings).map_err(|e| Failure::Refused(e.to_string()))?;
+        let made = self.aside.run(move || Client::new(settings)).await;
+        let client = made
+            .map_err(|stalled| Failure::Away(format!("certificates: {stalled}")))?
+            .map_err(|e| Failure::Refused(e.to_string()))?;
         Ok(self.client.insert(client).clone())
     }
 
     /// One call; every status is an answer.
     pub(super) async fn call(&mut self, method: Method, path: &str, body: &Value) -> Result<Response, Failure> {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let client = self.client()?;
+        let client = self.client().await?;
         client.send(method, path, body, Instant::now() + PATIENCE).await.map_err(|e| Failure::Away(e.to_string()))
     }
 }

@@ -18,7 +18,6 @@ use super::{
 /// One server.
 #[derive(Debug)]
 pub(super) struct Etcd {
-    client: ClientSettings,
     settings: settings::Etcd,
     way: Way,
     /// Of the present registration.
@@ -27,8 +26,7 @@ pub(super) struct Etcd {
 
 impl Etcd {
     pub(super) fn new(client: ClientSettings, settings: settings::Etcd) -> Self {
-        let way = Way::new(client.clone(), header::AUTHORIZATION, None);
-        Self { client, settings, way, lease: None }
+        Self { settings, way: Way::new(client, header::AUTHORIZATION, None), lease: None }
     }
 
     async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -51,8 +49,8 @@ impl Etcd {
             self.way.renew();
             return Ok(());
         };
-        self.way = Way::new(self.client.clone(), header::AUTHORIZATION, None);
-        let password = password.read().map_err(|e| Failure::Refused(e.to_string()))?;
+        self.way = self.way.with(None);
+        let password = self.way.secret(&password).await?;
         let answer = self.post("/v3/auth/authenticate", &json!({ "name": user, "password": password.expose() })).await;
         let answer = answer.map_err(|error| match error {
             Failure::Forgotten => Failure::Refused("etcd does not take user and password".to_owned()),
@@ -60,7 +58,7 @@ impl Etcd {
         })?;
         let token = answer["token"].as_str().ok_or_else(|| Failure::Away("etcd gave no token".to_owned()))?;
         let token = SecretSource::Inline(Secret::from(token.to_owned()));
-        self.way = Way::new(self.client.clone(), header::AUTHORIZATION, Some(token));
+        self.way = self.way.with(Some(token));
         Ok(())
     }
 

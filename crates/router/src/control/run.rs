@@ -19,7 +19,7 @@ use std::{
 
 use admin::{Admin, Readiness};
 use discovery::{Discovery, provider::embedded};
-use settings::watch::Files;
+use settings::{Aside, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,7 +41,7 @@ const ADMIN: &str = "admin listener";
 /// A running router's parts.
 struct Running {
     start: Start,
-    made: Made,
+    made: Arc<Made>,
     pem: Arc<str>,
     desks: Arc<[Desk]>,
     cores: Vec<JoinHandle<()>>,
@@ -56,6 +56,8 @@ struct Running {
     registry: Arc<telemetry::metrics::Registry>,
     operations: Operations,
     files: Files,
+    /// Where the settings are read, and what they name.
+    aside: Aside,
     /// Dropping it writes its last lines.
     access: AccessLog,
 }
@@ -88,9 +90,12 @@ pub(super) async fn run(
                 Some(command) => running.obey(command).await,
             },
             changed = running.files.changed() => {
-                tracing::info!(?changed, "files changed");
-                // What is wrong was logged; the old plan stays.
-                running.reload().await.ok();
+                // Files that hang are as they were, and the log says which.
+                if let Ok(changed) = changed {
+                    tracing::info!(?changed, "files changed");
+                    // What is wrong was logged; the old plan stays.
+                    running.reload().await.ok();
+                }
             }
         }
     }

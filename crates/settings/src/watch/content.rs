@@ -1,10 +1,9 @@
 //! What a file holds, in a form that can be compared.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes hashed of one file: settings are at most 1 MiB, bundles of CAs a few hundred KiB. A log file given by mistake
 /// must not be read through every two seconds; its size is compared in any case.
@@ -29,17 +28,6 @@ impl Content {
     /// Reads the file, following symlinks.
     pub(super) fn of(path: &Path) -> Self {
         read(path).unwrap_or(Self::None)
-    }
-}
-
-/// Reads all of them on a thread that may block.
-pub(super) async fn of_all(paths: impl Iterator<Item = &PathBuf>) -> BTreeMap<PathBuf, Content> {
-    let paths: Vec<PathBuf> = paths.cloned().collect();
-    let read = || paths.into_iter().map(|path| (path.clone(), Content::of(&path))).collect();
-    match tokio::task::spawn_blocking(read).await {
-        Ok(contents) => contents,
-        // Reading does not panic, so the runtime is ending: nobody needs an answer any more.
-        Err(_) => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,8 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use crate::Aside;
+
 /// Watches the directories of files, not the files: editors and config maps replace them.
 #[derive(Debug, Default)]
 pub(super) struct Hint {
@@ -19,7 +21,14 @@ pub(super) struct Hint {
     files: BTreeSet<PathBuf>,
     watched: BTreeSet<PathBuf>,
     watcher: Option<RecommendedWatcher>,
+    /// Watching begins with looking for the directories, which can hang.
+    aside: Aside,
+    /// What is watched is not all that should be.
+    behind: bool,
 }
+
+/// What is watched anew.
+type Begun = (BTreeSet<PathBuf>, notify::Result<RecommendedWatcher>);
 
 impl Hint {
     #[cfg(test)]
@@ -37,25 +46,41 @@ impl Hint {
         self.whole.notified().await;
     }
 
-    /// Watches the directories of these files from now on. What cannot be watched is found by comparison.
-    pub(super) fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
+    /// Watches the directories of these files from now on, `all` there are or those that can be looked for now. What
+    /// cannot be watched is found by comparison.
+    pub(super) async fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>, all: bool) {
         let files: BTreeSet<PathBuf> = paths.cloned().collect();
-        let directories: BTreeSet<PathBuf> = files.iter().flat_map(|path| directories(path)).collect();
-        if directories == self.watched && files == self.files && self.watcher.is_some() {
-            return;
-        }
-        // A new watcher rather than a changed one: a directory that was removed and made again is another one.
-        let ours = Ours(files.clone());
+        let same = (files == self.files && self.watcher.is_some()).then(|| self.watched.clone());
+        let (ours, bell, whole) = (Ours(files.clone()), Arc::clone(&self.bell), Arc::clone(&self.whole));
+        let begun = self.aside.run(move || begin(ours, same.as_ref(), bell, whole)).await;
+        self.behind = !all || begun.is_err();
+        let Ok(Some((directories, watcher))) = begun else { return };
         self.files = files;
-        self.watcher = match watch(&directories, ours, Arc::clone(&self.bell), Arc::clone(&self.whole)) {
+        self.watched = directories;
+        self.watcher = match watcher {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 tracing::warn!(%error, "no file events from the system, changes are found by comparison only");
                 None
             }
         };
-        self.watched = directories;
     }
+
+    /// Whether [`Hint::follow`] has something left to do.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+}
+
+/// Watches the directories of these files, unless the `same` files are watched there already. Blocks.
+fn begin(ours: Ours, same: Option<&BTreeSet<PathBuf>>, bell: Arc<Notify>, whole: Arc<Notify>) -> Option<Begun> {
+    let directories: BTreeSet<PathBuf> = ours.0.iter().flat_map(|path| directories(path)).collect();
+    if same == Some(&directories) {
+        return None;
+    }
+    // A new watcher rather than a changed one: a directory that was removed and made again is another one.
+    let watcher = watch(&directories, ours, bell, whole);
+    Some((directories, watcher))
 }
 
 /// The directory that holds a path, and the one it leads to through symlinks; a directory itself, too.

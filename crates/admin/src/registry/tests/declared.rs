@@ -195,6 +195,20 @@ async fn event_streams_tell_changes_and_resume() {
     check(&bad, 400, "PTS40011", "Last-Event-ID");
 }
 
+/// Paused time runs when nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_shows_that_it_lives() {
+    let stage = open().await;
+    let mut all = Events::open(&stage, "/registry/events", None).await;
+    all.next().await;
+    for _ in 0..3 {
+        let said = all.until("\n\n").await;
+        assert!(said.ends_with("\n:\n\n") && !said.contains("event"), "a comment: {said:?}");
+    }
+    stage.ask(&format!("PUT {PET}"), &[], PLACE).await;
+    all.until("event: service").await;
+}
+
 #[tokio::test]
 async fn a_reload_makes_watchers_show_their_token_again() {
     let registry = Registry::in_memory();

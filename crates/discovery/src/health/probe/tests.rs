@@ -225,6 +225,15 @@ async fn tcp_connects_and_may_talk() {
     failed(look(&check(What::Tcp(tcp("", None)), LONG), &nobody).await, "cannot connect");
 }
 
+#[test]
+fn what_comes_byte_by_byte_is_looked_through_a_few_times_and_at_its_end() {
+    let mut glance = Glance::default();
+    let looks = (1..=TALK).filter(|came| glance.is_due(*came, *came == TALK)).collect::<Vec<_>>();
+    assert_eq!(looks[..3], [1, 2, 3]);
+    assert!(looks.len() <= 2 * Glance::FEW && looks.last() == Some(&TALK), "{} looks", looks.len());
+    assert!(Glance::default().is_due(0, true));
+}
+
 #[tokio::test]
 async fn tls_wants_a_certificate_as_requests_do() {
     let (certs, others) = (Certs::new(), Certs::new());

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use ::settings::Aside;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use model::{ProviderError, ServiceId};
@@ -20,6 +21,7 @@ use super::{
     index::Cursor,
     settings::Settings,
 };
+use crate::provider::aside;
 
 /// Questions that do not block, at once: after an outage every watch asks one.
 const AT_ONCE: usize = 50;
@@ -49,7 +51,14 @@ pub(super) struct Answer {
 
 impl Agent {
     /// Reads the token and the certificates, as they are now.
-    pub(super) fn new(settings: &Settings) -> Result<Arc<Self>, Failure> {
+    pub(super) async fn open(settings: &Settings, aside: &Aside) -> Result<Arc<Self>, Failure> {
+        let own = settings.clone();
+        let read = aside::read(aside, "token or certificates", move || Self::new(&own)).await;
+        read.unwrap_or_else(|stalled| Err(Failure::Agent(stalled)))
+    }
+
+    /// The same. Blocks.
+    fn new(settings: &Settings) -> Result<Arc<Self>, Failure> {
         let client = ClientSettings { headers: headers(settings)?, ..settings.client() };
         let client = Client::new(client).map_err(|e| failure::no_answer(e, Duration::ZERO))?;
         let permits = Semaphore::new(AT_ONCE);

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use ::settings::Aside;
 use model::{ProviderError, ServiceId, Update};
 use tokio::{
     sync::watch,
@@ -38,8 +39,8 @@ pub(super) enum End {
 }
 
 /// Lives once.
-pub(super) async fn run(settings: &Settings, held: &Held, feed: &Feed) -> End {
-    let agent = match Agent::new(settings) {
+pub(super) async fn run(settings: &Settings, aside: &Aside, held: &Held, feed: &Feed) -> End {
+    let agent = match Agent::open(settings, aside).await {
         Ok(agent) => agent,
         Err(failure) => return End::Failed { error: failure.into_error(), reached: false },
     };

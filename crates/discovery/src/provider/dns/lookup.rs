@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::{Instance, Protocol, ProviderError, Tag};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     records::{self, Service},
@@ -42,11 +42,25 @@ pub(super) struct Reading {
     /// What is wrong with the records that were left out.
     pub(super) skipped: Vec<String>,
     pub(super) ttl: Duration,
+    /// An `SRV` record names a target of which no address is known: it may be one that has only just come.
+    pub(super) lacking: bool,
 }
 
 /// Addresses of the targets of `SRV` records, as they were known last: a target that cannot be looked up at the moment
 /// keeps them, because a failure takes nobody out.
-pub(super) type Memory = BTreeMap<Name, Vec<IpAddr>>;
+pub(super) type Memory = BTreeMap<Name, Known>;
+
+/// What is known of a target.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    addresses: Vec<IpAddr>,
+    /// When it was asked for itself, and both families of addresses answered.
+    asked: Option<Instant>,
+}
+
+/// For so long, addresses that come with `SRV` records count as all that their target has, if they are those that it had
+/// when it was asked. One of the other family that comes later is found after this time.
+const WHOLE: Duration = Duration::from_secs(60);
 
 impl Target {
     /// Looks the service up.
@@ -59,7 +73,7 @@ impl Target {
             Want::Addresses { kind, port } => {
                 let answer = addresses(servers, &self.name, kind).await?;
                 let instances = records::of_addresses(self, ips(&answer), port);
-                Reading { instances, skipped: answer.skipped, ttl: answer.ttl }
+                Reading { instances, skipped: answer.skipped, ttl: answer.ttl, lacking: false }
             }
         };
         match reading.skipped.first() {
@@ -88,9 +102,9 @@ impl Target {
         let mut failure = None;
         for (name, found) in find(servers, targets, &additional, memory).await {
             match found {
-                Ok((addresses, own)) => {
+                Ok((known, own)) => {
                     ttl = ttl.min(own);
-                    memory.insert(name, addresses);
+                    memory.insert(name, known);
                 }
                 Err(error) => {
                     ttl = Duration::ZERO;
@@ -102,49 +116,54 @@ impl Target {
             }
         }
         for service in &mut services {
-            service.addresses = memory.get(&service.target).cloned().unwrap_or_default();
+            service.addresses = memory.get(&service.target).map(|known| known.addresses.clone()).unwrap_or_default();
         }
+        let lacking = services.iter().any(|service| service.addresses.is_empty());
         let instances = records::of_services(self, &services);
         match failure {
             Some(error) if instances.is_empty() => Err(error),
-            _ => Ok(Reading { instances, skipped, ttl }),
+            _ => Ok(Reading { instances, skipped, ttl, lacking }),
         }
     }
 }
 
 /// The addresses of each target and how long they are true. What a server adds to its answer may be a part of them (one
-/// family, or what fitted), so it is enough only where it is all that was known; else the target is asked for.
+/// family, or what fitted), so it is enough only where it is all that was known, and not for long (see [`WHOLE`]); else
+/// the target is asked for.
 async fn find(
     servers: &Arc<Servers>,
     targets: BTreeSet<Name>,
     additional: &[(Name, IpAddr)],
     memory: &Memory,
-) -> Vec<(Name, Result<(Vec<IpAddr>, Duration), ProviderError>)> {
+) -> Vec<(Name, Result<(Known, Duration), ProviderError>)> {
     let mut found = Vec::new();
     let mut asked = JoinSet::new();
     for name in targets {
         let mut added: BTreeSet<IpAddr> = additional.iter().filter(|(of, _)| *of == name).map(|(_, ip)| *ip).collect();
-        let known: BTreeSet<IpAddr> = memory.get(&name).into_iter().flatten().copied().collect();
-        if !added.is_empty() && added == known {
+        let last = memory.get(&name);
+        let known: BTreeSet<IpAddr> = last.iter().flat_map(|last| &last.addresses).copied().collect();
+        let asked_at = last.and_then(|last| last.asked);
+        if !added.is_empty() && added == known && asked_at.is_some_and(|asked| asked.elapsed() < WHOLE) {
             // They came with the records that name them, and are as true as those.
-            found.push((name, Ok((known.into_iter().collect(), Duration::MAX))));
+            let known = Known { addresses: known.into_iter().collect(), asked: asked_at };
+            found.push((name, Ok((known, Duration::MAX))));
             continue;
         }
         let servers = Arc::clone(servers);
         asked.spawn(async move {
-            let life = match addresses(&servers, &name, None).await {
+            let (asked, life) = match addresses(&servers, &name, None).await {
                 Ok(answer) => {
                     added.extend(ips(&answer));
-                    answer.ttl
+                    (Some(Instant::now()), answer.ttl)
                 }
                 Err(error) if added.is_empty() => return (name, Err(error)),
                 // Better than nothing, and soon asked for again.
                 Err(_) => {
                     added.extend(known);
-                    Duration::ZERO
+                    (None, Duration::ZERO)
                 }
             };
-            (name, Ok((added.into_iter().collect(), life)))
+            (name, Ok((Known { addresses: added.into_iter().collect(), asked }, life)))
         });
     }
     while let Some(Ok(one)) = asked.join_next().await {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ::settings::Aside;
 use model::ProviderError;
 use tokio::sync::Semaphore;
 
@@ -18,6 +19,7 @@ use super::{
     settings::{Server, Settings},
     wire::{self, Answer, Found, Kind, Name, Reply},
 };
+use crate::provider::aside;
 
 /// Where the system says which servers there are.
 const SYSTEM: &str = "/etc/resolv.conf";
@@ -32,7 +34,8 @@ const ALIASES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Servers {
     list: Mutex<Arc<[SocketAddr]>>,
-    from_system: bool,
+    /// Where that list is read anew, if it is the system's.
+    from_system: Option<Aside>,
     first: AtomicUsize,
     tcp: bool,
     patience: Duration,
@@ -53,11 +56,22 @@ enum Trouble {
 }
 
 impl Servers {
-    pub(super) fn new(settings: &Settings) -> Self {
+    /// Those that the settings name, else the system's.
+    ///
+    /// # Errors
+    /// If the system's list cannot be read at the moment.
+    pub(super) async fn open(settings: &Settings, aside: &Aside) -> Result<Self, ProviderError> {
         let listed: Arc<[_]> = settings.servers.0.iter().map(|server| server.0).collect();
-        let from_system = listed.is_empty();
+        if !listed.is_empty() {
+            return Ok(Self::new(settings, listed, None));
+        }
+        let system = aside::read(aside, SYSTEM, system).await?;
+        Ok(Self::new(settings, system, Some(aside.clone())))
+    }
+
+    fn new(settings: &Settings, list: Arc<[SocketAddr]>, from_system: Option<Aside>) -> Self {
         Self {
-            list: Mutex::new(if from_system { system() } else { listed }),
+            list: Mutex::new(list),
             from_system,
             first: AtomicUsize::new(0),
             tcp: settings.tcp,
@@ -119,8 +133,11 @@ impl Servers {
                 return Err(error);
             }
         }
-        if self.from_system {
-            *self.list.lock().unwrap_or_else(PoisonError::into_inner) = system();
+        // They may be others now; while that cannot be read, those we know are asked.
+        if let Some(aside) = &self.from_system
+            && let Ok(system) = aside.run(system).await
+        {
+            *self.list.lock().unwrap_or_else(PoisonError::into_inner) = system;
         }
         Err(silent.unwrap_or_else(|| ProviderError::Unreachable("any name server: none is known".to_owned())))
     }
@@ -175,12 +192,13 @@ mod tests {
     fn ids_differ_from_source_to_source() {
         let settings = Settings::default();
         let ids = |servers: &Servers| (0..20).map(|_| servers.id()).collect::<Vec<_>>();
-        assert_ne!(ids(&Servers::new(&settings)), ids(&Servers::new(&settings)));
+        let servers = || Servers::new(&settings, system(), None);
+        assert_ne!(ids(&servers()), ids(&servers()));
     }
 
     #[test]
     fn silence_is_reported_once_until_an_answer_comes() {
-        let servers = Servers::new(&Settings::default());
+        let servers = Servers::new(&Settings::default(), system(), None);
         assert!(servers.fell_silent(0) && !servers.fell_silent(0));
         servers.heard.fetch_add(1, Ordering::Relaxed);
         assert!(!servers.fell_silent(0), "somebody was heard meanwhile");

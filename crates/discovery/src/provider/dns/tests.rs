@@ -1,5 +1,7 @@
 //! The source against servers that misbehave in ways a real one cannot be made to.
 
+mod targets;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -68,6 +70,10 @@ struct Source {
 
 impl Source {
     fn start(servers: &[SocketAddr], lookup: Lookup) -> Self {
+        Self::with(servers, lookup, |settings| settings)
+    }
+
+    fn with(servers: &[SocketAddr], lookup: Lookup, change: impl FnOnce(Settings) -> Settings) -> Self {
         let settings = Settings {
             servers: OneOrMany(servers.iter().copied().map(Server).collect()),
             services: [(id("web"), lookup)].into(),
@@ -75,6 +81,7 @@ impl Source {
             min_ttl: Span::from_millis(100),
             ..Settings::default()
         };
+        let settings = change(settings);
         let (sender, updates) = mpsc::channel(64);
         let interest = Interest { services: [id("web")].into(), exposure: Exposure::Routed };
         let (interest, interested) = watch::channel(Arc::new(interest));

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::provider::{Feed, pace::Backoff};
 
-/// Between look-ups that fail.
+/// Between look-ups that fail, or do not find all they should; the others serve meanwhile.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -34,9 +34,13 @@ pub(super) async fn service(
         let seen = Instant::now();
         let (told, wait) = match found {
             Ok(reading) => {
-                backoff = Backoff::new(FIRST, LONGEST);
                 let (min, max) = (settings.min_ttl.get(), settings.max_ttl.get());
-                let wait = ttl::wait(reading.ttl, min, max, fastrand::f64());
+                let mut wait = ttl::wait(reading.ttl, min, max, fastrand::f64());
+                if reading.lacking {
+                    wait = wait.min(backoff.next(fastrand::f64()));
+                } else {
+                    backoff = Backoff::new(FIRST, LONGEST);
+                }
                 (voice.hear(reading, seen).await, wait)
             }
             Err(error) => (voice.despair(error, servers.fell_silent(heard)).await, backoff.next(fastrand::f64())),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::settings::Aside;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use model::ProviderError;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use transport::client::{Client, ClientError, Response, Streaming};
 
 use super::{container, event::ACTIONS, settings::Settings};
+use crate::provider::aside;
 
 /// For an answer the engine has at hand.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -28,8 +30,9 @@ pub(super) enum Found {
 
 impl Engine {
     /// Reads the certificates, as they are now.
-    pub(super) fn new(settings: &Settings) -> Result<Self, ProviderError> {
-        Client::new(settings.client()).map(Self).map_err(failed)
+    pub(super) async fn open(settings: &Settings, aside: &Aside) -> Result<Self, ProviderError> {
+        let settings = settings.client();
+        aside::read(aside, "certificates", || Client::new(settings)).await?.map(Self).map_err(failed)
     }
 
     /// The stream of events from now on.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::ProviderError;
 use serde::Deserialize;
+use transport::client::Lines;
 
 use super::labels;
 
@@ -70,24 +71,28 @@ struct Actor {
     attributes: Option<BTreeMap<String, String>>,
 }
 
-/// Pieces of a stream on their way to lines.
-#[derive(Debug, Default)]
-pub(super) struct Lines(Vec<u8>);
+/// Pieces of the stream on their way to events.
+#[derive(Debug)]
+pub(super) struct Pieces(Lines);
 
-impl Lines {
+impl Default for Pieces {
+    fn default() -> Self {
+        Self(Lines::new(LONGEST))
+    }
+}
+
+impl Pieces {
     /// Takes in a piece, and gives out the events that are complete with it.
     pub(super) fn take(&mut self, piece: &[u8]) -> Result<Vec<Event>, ProviderError> {
-        self.0.extend_from_slice(piece);
-        let end = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let rest = self.0.split_off(end);
-        let whole = std::mem::replace(&mut self.0, rest);
-        if self.0.len() > LONGEST {
-            return Err(ProviderError::Malformed(format!("an event of more than {LONGEST} bytes")));
+        let too_long = |_| ProviderError::Malformed(format!("an event of more than {LONGEST} bytes"));
+        self.0.push(piece).map_err(too_long)?;
+        let mut events = Vec::new();
+        while let Some(line) = self.0.pop() {
+            let line: Line =
+                serde_json::from_slice(&line).map_err(|e| ProviderError::Malformed(format!("an event: {e}")))?;
+            events.extend(line.event());
         }
-        let lines = whole.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-        let events: Result<Vec<_>, _> = lines.map(serde_json::from_slice::<Line>).collect();
-        let events = events.map_err(|e| ProviderError::Malformed(format!("an event: {e}")))?;
-        Ok(events.into_iter().filter_map(Line::event).collect())
+        Ok(events)
     }
 }
 
@@ -122,7 +127,7 @@ mod tests {
     }
 
     fn check(line: &str, expected: Option<(&str, What)>) {
-        let events = Lines::default().take(line.as_bytes()).unwrap();
+        let events = Pieces::default().take(line.as_bytes()).unwrap();
         let event = events.first().map(|event| (&*event.container, event.what));
         assert_eq!(event, expected, "{line}");
     }
@@ -140,14 +145,14 @@ mod tests {
         check(&line("container", "exec_start: /bin/sh -c x", ""), None);
         check("\n", None);
         let labelled = |attributes: &str| {
-            Lines::default().take(line("container", "die", attributes).as_bytes()).unwrap()[0].labelled
+            Pieces::default().take(line("container", "die", attributes).as_bytes()).unwrap()[0].labelled
         };
         assert!(labelled(r#""pointsman.service":"a""#) && !labelled(r#""image":"a""#));
     }
 
     #[test]
     fn what_is_no_event_ends_the_stream() {
-        let told = |bytes: &[u8]| Lines::default().take(bytes).unwrap_err().reason();
+        let told = |bytes: &[u8]| Pieces::default().take(bytes).unwrap_err().reason();
         assert_eq!(told(b"<html>\n"), "malformed");
         assert_eq!(told(&vec![b'x'; LONGEST + 1]), "malformed");
     }
@@ -157,13 +162,13 @@ mod tests {
         #[test]
         fn pieces_do_not_matter(cuts in prop::collection::vec(0usize..600, 0..6)) {
             let stream: String = ["start", "die", "exec_die", "unpause"].map(|a| line("container", a, "")).concat();
-            let whole = Lines::default().take(stream.as_bytes()).unwrap();
+            let whole = Pieces::default().take(stream.as_bytes()).unwrap();
             prop_assert_eq!(whole.len(), 3);
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).chain([0, stream.len()]).collect();
             cuts.sort_unstable();
-            let mut lines = Lines::default();
-            let pieces = cuts.windows(2).flat_map(|c| lines.take(&stream.as_bytes()[c[0]..c[1]]).unwrap());
-            prop_assert_eq!(pieces.collect::<Vec<_>>(), whole);
+            let mut pieces = Pieces::default();
+            let events = cuts.windows(2).flat_map(|c| pieces.take(&stream.as_bytes()[c[0]..c[1]]).unwrap());
+            prop_assert_eq!(events.collect::<Vec<_>>(), whole);
         }
     }
 }

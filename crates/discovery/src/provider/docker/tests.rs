@@ -138,7 +138,7 @@ fn source(url: &str, resync: Duration) -> mpsc::Receiver<Message> {
     let (interest, interested) = watch::channel(Arc::new(Interest::default()));
     let feed = Feed::to_reconciler(0, sender, interested);
     // Past the check, which refuses a resync as short as a test needs.
-    let mut docker = Docker { settings, contents: Contents::default(), live: false };
+    let mut docker = Docker { settings, contents: Contents::default(), live: false, aside: Aside::default() };
     tokio::spawn(async move {
         let _keep = interest;
         drop(docker.watch(&feed).await);

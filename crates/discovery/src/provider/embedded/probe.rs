@@ -2,15 +2,17 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use ::settings::Aside;
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use model::{Host, Protocol};
 use tokio::{
     net::{TcpStream, lookup_host},
+    sync::Mutex,
     time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, rustls};
@@ -40,12 +42,13 @@ pub struct Probe {
     checks: Checks,
     trust: Trust,
     tls: Mutex<Option<(Instant, Arc<rustls::ClientConfig>)>>,
+    aside: Aside,
 }
 
 impl Probe {
     pub(super) fn new(checks: Checks) -> Self {
         let trust = Trust { ca: checks.ca.clone(), ..Trust::default() };
-        Self { checks, trust, tls: Mutex::default() }
+        Self { checks, trust, tls: Mutex::default(), aside: Aside::default() }
     }
 
     /// For a process that looks at what it started itself: on this machine a certificate proves nothing more.
@@ -72,7 +75,7 @@ impl Probe {
         let found = if of.protocol == Some(Protocol::Https) {
             let name = server_name.clone().unwrap_or_else(|| bare(&target));
             let name = rustls::pki_types::ServerName::try_from(name).map_err(|e| e.to_string())?;
-            let connector = TlsConnector::from(self.tls()?);
+            let connector = TlsConnector::from(self.tls().await?);
             let stream = connector.connect(name, stream).await.map_err(|e| format!("TLS: {e}"))?;
             ask(Box::new(stream), &target, path).await?
         } else {
@@ -104,12 +107,15 @@ impl Probe {
 
     /// What TLS trusts. While new certificates cannot be read, the last ones that could are used; without any, each
     /// check tries anew.
-    fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
-        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
+        let mut known = self.tls.lock().await;
         if let Some((_, config)) = known.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(config.clone());
         }
-        let config = match (ClientTls::new(&self.trust), known.take()) {
+        let trust = self.trust.clone();
+        let read = self.aside.run(move || ClientTls::new(&trust).map_err(|error| error.to_string())).await;
+        let read = read.unwrap_or_else(|stalled| Err(format!("certificates: {stalled}")));
+        let config = match (read, known.take()) {
             (Ok(new), _) => {
                 let mut config = (*new.config).clone();
                 config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -119,7 +125,7 @@ impl Probe {
                 tracing::warn!(%error, "checks go on with the certificates they had");
                 old
             }
-            (Err(error), None) => return Err(error.to_string()),
+            (Err(error), None) => return Err(error),
         };
         *known = Some((Instant::now(), config.clone()));
         Ok(config)
@@ -239,15 +245,15 @@ mod tests {
         let ca = directory.path().join("ca.pem");
         let trust = Trust { ca: Some(ca.clone()), ..Trust::default() };
         let probe = Probe { trust, ..Probe::default() };
-        assert!(probe.tls().is_err());
+        assert!(probe.tls().await.is_err());
         std::fs::write(&ca, rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap().cert.pem()).unwrap();
-        let first = probe.tls().unwrap();
-        assert!(Arc::ptr_eq(&first, &probe.tls().unwrap()), "kept");
+        let first = probe.tls().await.unwrap();
+        assert!(Arc::ptr_eq(&first, &probe.tls().await.unwrap()), "kept");
         tokio::time::advance(FRESH).await;
-        let second = probe.tls().unwrap();
+        let second = probe.tls().await.unwrap();
         assert!(!Arc::ptr_eq(&first, &second), "read again");
         std::fs::write(&ca, "").unwrap();
         tokio::time::advance(FRESH).await;
-        assert!(Arc::ptr_eq(&second, &probe.tls().unwrap()), "the last that could be read");
+        assert!(Arc::ptr_eq(&second, &probe.tls().await.unwrap()), "the last that could be read");
     }
 }

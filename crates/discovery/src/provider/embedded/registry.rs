@@ -66,7 +66,7 @@ pub struct NotRegistered {
 }
 
 /// What the disk will say of changes under way.
-type Told = Option<oneshot::Receiver<bool>>;
+pub(super) type Told = Option<oneshot::Receiver<bool>>;
 
 impl Registry {
     /// A registry that a restart forgets.

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
+use ::settings::Aside;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::ProviderError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
-use transport::client::{Client, ClientError, ClientSettings, Streaming};
+use transport::client::{Client, ClientError, ClientSettings, Lines, Streaming};
 
 use super::{
     failure::{self, Failure},
     settings::Settings,
     wire::{self, Header, Line, Message, Range, Record, TimeToLive},
 };
+use crate::provider::aside;
 
 /// For an answer etcd has at hand, and for the first word of a watch.
 const ANSWER: Duration = Duration::from_secs(5);
-/// For what only makes an answer better.
-const DETAIL: Duration = Duration::from_secs(1);
 /// Keys in one page of a list: about a megabyte, so that no member is busy with us for long.
 const PAGE: usize = 1000;
 /// Pages of one list: a million keys are no registry.
@@ -32,6 +32,7 @@ const LINE: usize = 64 << 20;
 pub(super) struct Gateway<'a> {
     settings: &'a Settings,
     endpoint: &'a str,
+    aside: &'a Aside,
     client: Client,
     range: (Vec<u8>, Vec<u8>),
 }
@@ -47,9 +48,9 @@ pub(super) struct List {
 
 impl<'a> Gateway<'a> {
     /// Reads certificates and password as they are now, and logs in.
-    pub(super) async fn open(settings: &'a Settings, endpoint: &'a str) -> Result<Self, Failure> {
-        let client = client(settings, endpoint, None)?;
-        let mut gateway = Self { settings, endpoint, client, range: settings.range() };
+    pub(super) async fn open(settings: &'a Settings, endpoint: &'a str, aside: &'a Aside) -> Result<Self, Failure> {
+        let client = client(settings, endpoint, aside, None).await?;
+        let mut gateway = Self { settings, endpoint, aside, client, range: settings.range() };
         gateway.log_in().await?;
         Ok(gateway)
     }
@@ -58,8 +59,8 @@ impl<'a> Gateway<'a> {
     pub(super) async fn log_in(&mut self) -> Result<(), Failure> {
         let access = &self.settings.access;
         let (Some(name), Some(password)) = (&access.user, &access.password) else { return Ok(()) };
-        let password = password.read().map_err(|e| ProviderError::Failed(e.to_string()))?;
-        self.client = client(self.settings, self.endpoint, None)?;
+        let password = aside::secret(self.aside, password).await?.map_err(ProviderError::Failed)?;
+        self.client = client(self.settings, self.endpoint, self.aside, None).await?;
         let question = json!({ "name": name, "password": password.expose() });
         let token = match self.ask::<wire::Authenticated>("/v3/auth/authenticate", &question, ANSWER).await {
             Ok(answer) => answer.token,
@@ -69,7 +70,7 @@ impl<'a> Gateway<'a> {
             }
             Err(failure) => return Err(failure),
         };
-        self.client = client(self.settings, self.endpoint, Some(&token))?;
+        self.client = client(self.settings, self.endpoint, self.aside, Some(&token)).await?;
         Ok(())
     }
 
@@ -119,10 +120,10 @@ impl<'a> Gateway<'a> {
         let opened = self.client.stream(Method::POST, "/v3/watch", body, now + ANSWER).await;
         let stream = opened.map_err(failure::no_answer)?;
         let (status, until) = (stream.status(), now + ANSWER);
-        let (text, header) = (Vec::new(), Header::default());
-        let mut watch = Watch { stream, text, searched: 0, heard: now, early: None, header, until };
+        let (lines, header) = (Lines::new(LINE), Header::default());
+        let mut watch = Watch { stream, lines, heard: now, early: None, header, until };
         if status != StatusCode::OK {
-            return Err(failure::refused(status, &watch.rest().await?));
+            return Err(failure::refused(status, &watch.rest().await));
         }
         let silent = || ProviderError::Unreachable(format!("{}: no watch within the time allowed", self.endpoint));
         let made = watch.next().await?.ok_or_else(silent)?;
@@ -131,10 +132,11 @@ impl<'a> Gateway<'a> {
         Ok(watch)
     }
 
-    /// Whether a lease runs on; also `false` if that cannot be found out quickly.
-    pub(super) async fn is_alive(&self, lease: u64) -> bool {
+    /// Whether a lease runs on; also `false` if that cannot be found out until then.
+    pub(super) async fn is_alive(&self, lease: u64, deadline: Instant) -> bool {
         let question = json!({ "ID": lease.to_string() });
-        let asked = self.ask::<TimeToLive>("/v3/lease/timetolive", &question, DETAIL);
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let asked = self.ask::<TimeToLive>("/v3/lease/timetolive", &question, patience);
         asked.await.is_ok_and(|answer| answer.ttl.parse::<i64>().is_ok_and(|ttl| ttl > 0))
     }
 
@@ -150,7 +152,12 @@ impl<'a> Gateway<'a> {
     }
 }
 
-fn client(settings: &Settings, endpoint: &str, token: Option<&str>) -> Result<Client, ProviderError> {
+async fn client(
+    settings: &Settings,
+    endpoint: &str,
+    aside: &Aside,
+    token: Option<&str>,
+) -> Result<Client, ProviderError> {
     let mut headers = HeaderMap::new();
     // Without it a member that lost the others keeps its watches open and silent, and ponders reads for 7 s.
     headers.insert("grpc-metadata-hasleader", HeaderValue::from_static("true"));
@@ -160,17 +167,15 @@ fn client(settings: &Settings, endpoint: &str, token: Option<&str>) -> Result<Cl
         value.set_sensitive(true);
         headers.insert(http::header::AUTHORIZATION, value);
     }
-    Client::new(ClientSettings { headers, ..settings.access.client(endpoint) }).map_err(failure::no_answer)
+    let settings = ClientSettings { headers, ..settings.access.client(endpoint) };
+    aside::read(aside, "certificates", || Client::new(settings)).await?.map_err(failure::no_answer)
 }
 
 /// A watch under way.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     stream: Streaming<'a>,
-    /// What came of the next lines.
-    text: Vec<u8>,
-    /// Bytes of it that hold no end of a line.
-    searched: usize,
+    lines: Lines,
     /// When the last piece of it came.
     heard: Instant,
     /// Changes that came with the first word.
@@ -188,17 +193,17 @@ impl Watch<'_> {
             return Ok(Some(message));
         }
         loop {
-            while let Some(line) = self.line() {
+            while let Some(line) = self.lines.pop() {
                 if let Some(message) = read(&line)? {
                     return Ok(Some(Message { seen: self.heard, ..message }));
                 }
             }
             match self.stream.next(self.until).await {
-                Ok(Some(piece)) if self.text.len() + piece.len() <= LINE => {
+                Ok(Some(piece)) => {
                     self.heard = Instant::now();
-                    self.text.extend_from_slice(&piece);
+                    let endless = |_| ProviderError::Malformed("a line of the watch has no end".to_owned());
+                    self.lines.push(&piece).map_err(endless)?;
                 }
-                Ok(Some(_)) => return Err(ProviderError::Malformed("a line of the watch has no end".to_owned()).into()),
                 // Also how a member says that it lost its leader.
                 Ok(None) => return Err(ProviderError::Failed("the member ended the watch".to_owned()).into()),
                 Err(ClientError::TimedOut { .. }) => return Ok(None),
@@ -207,42 +212,25 @@ impl Watch<'_> {
         }
     }
 
-    /// The next line, if all of it is there.
-    fn line(&mut self) -> Option<Vec<u8>> {
-        let end = self.text[self.searched..].iter().position(|byte| *byte == b'\n');
-        match end.map(|end| self.searched + end) {
-            Some(end) => {
-                self.searched = 0;
-                Some(self.text.drain(..=end).collect())
-            }
-            None => {
-                self.searched = self.text.len();
-                None
-            }
-        }
-    }
-
     /// The body of a refusal, as far as it comes.
-    async fn rest(&mut self) -> Result<Vec<u8>, Failure> {
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
         let read = async {
             while let Ok(Some(piece)) = self.stream.next(self.until).await {
-                self.text.extend_from_slice(&piece);
-                if self.text.len() > 4096 {
+                rest.extend_from_slice(&piece);
+                if rest.len() > 4096 {
                     break;
                 }
             }
         };
         // However slowly it drips.
         drop(timeout(ANSWER, read).await);
-        Ok(std::mem::take(&mut self.text))
+        rest
     }
 }
 
-/// One line of a watch; `None` if there is nothing on it.
+/// One line of a watch; `None` if it says nothing.
 fn read(line: &[u8]) -> Result<Option<Message>, Failure> {
-    if line.trim_ascii().is_empty() {
-        return Ok(None);
-    }
     let line: Line =
         serde_json::from_slice(line).map_err(|e| ProviderError::Malformed(format!("a line of the watch: {e}")))?;
     match (line.result, line.error) {

@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use ::settings::Aside;
+use futures_util::{StreamExt as _, stream};
 use model::{InstanceId, Knowledge, ProviderError, ServiceId, Update};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 use transport::clock::tick;
 
@@ -29,7 +31,11 @@ use crate::provider::{
 /// Lists in a row are this far apart: a history that is compacted all the time is not read all the time.
 const BETWEEN_LISTS: Duration = Duration::from_secs(1);
 /// Leases looked at for one message. More that end at once are an accident, and nobody's word.
-const LEASES: usize = 8;
+const LEASES: usize = 256;
+/// Of them at once.
+const AT_ONCE: usize = 16;
+/// All of them together: what they tell only makes an answer better, and the watch waits for it.
+const DETAIL: Duration = Duration::from_secs(1);
 /// Records of one list told one by one: more are another program's keys.
 const TOLD: usize = 32;
 
@@ -44,10 +50,11 @@ pub(super) struct Memory {
 pub(super) async fn run(
     settings: &Settings,
     endpoint: &str,
+    aside: &Aside,
     memory: &mut Memory,
     feed: &Feed,
 ) -> Result<Infallible, Failure> {
-    let mut gateway = Gateway::open(settings, endpoint).await?;
+    let mut gateway = Gateway::open(settings, endpoint, aside).await?;
     let mut pace = Pace::every(BETWEEN_LISTS, tick());
     loop {
         sleep(pace.wait(tick())).await;
@@ -118,7 +125,8 @@ async fn follow(
                 let interest = interests.borrow().clone();
                 memory.tell(&change, &interest, feed, seen).await?;
                 memory.say(&change, &interest, feed, seen).await?;
-                let left = deregistered(gateway, change.left).await;
+                let of_interest = change.left.into_iter().filter(|left| interest.may_mean(&left.service));
+                let left = deregistered(gateway, of_interest.collect()).await;
                 memory.say_left(left, &interest, feed, seen).await?;
             }
         }
@@ -126,7 +134,7 @@ async fn follow(
 }
 
 /// Which of the departed were deleted by somebody: their lease runs on. A lease that ended or was revoked looks like one
-/// that could not be kept.
+/// that could not be kept, and so does one that cannot be asked about in time.
 async fn deregistered(gateway: &Gateway<'_>, mut left: Vec<Departure>) -> Vec<Departure> {
     left.retain(|departure| departure.lease.is_some_and(|lease| lease > 0));
     let leases: BTreeSet<u64> = left.iter().filter_map(|departure| departure.lease).collect();
@@ -134,10 +142,12 @@ async fn deregistered(gateway: &Gateway<'_>, mut left: Vec<Departure>) -> Vec<De
         return Vec::new();
     }
     let mut alive = BTreeSet::new();
-    for lease in leases {
-        if gateway.is_alive(lease).await {
-            alive.insert(Some(lease));
-        }
+    let deadline = Instant::now() + DETAIL;
+    let asked =
+        stream::iter(leases).map(|lease| async move { gateway.is_alive(lease, deadline).await.then_some(lease) });
+    let mut asked = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
+    while let Ok(Some(found)) = timeout_at(deadline, asked.next()).await {
+        alive.extend(found.map(Some));
     }
     left.retain(|departure| alive.contains(&departure.lease));
     left

@@ -1,6 +1,8 @@
 //! Faults a real member cannot be made to show, from a fake one. The rest is tested against real members, in the
 //! workspace's integration tests.
 
+mod leases;
+
 use std::sync::{Arc, Mutex};
 
 use ::settings::Span;

@@ -1,4 +1,4 @@
-//! The files themselves. Reading blocks, so it is done elsewhere.
+//! The files themselves. Reading blocks, and may hang, so it is done elsewhere.
 
 use std::{
     fs, io,
@@ -6,29 +6,31 @@ use std::{
 };
 
 use model::ProviderError;
-use tokio::task::spawn_blocking;
+use settings::Aside;
 
-use crate::provider::fixed::{self, Lists};
+use crate::provider::{
+    aside,
+    fixed::{self, Lists},
+};
 
 /// What each file says, or what is wrong with it.
 pub(super) type Read = Vec<(PathBuf, Result<Lists, String>)>;
 
 /// The files at a path, by name: itself, or those of a directory that are lists. A path that is not there is an error,
 /// for what it held is unknown then; a link that leads nowhere is listed, and reading it will say so.
-pub(super) async fn list(path: &Path) -> Result<Vec<PathBuf>, ProviderError> {
-    let path = path.to_owned();
-    let listed = spawn_blocking(move || entries(&path).map_err(|error| format!("{}: {error}", path.display())));
-    listed.await.unwrap_or_else(|error| Err(error.to_string())).map_err(ProviderError::Failed)
+pub(super) async fn list(path: &Path, aside: &Aside) -> Result<Vec<PathBuf>, ProviderError> {
+    let own = path.to_owned();
+    let listed = aside::read(aside, path.display(), move || entries(&own)).await?;
+    listed.map_err(|error| ProviderError::Failed(format!("{}: {error}", path.display())))
 }
 
-/// Reads them one by one.
-pub(super) async fn read(files: Vec<PathBuf>) -> Read {
+/// Reads these files of the path, one by one.
+pub(super) async fn read(path: &Path, files: Vec<PathBuf>, aside: &Aside) -> Result<Read, ProviderError> {
     let one = |file: PathBuf| {
         let read = settings::load::<fixed::Settings>(&file);
         (file, read.map(|lists| lists.lists().clone()).map_err(|error| error.to_string()))
     };
-    // It does not panic; if the runtime ends, nobody needs an answer any more.
-    spawn_blocking(move || files.into_iter().map(one).collect()).await.unwrap_or_default()
+    aside::read(aside, path.display(), move || files.into_iter().map(one).collect()).await
 }
 
 fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {

@@ -1,6 +1,6 @@
 //! Credentials, connections and raw answers of one API server: the thin part, by the `kube` crate.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, header};
@@ -48,6 +48,15 @@ pub(super) struct Cluster {
     /// `None`: all namespaces.
     pub(super) namespace: Option<String>,
     pub(super) rules: Rules,
+    /// The files of which it is made and that are replaced now and then.
+    pub(super) files: Vec<Content>,
+}
+
+/// A file, and what stood in it.
+#[derive(Clone)]
+pub(super) struct Content {
+    path: PathBuf,
+    text: String,
 }
 
 /// For connecting: an API server that does not take a connection in this time is down.
@@ -71,6 +80,16 @@ impl Cluster {
                 ))
             })?,
         };
+        // The crate would read both now and then, on the thread that serves.
+        let mut files = Vec::new();
+        if let Some(file) = config.auth_info.token_file.take().filter(|_| config.auth_info.token.is_none()) {
+            let token = Content::read(file.into())?;
+            config.auth_info.token = Some(token.text.clone().into());
+            files.push(token);
+        }
+        if let Some(file) = config.root_cert_file.take() {
+            files.push(Content::read(file)?);
+        }
         config.connect_timeout = Some(CONNECT);
         // Pauses are ours to make.
         config.default_retry = false;
@@ -82,7 +101,7 @@ impl Cluster {
             Namespace::Named(name) => Some(name.clone()),
             Namespace::All => None,
         };
-        Ok(Self { client, namespace, rules: Rules { home, service_label: settings.service_label.clone() } })
+        Ok(Self { client, namespace, rules: Rules { home, service_label: settings.service_label.clone() }, files })
     }
 
     /// Asks; waits for the head of a good answer.
@@ -102,6 +121,21 @@ impl Cluster {
         let words = answer.whole(deadline).await.unwrap_or_default();
         let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         Err(Status::of_answer(head.status, retry_after, &words).failure())
+    }
+}
+
+impl Content {
+    /// Blocks.
+    fn read(path: PathBuf) -> Result<Self, ProviderError> {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Self { text: text.trim().to_owned(), path }),
+            Err(error) => Err(ProviderError::Failed(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// Whether something else stands in it now. Blocks.
+    pub(super) fn is_replaced(&self) -> bool {
+        Self::read(self.path.clone()).is_ok_and(|now| now.text != self.text)
     }
 }
 

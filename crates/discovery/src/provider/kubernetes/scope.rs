@@ -2,19 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ::settings::Aside;
 use model::ProviderError;
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
-use transport::clock::tick;
+use transport::{client::Lines, clock::tick};
 
 use super::{
-    cluster::{Cluster, Namespace},
+    cluster::{Cluster, Content, Namespace},
     cursor::{Cursor, Step},
     failure::Failure,
-    lines::{Lines, TooLong},
     mirror::Scope,
     settings::Settings,
     slice::Record,
@@ -47,6 +47,8 @@ const ANSWER: Duration = Duration::from_secs(15);
 const GRACE: Duration = Duration::from_secs(10);
 /// Reading credentials; only an exec plugin takes long.
 const CREDENTIALS: Duration = Duration::from_secs(30);
+/// The longest line of a watch: a slice has at most 1,000 endpoints, and etcd takes objects up to 1.5 MiB.
+const LINE: usize = 16 << 20;
 /// Pages of one list. More is a server that turns in a circle.
 const PAGES: usize = 2_000;
 /// Watches begin this far apart at least.
@@ -57,6 +59,8 @@ pub(super) struct Watcher {
     scope: Scope,
     namespace: Namespace,
     settings: Arc<Settings>,
+    /// Where a new token is looked for.
+    aside: Aside,
     news: mpsc::Sender<News>,
     cursor: Cursor,
     /// Of the list that is being read.
@@ -83,6 +87,7 @@ impl Watcher {
             scope,
             namespace,
             settings,
+            aside: Aside::default(),
             news,
             cursor: Cursor::new(),
             records: Vec::new(),
@@ -103,7 +108,7 @@ impl Watcher {
 
     /// From reading the credentials to a failure that new ones, or a new connection, may mend.
     async fn live(&mut self) -> Result<(), Closed> {
-        let cluster = match self.connect().await? {
+        let mut cluster = match self.connect().await? {
             Ok(cluster) => cluster,
             Err(error) => return self.fail(error.into()).await,
         };
@@ -111,6 +116,9 @@ impl Watcher {
         loop {
             if matches!(self.cursor.step(), Step::Watch { .. }) {
                 sleep(pace.wait(tick())).await;
+                if let Some(renewed) = self.renewed(&cluster).await {
+                    cluster = renewed;
+                }
             }
             match self.step(&cluster).await? {
                 Ok(()) => {}
@@ -122,8 +130,8 @@ impl Watcher {
         }
     }
 
-    /// Reads the credentials, on a thread that may wait. One that hangs is said to, and waited for: there is never a
-    /// second one.
+    /// Reads the credentials, on a thread that may wait. If that hangs, it is said, and waited for: there is never a second
+    /// one.
     async fn connect(&self) -> Result<Result<Cluster, ProviderError>, Closed> {
         let (settings, namespace) = (Arc::clone(&self.settings), self.namespace.clone());
         let mut reading = spawn_blocking(move || Cluster::new(&settings, &namespace));
@@ -132,11 +140,23 @@ impl Watcher {
                 Ok(Ok(read)) => return Ok(read),
                 Ok(Err(panic)) => return Ok(Err(ProviderError::Failed(format!("reading credentials: {panic}")))),
                 Err(_) => {
-                    let text = "the kubeconfig's credential plugin does not end".to_owned();
-                    self.say(What::Failed(ProviderError::Failed(text)), Instant::now()).await?;
+                    let text = "reading the credentials does not end: a credential plugin, or a file system, hangs";
+                    self.say(What::Failed(ProviderError::Stalled(text.to_owned())), Instant::now()).await?;
                 }
             }
         }
+    }
+
+    /// The cluster with a new token or CA, if a file has one: a pod's token is replaced long before it ends. What cannot
+    /// be read now is read before the next watch; the old ones count until they are refused.
+    async fn renewed(&self, cluster: &Cluster) -> Option<Cluster> {
+        if cluster.files.is_empty() {
+            return None;
+        }
+        let files = cluster.files.clone();
+        let (settings, namespace) = (Arc::clone(&self.settings), self.namespace.clone());
+        let renew = move || files.iter().any(Content::is_replaced).then(|| Cluster::new(&settings, &namespace));
+        self.aside.run(renew).await.ok()??.ok()
     }
 
     async fn step(&mut self, cluster: &Cluster) -> Result<Result<(), Failure>, Closed> {
@@ -191,13 +211,13 @@ impl Watcher {
         }
         // The server ends it by itself at `wait`: whatever comes, and however slowly, it is over then.
         let deadline = opened + self.settings.wait.get() + GRACE;
-        let (mut lines, mut alive) = (Lines::default(), false);
+        let (mut lines, mut alive) = (Lines::new(LINE), false);
         loop {
             let next = answer.chunk(deadline).await;
             let seen = Instant::now();
             match next {
                 Ok(Some(chunk)) => {
-                    if lines.push(&chunk) == Err(TooLong) {
+                    if lines.push(&chunk).is_err() {
                         return Ok(Err(Failure::malformed("a line of the watch has no end".into())));
                     }
                 }
@@ -213,7 +233,7 @@ impl Watcher {
                 }
                 Err(failure) => return Ok(Err(failure)),
             }
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.pop() {
                 match wire::event(&line, &cluster.rules) {
                     Ok((event, version)) => {
                         alive = true;

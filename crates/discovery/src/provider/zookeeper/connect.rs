@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use ::settings::{Aside, Secret};
 use model::ProviderError;
 use tokio::time::Instant;
-use transport::client::{ClientError, Duplex, Wire};
+use transport::{
+    client::{ClientError, Duplex, Wire},
+    clock::tick,
+};
 
 use super::{resume::Resume, session::Session, settings::Settings};
+use crate::provider::aside;
 
 /// For one server to be found, connected to and to answer our greeting.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -14,12 +19,16 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// A session over whatever the wire is.
 pub(super) type Open = Session<Box<dyn Duplex>>;
 
-/// Tries each server once, beginning with any. The error is that of the last one.
-pub(super) async fn open(wires: &[Wire], settings: &Settings, resume: &mut Resume) -> Result<Open, ProviderError> {
+/// Reads certificates and secrets, which may be new, and tries each server once, beginning with any. The error is that of
+/// the last one.
+pub(super) async fn open(settings: &Settings, aside: &Aside, resume: &mut Resume) -> Result<Open, ProviderError> {
+    let own = settings.clone();
+    let wires = aside::read(aside, "certificates", move || own.wires()).await?.map_err(ProviderError::Failed)?;
     let credentials = match &settings.ensemble.auth {
-        Some(source) => source.read().map_err(|e| ProviderError::Denied(e.to_string()))?,
-        None => ::settings::Secret::default(),
+        Some(source) => aside::secret(aside, source).await?.map_err(ProviderError::Denied)?,
+        None => Secret::default(),
     };
+    resume.expire(tick());
     let first = fastrand::usize(..wires.len().max(1));
     let mut last = ProviderError::Unreachable("any server: none is named".to_owned());
     for wire in wires.iter().cycle().skip(first).take(wires.len()) {

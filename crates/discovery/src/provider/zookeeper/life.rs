@@ -2,9 +2,9 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
+use ::settings::Aside;
 use model::{Knowledge, ProviderError, Update};
 use tokio::time::{Instant, sleep_until};
-use transport::clock::tick;
 
 use super::{
     connect::{self, Open},
@@ -32,14 +32,12 @@ pub(super) enum End {
 }
 
 /// Lives once.
-pub(super) async fn run(settings: &Settings, resume: &mut Resume, held: &Held, feed: &Feed) -> End {
-    // Certificates may be new.
-    let (wires, layout) = match settings.wires().and_then(|wires| Ok((wires, settings.layout()?))) {
-        Ok(both) => both,
+pub(super) async fn run(settings: &Settings, aside: &Aside, resume: &mut Resume, held: &Held, feed: &Feed) -> End {
+    let layout = match settings.layout() {
+        Ok(layout) => layout,
         Err(why) => return End::Failed(ProviderError::Failed(why)),
     };
-    resume.expire(tick());
-    let session = match connect::open(&wires, settings, resume).await {
+    let session = match connect::open(settings, aside, resume).await {
         Ok(session) => session,
         Err(error) => return End::Failed(error),
     };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use ::settings::Aside;
 use bytes::Bytes;
 use model::{Instance, ProviderError, ServiceId};
 use tokio::time::timeout;
@@ -27,6 +28,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub struct Presence {
     settings: Settings,
+    aside: Aside,
     resume: Resume,
     session: Option<Open>,
     /// Where it was made last.
@@ -37,7 +39,7 @@ impl Presence {
     /// Of this ensemble, in this layout. Its session timeout is how long the node outlives us.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, resume: Resume::default(), session: None, node: None }
+        Self { settings, aside: Aside::default(), resume: Resume::default(), session: None, node: None }
     }
 
     /// Whether this instance can stand in an ensemble with these settings.
@@ -163,9 +165,7 @@ impl Presence {
     /// The session we have, or another connection to it, or a new one.
     async fn session(&mut self) -> Result<&mut Open, ProviderError> {
         if self.session.is_none() {
-            self.resume.expire(tick());
-            let wires = self.settings.wires().map_err(ProviderError::Failed)?;
-            self.session = Some(connect::open(&wires, &self.settings, &mut self.resume).await?);
+            self.session = Some(connect::open(&self.settings, &self.aside, &mut self.resume).await?);
         }
         self.session.as_mut().ok_or(ProviderError::Closed)
     }

@@ -1,13 +1,14 @@
 //! Follows other settings without a stop.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use settings::SettingsError;
 
 use super::{super::StartError, ADMIN, Running, open, warn, watched};
 use crate::{
     accept::Acceptor,
     core::Order,
     plan::{Compiled, Listener, Operations, compile},
-    settings::Settings,
 };
 
 /// Where a listener of new settings accepts from.
@@ -16,6 +17,14 @@ enum Socket {
     Open(usize),
     /// There was none at its address.
     New(std::net::TcpListener),
+}
+
+/// What the settings say now.
+struct Read {
+    level: String,
+    compiled: Result<Compiled, SettingsError>,
+    /// The files they name.
+    named: Vec<PathBuf>,
 }
 
 impl Running {
@@ -30,16 +39,14 @@ impl Running {
     }
 
     async fn try_reload(&mut self) -> Result<(), StartError> {
-        let settings: Settings = self.start.origin.load(&self.start.overrides)?;
-        let mut named = Vec::new();
-        let compiled = compile(&settings, &self.made, &mut named);
+        let Read { level, compiled, mut named } = self.read().await?;
         // Watched from now on whatever comes of it: a certificate may arrive after the file that names it.
         named.extend(self.operations.files.iter().cloned());
-        self.files.set_paths(self.start.origin.file().cloned().into_iter().chain(named));
+        self.files.set_paths(self.start.origin.file().cloned().into_iter().chain(named)).await;
         let compiled = compiled?;
         warn(&compiled.warnings);
         if let Some(log) = &self.start.log {
-            log.set_level(&settings.log.level).map_err(|error| StartError::Io(error.to_string()))?;
+            log.set_level(&level).map_err(|error| StartError::Io(error.to_string()))?;
         }
         let arranged = self.open_new(&compiled.plan.listeners)?;
         let opened = self.apis.open_new(&api_addresses(&compiled)).await?;
@@ -59,7 +66,7 @@ impl Running {
                 }
             }
         }
-        self.files.set_paths(watched(&self.start.origin, &compiled.operations));
+        self.files.set_paths(watched(&self.start.origin, &compiled.operations)).await;
         if compiled.operations.fixed != self.operations.fixed {
             tracing::warn!(
                 "threads, access_log, log.format and discovery.directory are followed by a start only: restart to change them"
@@ -70,6 +77,20 @@ impl Running {
         self.arrange_apis(opened).await?;
         self.announce().await;
         Ok(())
+    }
+
+    /// Reads the settings and all files they name, where it hurts nobody if one of them hangs.
+    async fn read(&self) -> Result<Read, StartError> {
+        let (origin, overrides) = (self.start.origin.clone(), self.start.overrides.clone());
+        let made = Arc::clone(&self.made);
+        let read = self.aside.run(move || {
+            let settings = origin.load(&overrides)?;
+            let mut named = Vec::new();
+            let compiled = compile(&settings, &made, &mut named);
+            Ok(Read { level: settings.log.level.clone(), compiled, named })
+        });
+        read.await
+            .unwrap_or_else(|stalled| Err(StartError::Io(format!("the configuration, or a file it names: {stalled}"))))
     }
 
     /// Opens the listeners that are new, so that an address that cannot be had is known before anything changes. Several

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admin::metrics::DiscoveryMetrics;
 use discovery::{Discovery, Leave, Memory};
-use settings::watch::Files;
+use settings::{Aside, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
 use transport::tls::{Tickets, TlsError};
 
@@ -21,12 +21,12 @@ use crate::{
 impl Running {
     pub(super) async fn start(start: Start) -> Result<Self, StartError> {
         // The watch begins before the files are read, so that no change falls between.
-        let mut files = Files::new(start.origin.file().cloned(), settings::watch::POLL);
+        let mut files = Files::new(start.origin.file().cloned(), settings::watch::POLL).await;
         let settings = start.origin.load(&start.overrides)?;
         let (made, pem) = make()?;
         let compiled = compile(&settings, &made, &mut Vec::new())?;
         warn(&compiled.warnings);
-        files.set_paths(watched(&start.origin, &compiled.operations));
+        files.set_paths(watched(&start.origin, &compiled.operations)).await;
 
         let sockets: Vec<_> = compiled
             .plan
@@ -39,9 +39,8 @@ impl Running {
             .map_err(|error| StartError::Io(format!("access log: {error}")))?;
         let seats: Vec<Seat> = (0..settings.cores()).map(|_| Seat::new()).collect();
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
-        let retire = retire(Arc::clone(&desks));
         let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
-        let discovery = Discovery::start(compiled.sources, compiled.policies, memory, retire).await?;
+        let discovery = Discovery::start(compiled.sources, compiled.policies, memory, retire(desks.clone())).await?;
         tokio::spawn(memory::give_back(discovery.table().generations()));
         registry.register_collector(Box::new(DiscoveryMetrics {
             table: discovery.table(),
@@ -66,7 +65,7 @@ impl Running {
         }
         let mut running = Self {
             start,
-            made,
+            made: Arc::new(made),
             pem,
             desks,
             cores,
@@ -81,6 +80,7 @@ impl Running {
             registry: Arc::new(registry),
             operations: compiled.operations,
             files,
+            aside: Aside::default(),
             access,
         };
         running.arrange_apis(Vec::new()).await?;
