@@ -15,6 +15,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use model::UpstreamKey;
+
 use crate::{Occupancy, hash};
 
 #[cfg(test)]
@@ -32,6 +34,14 @@ impl Line {
     #[must_use]
     pub fn instances(environment: Option<&str>) -> Self {
         Self(environment.map_or(1, |name| hash(name.as_bytes()).max(2)))
+    }
+
+    /// The line for those of them who may not be sent to these instances any more: they wait for the others, and must not bar
+    /// these to anybody.
+    #[must_use]
+    pub fn besides(self, tried: &[UpstreamKey]) -> Self {
+        let keys = tried.iter().map(|key| hash(&key.0.to_le_bytes()));
+        if tried.is_empty() { self } else { Self(keys.fold(self.0, |line, key| line ^ key).max(2)) }
     }
 
     fn bit(self) -> u64 {

@@ -150,7 +150,7 @@ async fn send_until_answered(
             }
             // Nothing was sent, and it may come that can be.
             Err(refusal) if tried.may_wait(exchange, out, &refusal) => {
-                match Box::pin(wait(exchange, out, patience, &mut turn, &mut asked, refusal.clone())).await {
+                match Box::pin(wait(exchange, out, patience, &tried, &mut turn, &mut asked, refusal.clone())).await {
                     Ok(()) => continue,
                     // There is nothing to wait for.
                     Err(why) if why == refusal => return tried.end(why),
@@ -202,6 +202,7 @@ async fn wait(
     exchange: &mut Exchange,
     out: &Outbound,
     patience: &mut Patience,
+    tried: &Tried,
     turn: &mut Turn,
     asked: &mut bool,
     refusal: Refusal,
@@ -212,13 +213,13 @@ async fn wait(
             Ok(()) => return Ok(()),
             // The registries have no answer; whoever knows of the service otherwise waits as ever.
             Err(Refusal::Unanswered) if refusal == Refusal::NoInstance => {
-                let waited = turn.wait(exchange, patience, out.tag(), refusal).await;
+                let waited = turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await;
                 return waited.map_err(|why| if why == Refusal::NoInstance { Refusal::Unanswered } else { why });
             }
             Err(refusal) => refusal,
         },
     };
-    turn.wait(exchange, patience, out.tag(), refusal).await
+    turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await
 }
 
 /// An answer that is passed on without further ado. All else is rare, and boxed lest every request's state has room for
@@ -243,7 +244,7 @@ fn choose(
             circuit::admit(exchange, service)?;
         }
         let affinity = affinity_of(exchange, service, out);
-        let entered = wait::enter(exchange, service, environment, turn);
+        let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
         let chosen = entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys()));
         if chosen.is_err() && tried.is_first() {
             circuit::postpone(exchange, service);

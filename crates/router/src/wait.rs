@@ -21,7 +21,7 @@ use balancer::{
     queue::{Line, Ticket},
 };
 use discovery::{Bounds, Service};
-use model::Refusal;
+use model::{Refusal, UpstreamKey};
 
 use crate::{attempt::Patience, exchange::Exchange};
 use held::Held;
@@ -67,7 +67,8 @@ impl Turn {
         self.0 = None;
     }
 
-    /// Waits until it is worth another try of what was refused so to a request of this environment.
+    /// Waits until it is worth another try of what was refused so to a request of this environment that tried these instances in
+    /// vain.
     ///
     /// # Errors
     /// Why it is not: the refusal itself if nothing is to be waited for, or nobody else can be let wait; else that the
@@ -77,6 +78,7 @@ impl Turn {
         exchange: &mut Exchange,
         patience: &mut Patience,
         environment: Option<&str>,
+        tried: &[UpstreamKey],
         refusal: Refusal,
     ) -> Result<(), Refusal> {
         if !matches!(refusal, Refusal::ServiceFull | Refusal::NoInstance) {
@@ -85,7 +87,8 @@ impl Turn {
         // Who waits has no place: places are for those who are served.
         let place = exchange.place.take();
         let name = exchange.asked().ok_or(Refusal::NoRoute)?;
-        let wanted = exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service, environment)));
+        let wanted =
+            exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service, environment, tried)));
         let wanted = wanted.ok_or(Refusal::UnknownService)?;
         if refusal == Refusal::ServiceFull {
             return self.queue(exchange, patience, &wanted, place).await;
@@ -140,8 +143,9 @@ impl Turn {
 }
 
 impl Wanted {
-    fn of(service: &Service, environment: Option<&str>) -> Self {
-        let (vitals, bounds, line) = (Arc::clone(&service.vitals), service.policy.bounds, service.line(environment));
+    fn of(service: &Service, environment: Option<&str>, tried: &[UpstreamKey]) -> Self {
+        let (vitals, bounds) = (Arc::clone(&service.vitals), service.policy.bounds);
+        let line = service.line(environment).besides(tried);
         Self { vitals, bounds, line, is_vacant: service.members.is_empty() }
     }
 }

@@ -10,7 +10,7 @@ use balancer::{
     queue::{Line, Ticket},
 };
 use discovery::Service;
-use model::Refusal;
+use model::{Refusal, UpstreamKey};
 
 use super::Turn;
 use crate::exchange::Exchange;
@@ -23,11 +23,17 @@ pub struct Place {
 }
 
 /// Takes a place for this request, unless it has one. Whoever waits for what this one needs was there before: for a place,
-/// or for the instances it may reach.
+/// or for the instances it may reach besides those that were tried.
 ///
 /// # Errors
 /// [`Refusal::ServiceFull`]. If it has a place then, it is the instances that others wait for.
-pub fn enter(exchange: &Exchange, service: &Service, environment: Option<&str>, turn: &Turn) -> Result<(), Refusal> {
+pub fn enter(
+    exchange: &Exchange,
+    service: &Service,
+    environment: Option<&str>,
+    tried: &[UpstreamKey],
+    turn: &Turn,
+) -> Result<(), Refusal> {
     let ServiceVitals { occupancy, queue, .. } = &*service.vitals;
     let (had_place, waiting) = (exchange.place.get().is_some(), queue.lines());
     if !had_place {
@@ -42,7 +48,7 @@ pub fn enter(exchange: &Exchange, service: &Service, environment: Option<&str>, 
     if waiting.is_empty() || had_place && turn.ticket().is_none() {
         return Ok(());
     }
-    let line = service.line(environment);
+    let line = service.line(environment).besides(tried);
     let is_next = !waiting.may_have(line) || queue.is_next(line, turn.ticket());
     if is_next { Ok(()) } else { Err(Refusal::ServiceFull) }
 }
