@@ -75,12 +75,14 @@ fn look_on<'a>(
     now: Tick,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let mut passed = tried.to_vec();
-    let (mut full, mut resting) = (false, Vec::new());
+    // Whether any was full, and whether one of them was no spare.
+    let (mut full, mut barred, mut resting) = (false, false, Vec::new());
     let mut member = first;
     for _ in 0..LOOKS {
         let vitals = &member.upstream.vitals;
         if most < u32::MAX && (vitals.admits(now) || vitals.in_flight() >= most) {
             full = true;
+            barred |= !is_spare(member);
         } else {
             resting.push(member);
         }
@@ -89,7 +91,7 @@ fn look_on<'a>(
         }
         passed.push(member.upstream.key);
         member = match choice(&passed) {
-            Ok(member) if !(full && is_spare(member)) => member,
+            Ok(member) if !(barred && is_spare(member)) => member,
             _ => break,
         };
         if let Some(lease) = Lease::try_take(&member.upstream, most, now) {

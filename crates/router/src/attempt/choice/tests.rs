@@ -93,6 +93,8 @@ fn those_that_leave_are_used_within_their_limit_if_they_are_all_there_is() {
         assert_eq!(chosen(&[spare(0)], &[], 1).0, Ok(9));
         assert_eq!(chosen(&[spare(1)], &[], 1).0, Err(Refusal::ServiceFull));
         assert_eq!(chosen(&[member(0, 1), spare(0)], &[], 1).0, Err(Refusal::ServiceFull));
+        let other = Member { resort: true, ..member(8, 0) };
+        assert_eq!(chosen(&[spare(1), other], &[], 1).0, Ok(8), "one of them being full says nothing of the others");
     }
 }
 
