@@ -152,9 +152,7 @@ async fn send_until_answered(
             Err(refusal) if tried.may_wait(exchange, out, &refusal) => {
                 match Box::pin(wait(exchange, out, patience, &tried, &mut turn, &mut asked, refusal.clone())).await {
                     Ok(()) => continue,
-                    // There is nothing to wait for.
-                    Err(why) if why == refusal => return tried.end(why),
-                    Err(why) => return Err(why),
+                    Err(why) => return tried.end_of_wait(&refusal, why),
                 }
             }
             Err(refusal) => return relayed(exchange, tried.end(refusal)),

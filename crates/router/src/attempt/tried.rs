@@ -94,6 +94,12 @@ impl Tried {
         }
     }
 
+    /// What was refused so waited no longer, because of this. If there was nothing to wait for, or registries had nothing to
+    /// say, an instance that was asked before says more.
+    pub(super) fn end_of_wait(self, refusal: &Refusal, why: Refusal) -> Result<Answer, Refusal> {
+        if why == *refusal || why == Refusal::Unanswered { self.end(why) } else { Err(why) }
+    }
+
     /// The limit of the next try for the head of its answer, if the request may then go to yet another instance.
     pub(super) fn per_try(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Duration> {
         let policy = &exchange.limits().retries;
@@ -263,3 +269,21 @@ fn is_vacant(exchange: &Exchange, out: &Outbound) -> bool {
 }
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_instance_failed_at_says_more_than_that_nobody_else_came() {
+        let failed = || Tried(Some(Box::new(History { refusal: Some(Refusal::Connect), ..History::default() })));
+        let end = |tried: Tried, why| tried.end_of_wait(&Refusal::NoInstance, why).err();
+        for why in [Refusal::NoInstance, Refusal::Unanswered] {
+            assert_eq!(end(failed(), why.clone()), Some(Refusal::Connect));
+            assert_eq!(end(Tried::default(), why.clone()), Some(why));
+        }
+        for why in [Refusal::HoldTimeout, Refusal::Deadline, Refusal::ClientGone] {
+            assert_eq!(end(failed(), why.clone()), Some(why), "the wait itself ended");
+        }
+    }
+}
