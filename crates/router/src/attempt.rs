@@ -150,6 +150,7 @@ async fn send_until_answered(
             }
             // Nothing was sent, and it may come that can be.
             Err(refusal) if tried.may_wait(exchange, out, &refusal) => {
+                postpone(exchange, out, &mut tried);
                 match Box::pin(wait(exchange, out, patience, &tried, &mut turn, &mut asked, refusal.clone())).await {
                     Ok(()) => continue,
                     Err(why) => return tried.end_of_wait(&refusal, why),
@@ -229,6 +230,15 @@ fn is_wanted(end: End) -> Result<Answer, Box<End>> {
     }
 }
 
+/// The request waits after tries in vain: if it is the one that tries a service whose circuit is half open, another one may,
+/// and it asks again afterwards. One that was tried nowhere gave its turn back as it was refused.
+fn postpone(exchange: &Exchange, out: &Outbound, tried: &mut Tried) {
+    if !tried.needs_admission() {
+        with_service(exchange, out, |service, _| Ok(circuit::postpone(exchange, service))).ok();
+        tried.postpone();
+    }
+}
+
 /// Picks an instance from the newest table, and what the client is to remember of it. Neither waits nor locks.
 fn choose(
     exchange: &Exchange,
@@ -238,13 +248,13 @@ fn choose(
 ) -> Result<(Lease, Option<Box<Stick>>), Refusal> {
     with_service(exchange, out, |service, environment| {
         // Nobody waits for what would not be sent.
-        if tried.is_first() {
+        if tried.needs_admission() {
             circuit::admit(exchange, service)?;
         }
         let affinity = affinity_of(exchange, service, out);
         let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
         let chosen = entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys()));
-        if chosen.is_err() && tried.is_first() {
+        if chosen.is_err() && tried.needs_admission() {
             circuit::postpone(exchange, service);
         }
         let (lease, token) = chosen?;

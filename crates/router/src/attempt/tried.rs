@@ -38,12 +38,24 @@ struct History {
     /// The last answer of an instance, held back.
     answer: Option<Box<Answer>>,
     refusal: Option<Refusal>,
+    /// It waits since the last try, or did.
+    postponed: bool,
 }
 
 impl Tried {
     /// Whether nothing was tried yet.
     pub(super) fn is_first(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether the circuit of the service has to let it go: before the first try, and after a wait.
+    pub(super) fn needs_admission(&self) -> bool {
+        self.0.as_ref().is_none_or(|history| history.postponed)
+    }
+
+    /// It waits before the next try.
+    pub(super) fn postpone(&mut self) {
+        self.0.get_or_insert_default().postponed = true;
     }
 
     /// Whether a request that is refused so may wait for what it lacks: nothing of it was sent. For an instance only if none
@@ -129,6 +141,7 @@ impl History {
     /// Notes a try of this instance that came to this.
     fn note(&mut self, key: UpstreamKey, fault: Fault) {
         self.keys.push(key);
+        self.postponed = false;
         if matches!(fault, Fault::Refused | Fault::Reset) {
             self.broke.push(key);
         }
