@@ -38,7 +38,12 @@ pub fn enter(
     let (had_place, waiting) = (exchange.place.get().is_some(), queue.lines());
     if !had_place {
         let is_next = !waiting.may_have(Line::PLACE) || queue.is_next(Line::PLACE, turn.ticket());
-        if !is_next || !occupancy.try_enter(service.policy.bounds.requests) {
+        let most = service.policy.bounds.requests;
+        let enters = || match waiting.is_empty() {
+            true => occupancy.try_enter(most),
+            false => occupancy.try_enter_in_turn(most),
+        };
+        if !(is_next && enters()) {
             return Err(Refusal::ServiceFull);
         }
         // There is none, as was just seen.
