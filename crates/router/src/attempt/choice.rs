@@ -65,7 +65,7 @@ fn take<'a>(
 }
 
 /// The same when the first choice is full, or rests and has given the turn to find out to another request: the next choice
-/// then, and so on. If all rest, the first of them in spite of it.
+/// then, and so on. If all rest, the first of them that has room in spite of it.
 #[cold]
 fn look_on<'a>(
     choice: impl Fn(&[UpstreamKey]) -> Result<&'a Member, Refusal>,
@@ -98,10 +98,12 @@ fn look_on<'a>(
             return Ok((lease, member.token));
         }
     }
-    match resting.first() {
-        Some(member) if !full => Ok((Lease::take(Arc::clone(&member.upstream)), member.token)),
-        _ => Err(Refusal::ServiceFull),
+    if full {
+        return Err(Refusal::ServiceFull);
     }
+    // Others may have filled them since they were looked at.
+    let taken = |member: &&Member| Some((Lease::take_within(&member.upstream, most)?, member.token));
+    resting.iter().find_map(taken).ok_or(Refusal::ServiceFull)
 }
 
 /// Those that leave, and suspects, are for when nobody else is there; not for when all others are full.
