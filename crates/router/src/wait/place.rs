@@ -35,9 +35,14 @@ pub fn enter(
     turn: &Turn,
 ) -> Result<(), Refusal> {
     let ServiceVitals { occupancy, queue, .. } = &*service.vitals;
-    let (had_place, waiting) = (exchange.place.get().is_some(), queue.lines());
+    let (place, waiting) = (exchange.place.get(), queue.lines());
+    if place.is_some_and(|place| !place.is_at(&service.vitals)) {
+        // Of a service that was forgotten and came back since: it waits anew, without it.
+        return Err(Refusal::ServiceFull);
+    }
+    let (had_place, ticket) = (place.is_some(), turn.ticket(&service.vitals));
     if !had_place {
-        let is_next = !waiting.may_have(Line::PLACE) || queue.is_next(Line::PLACE, turn.ticket());
+        let is_next = !waiting.may_have(Line::PLACE) || queue.is_next(Line::PLACE, ticket);
         let most = service.policy.bounds.requests;
         let enters = || match waiting.is_empty() {
             true => occupancy.try_enter(most),
@@ -50,11 +55,11 @@ pub fn enter(
         exchange.place.set(Place::of(&service.vitals)).ok();
     }
     // One that does not wait and has a place was sent to an instance before.
-    if waiting.is_empty() || had_place && turn.ticket().is_none() {
+    if waiting.is_empty() || had_place && ticket.is_none() {
         return Ok(());
     }
     let line = service.line(environment).besides(tried);
-    let is_next = !waiting.may_have(line) || queue.is_next(line, turn.ticket());
+    let is_next = !waiting.may_have(line) || queue.is_next(line, ticket);
     if is_next { Ok(()) } else { Err(Refusal::ServiceFull) }
 }
 
@@ -62,6 +67,11 @@ impl Place {
     /// A place that is counted already.
     pub(super) fn of(vitals: &Arc<ServiceVitals>) -> Self {
         Self { vitals: Arc::clone(vitals), offered: true }
+    }
+
+    /// Whether it is one at this service. A service that was forgotten and came back is another one.
+    pub(super) fn is_at(&self, vitals: &Arc<ServiceVitals>) -> bool {
+        Arc::ptr_eq(&self.vitals, vitals)
     }
 
     /// Gives it back unused. Whoever came before has no use for it either, so that it is the turn of those who came after.
