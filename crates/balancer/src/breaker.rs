@@ -63,13 +63,15 @@ impl Breaker {
             self.requests.store(rule.requests.max(1).into(), Relaxed);
             self.window_ms.store(millis(rule.window), Relaxed);
             self.open_ms.store(millis(rule.open), Relaxed);
-        } else if self.is_on() {
-            // Whoever turns it on again begins anew: what failed by then opened it once, or never will.
+        }
+        let percent = rule.map_or(0, |rule| ((rule.failures * 100.0).round() as u32).clamp(1, 100));
+        let was = self.failures.swap(percent, Relaxed);
+        if was > 0 && percent == 0 {
+            // Whoever turns it on again begins anew: what failed by then opened it once, or never will. Last, so that hardly a
+            // request that ends now is counted after it.
             self.word.store(0, Relaxed);
             self.halves.iter().for_each(|half| half.store(0, Relaxed));
         }
-        let percent = rule.map_or(0, |rule| ((rule.failures * 100.0).round() as u32).clamp(1, 100));
-        self.failures.store(percent, Relaxed);
     }
 
     /// Whether there is a rule. One load.

@@ -27,6 +27,13 @@ impl Occupancy {
         try_add(&self.in_flight, most)
     }
 
+    /// The same for those who wait: never above the limit, not even for a moment, so that of several who try at once one gets
+    /// in if there is room. Dearer than [`try_enter`](Self::try_enter) if many do.
+    #[must_use]
+    pub fn try_enter_in_turn(&self, most: u32) -> bool {
+        self.in_flight.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).is_ok()
+    }
+
     /// Gives it back.
     pub fn leave(&self) {
         subtract(&self.in_flight);
@@ -116,6 +123,27 @@ mod tests {
         assert_eq!(occupancy.vacant_since(), Some(Tick(0)));
         occupancy.occupy();
         assert_eq!(occupancy.vacant_since(), None);
+    }
+
+    /// Whoever is turned away was so because all places were taken, and not because others were being turned away too.
+    #[test]
+    fn those_who_wait_are_never_more_than_the_limit_even_for_a_moment() {
+        let occupancy = Occupancy::default();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let entered = occupancy.try_enter_in_turn(2);
+                        assert!(occupancy.in_flight() <= 2);
+                        if entered {
+                            thread::yield_now();
+                            occupancy.leave();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(occupancy.in_flight(), 0);
     }
 
     /// Four threads at a limit of three: nobody inside ever sees more than the limit beside himself, and all is zero at

@@ -5,6 +5,10 @@
 //!
 //! Requests that need not wait read one word, [`Queue::lines`]. The lock is for those who wait, and for those who leave a
 //! place while somebody does; it is held for a few steps and never while somebody is woken.
+//!
+//! Nothing orders that word against the count of requests in hand: a fence would be paid by every request that ends. So who
+//! leaves just as the first one joins may not see him, and he may not see the place. Hence the first of a line looks by
+//! himself every now and then; that, and not the hand-over, is why no place stays free while somebody waits.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -14,6 +18,8 @@ use std::{
     },
     task::{Context, Poll, Waker},
 };
+
+use model::UpstreamKey;
 
 use crate::{Occupancy, hash};
 
@@ -32,6 +38,14 @@ impl Line {
     #[must_use]
     pub fn instances(environment: Option<&str>) -> Self {
         Self(environment.map_or(1, |name| hash(name.as_bytes()).max(2)))
+    }
+
+    /// The line for those of them who may not be sent to these instances any more: they wait for the others, and must not bar
+    /// these to anybody.
+    #[must_use]
+    pub fn besides(self, tried: &[UpstreamKey]) -> Self {
+        let keys = tried.iter().map(|key| hash(&key.0.to_le_bytes()));
+        if tried.is_empty() { self } else { Self(keys.fold(self.0, |line, key| line ^ key).max(2)) }
     }
 
     fn bit(self) -> u64 {
@@ -183,7 +197,7 @@ impl Queue {
         // Each place is handed to somebody else: the one behind him who has one already.
         let firsts = waiting.lines.values_mut().filter_map(|seats| seats.iter_mut().find(|(_, seat)| !seat.handed));
         let next = firsts.filter(|(number, _)| **number >= from).min_by_key(|(number, _)| **number);
-        let called = next.filter(|(_, seat)| occupancy.try_enter(seat.most)).and_then(|(_, seat)| {
+        let called = next.filter(|(_, seat)| occupancy.try_enter_in_turn(seat.most)).and_then(|(_, seat)| {
             seat.handed = true;
             seat.waker.take()
         });

@@ -88,6 +88,12 @@ impl Vitals {
         within
     }
 
+    /// A request begins, whatever the state of the instance, if fewer than `most` are in flight. On `false` nothing began.
+    #[must_use]
+    pub fn begin_within(&self, most: u32) -> bool {
+        self.in_flight.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).is_ok()
+    }
+
     /// A request that began then is over. `elapsed` is the time to the response head, or to giving up; `now` is the time
     /// of the call. `peers` are the other instances of the service, whose rules say when a failure puts it out.
     pub fn end(&self, outcome: Outcome, began: Tick, elapsed: Duration, now: Tick, peers: &Peers) {

@@ -33,7 +33,7 @@ impl Weighing {
     /// Weights for these instances, in their order: what the registry says, times capacity, times what is left of it. An
     /// instance without a capacity counts as the smallest that says one; one without a load as idle. 0 stays 0.
     pub(crate) fn weigh<'a>(&self, instances: impl Iterator<Item = &'a Instance> + Clone) -> Vec<u16> {
-        if *self == Self::default() {
+        if self.is_off() {
             return instances.map(|instance| instance.weight).collect();
         }
         let said =
@@ -53,6 +53,12 @@ impl Weighing {
         let scaled = |weight: f64| if weight > 0.0 { (weight / heaviest * HEAVIEST).round().max(1.0) } else { 0.0 };
         // At most `HEAVIEST`, so it fits.
         weights.into_iter().map(|weight| scaled(weight) as u16).collect()
+    }
+
+    /// Whether no metadata counts.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.capacity.is_none() && self.load.is_none()
     }
 
     /// The metadata of this instance that should count and cannot: no number, or none that makes sense. As if it were not
@@ -101,6 +107,8 @@ mod tests {
     fn metadata_counts_only_if_it_is_named() {
         let said = [(3, &[("cores", "8")][..]), (1, &[])];
         assert_eq!(weights(&Weighing::default(), &said), [3, 1]);
+        assert!(Weighing::default().is_off());
+        assert!(!by(Some("cores"), None).is_off() && !by(None, Some("load")).is_off());
         assert_eq!(weights(&by(Some("cores"), None), &said), [10_000, 3333]);
     }
 

@@ -156,11 +156,10 @@ async fn send_until_answered(
             }
             // Nothing was sent, and it may come that can be.
             Err(refusal) if tried.may_wait(exchange, out, &refusal) => {
-                match Box::pin(wait(exchange, out, patience, &mut turn, &mut asked, refusal.clone())).await {
+                postpone(exchange, out, &mut tried);
+                match Box::pin(wait(exchange, out, patience, &tried, &mut turn, &mut asked, refusal.clone())).await {
                     Ok(()) => continue,
-                    // There is nothing to wait for.
-                    Err(why) if why == refusal => return tried.end(why),
-                    Err(why) => return Err(why),
+                    Err(why) => return tried.end_of_wait(&refusal, why),
                 }
             }
             Err(refusal) => return relayed(exchange, tried.end(refusal)),
@@ -208,6 +207,7 @@ async fn wait(
     exchange: &mut Exchange,
     out: &Outbound,
     patience: &mut Patience,
+    tried: &Tried,
     turn: &mut Turn,
     asked: &mut bool,
     refusal: Refusal,
@@ -218,13 +218,13 @@ async fn wait(
             Ok(()) => return Ok(()),
             // The registries have no answer; whoever knows of the service otherwise waits as ever.
             Err(Refusal::Unanswered) if refusal == Refusal::NoInstance => {
-                let waited = turn.wait(exchange, patience, out.tag(), refusal).await;
+                let waited = turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await;
                 return waited.map_err(|why| if why == Refusal::NoInstance { Refusal::Unanswered } else { why });
             }
             Err(refusal) => refusal,
         },
     };
-    turn.wait(exchange, patience, out.tag(), refusal).await
+    turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await
 }
 
 /// An answer that is passed on without further ado. All else is rare, and boxed lest every request's state has room for
@@ -233,6 +233,15 @@ fn is_wanted(end: End) -> Result<Answer, Box<End>> {
     match end {
         Ok(answer) if answer.status < 500 => Ok(answer),
         end => Err(Box::new(end)),
+    }
+}
+
+/// The request waits after tries in vain: if it is the one that tries a service whose circuit is half open, another one may,
+/// and it asks again afterwards. One that was tried nowhere gave its turn back as it was refused.
+fn postpone(exchange: &Exchange, out: &Outbound, tried: &mut Tried) {
+    if !tried.needs_admission() {
+        with_service(exchange, out, |service, _| Ok(circuit::postpone(exchange, service))).ok();
+        tried.postpone();
     }
 }
 
@@ -245,14 +254,14 @@ fn choose(
 ) -> Result<(Lease, Option<Box<Stick>>), Refusal> {
     with_service(exchange, out, |service, environment| {
         // Nobody waits for what would not be sent.
-        if tried.is_first() {
+        if tried.needs_admission() {
             circuit::admit(exchange, service)?;
         }
         let affinity = affinity_of(exchange, service, out);
-        let entered = wait::enter(exchange, service, environment, turn);
+        let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
         let chosen =
             entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys(), || out.is_whole()));
-        if chosen.is_err() && tried.is_first() {
+        if chosen.is_err() && tried.needs_admission() {
             circuit::postpone(exchange, service);
         }
         let (lease, token) = chosen?;

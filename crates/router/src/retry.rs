@@ -143,6 +143,8 @@ pub fn decide(policy: &Retries, facts: &Facts, pay: impl FnOnce() -> bool) -> Ve
     let enough = [
         (!policy.on.has(facts.fault), Withheld::Off),
         (!unsent && !facts.repeatable, Withheld::Method),
+        // Before the tries are counted: what was not sent may wait for the next instance, however many failed it.
+        (unsent && facts.next == Next::Nobody, Withheld::NoInstance),
         (spent, Withheld::Attempts),
         (!facts.replayable, Withheld::Body),
         (facts.next == Next::Nobody, Withheld::NoInstance),

@@ -21,7 +21,7 @@ use balancer::{
     queue::{Line, Ticket},
 };
 use discovery::{Bounds, Service};
-use model::Refusal;
+use model::{Refusal, UpstreamKey};
 
 use crate::{attempt::Patience, exchange::Exchange};
 use held::Held;
@@ -54,10 +54,10 @@ struct Wanted {
 }
 
 impl Turn {
-    /// Where it stands among those who wait for a place, if it does.
-    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+    /// Where it stands among those who wait for a place at this service, if it does.
+    pub(crate) fn ticket(&self, vitals: &Arc<ServiceVitals>) -> Option<&Ticket> {
         match self.0.as_deref() {
-            Some(Waiting::Place(queued)) => Some(queued.ticket()),
+            Some(Waiting::Place(queued)) if queued.is_at(vitals) => Some(queued.ticket()),
             _ => None,
         }
     }
@@ -67,7 +67,8 @@ impl Turn {
         self.0 = None;
     }
 
-    /// Waits until it is worth another try of what was refused so to a request of this environment.
+    /// Waits until it is worth another try of what was refused so to a request of this environment that tried these instances in
+    /// vain.
     ///
     /// # Errors
     /// Why it is not: the refusal itself if nothing is to be waited for, or nobody else can be let wait; else that the
@@ -77,6 +78,7 @@ impl Turn {
         exchange: &mut Exchange,
         patience: &mut Patience,
         environment: Option<&str>,
+        tried: &[UpstreamKey],
         refusal: Refusal,
     ) -> Result<(), Refusal> {
         if !matches!(refusal, Refusal::ServiceFull | Refusal::NoInstance) {
@@ -85,8 +87,10 @@ impl Turn {
         // Who waits has no place: places are for those who are served.
         let place = exchange.place.take();
         let name = exchange.asked().ok_or(Refusal::NoRoute)?;
-        let wanted = exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service, environment)));
+        let wanted =
+            exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service, environment, tried)));
         let wanted = wanted.ok_or(Refusal::UnknownService)?;
+        let place = place.filter(|place| place.is_at(&wanted.vitals));
         if refusal == Refusal::ServiceFull {
             return self.queue(exchange, patience, &wanted, place).await;
         }
@@ -140,8 +144,29 @@ impl Turn {
 }
 
 impl Wanted {
-    fn of(service: &Service, environment: Option<&str>) -> Self {
-        let (vitals, bounds, line) = (Arc::clone(&service.vitals), service.policy.bounds, service.line(environment));
+    fn of(service: &Service, environment: Option<&str>, tried: &[UpstreamKey]) -> Self {
+        let (vitals, bounds) = (Arc::clone(&service.vitals), service.policy.bounds);
+        let line = service.line(environment).besides(tried);
         Self { vitals, bounds, line, is_vacant: service.members.is_empty() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ticket_and_a_place_are_of_the_service_they_were_drawn_at() {
+        let bounds = Bounds { requests: 1, queue: 1, wait: Duration::from_secs(1), ..Bounds::default() };
+        let wanted = Wanted { vitals: Arc::default(), bounds, line: Line::instances(None), is_vacant: false };
+        let queued = Queued::join(&wanted, Line::PLACE).unwrap();
+        let turn = Turn(Some(Box::new(Waiting::Place(queued))));
+        assert!(wanted.vitals.occupancy.try_enter(1));
+        let place = Place::of(&wanted.vitals);
+        assert!(turn.ticket(&wanted.vitals).is_some() && place.is_at(&wanted.vitals));
+        let successor = Arc::default();
+        assert!(turn.ticket(&successor).is_none() && !place.is_at(&successor));
     }
 }

@@ -29,6 +29,13 @@ impl Lease {
         Self::new(upstream, clock::tick())
     }
 
+    /// The same if the instance has fewer than `most` requests in flight.
+    #[must_use]
+    pub fn take_within(upstream: &Arc<Upstream>, most: u32) -> Option<Self> {
+        let begun = upstream.vitals.begin_within(most);
+        begun.then(|| Self::new(Arc::clone(upstream), clock::tick()))
+    }
+
     /// Takes a lease at `now` if the instance has fewer than `most` requests in flight and may be sent one. One that was out
     /// and is due again admits a single request to find out; for all others that is a no. `is_whole`: whether all of the
     /// request has come.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{Client, Gate, Instance, Reply, bounded, eventually, get, post};
+use testkit::{BlackHole, Client, Gate, Instance, Reply, bounded, eventually, get, post};
 
 use super::{at_rest, open, told, until};
 use crate::{
@@ -107,6 +107,54 @@ async fn requests_held_for_an_instance_say_nothing_to_the_circuit() {
     assert_eq!(waits.answer().await.unwrap().status, 200);
     assert_eq!(breaker(&router).await, "closed");
     at_rest(&router, "pets").await;
+}
+
+/// So does the one that tries it and finds that the instance has left.
+#[tokio::test]
+async fn the_one_that_tries_a_service_in_vain_leaves_the_turn_to_others_while_it_waits() {
+    let services =
+        "{ pets: { eject: off, warm_hold: 9s, breaker: { failures: 50%, requests: 2, window: 10s, open: 3s } } }";
+    let config = Config::new().set("registries", IN_MEMORY).set("services", services);
+    let router = config.set("timeouts", "{ connect: 800ms }").start();
+    let registrar = Registrar::of(&router).await;
+    let client = router.client(Front::H2c).await;
+    let instance = Instance::h2c().named("a").answer(|_| Reply::status(503)).start().await;
+    registrar.register("pets", &instance).await;
+    serving(&router, "pets", &["a"]).await;
+    for _ in 0..2 {
+        assert_eq!(told(&client.send(post("/", &PETS, "")).await), (503, None));
+    }
+    assert_eq!(breaker(&router).await, "open");
+    registrar.deregister("pets", &instance).await;
+    let hole = BlackHole::new().await;
+    let gone = json!({ "name": "pets", "id": "gone", "ip": "127.0.0.1", "port": hole.addr().port(),
+        "protocol": "h2c", "ttl": "none" });
+    assert_eq!(registrar.ask("register", &gone).await.status, 200);
+    serving(&router, "pets", &["gone"]).await;
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let first = open(&client, "/", "pets").await;
+    until(&router, "pets", "in_flight", 1).await;
+    assert_eq!(breaker(&router).await, "half_open");
+    assert_eq!(registrar.ask("deregister", &json!({ "name": "pets", "id": "gone" })).await.status, 200);
+    until(&router, "pets", "held", 1).await;
+    let second = open(&client, "/", "pets").await;
+    until(&router, "pets", "held", 2).await;
+    instance.answer(|_| Reply::echo());
+    registrar.register("pets", &instance).await;
+    let answers = [first.answer().await.unwrap().status, second.answer().await.unwrap().status];
+    // Both are told of it at once: one of them tries it, and the other may come while it does.
+    assert!(answers.iter().any(|status| *status == 200), "{answers:?}");
+    eventually_closed(&router).await;
+    at_rest(&router, "pets").await;
+}
+
+async fn eventually_closed(router: &Running) {
+    bounded("the circuit closes", async {
+        while breaker(router).await != "closed" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 /// When all others are full, an instance that leaves is not used to get round the limit: that would keep it for ever.

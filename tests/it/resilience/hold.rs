@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{at_rest, open, told, until};
 use crate::{
-    discover::rig::{IN_MEMORY, Load, Registrar, serving},
+    discover::rig::{self, IN_MEMORY, Load, Registrar, serving},
     support::{Config, Front, Running},
 };
 
@@ -149,5 +149,33 @@ async fn a_request_that_met_nobody_by_an_old_table_waits_as_a_new_one_would() {
     registrar.register("pets", &instance).await;
     assert_eq!(stream.answer().await.unwrap().json()["instance"], "one");
     eventually("once", || instance.counts().requests() == 1).await;
+    at_rest(&router, "pets").await;
+}
+
+/// The same after more tries than a request has at instances that rest.
+#[tokio::test]
+async fn a_request_that_met_five_who_are_gone_waits_for_the_sixth() {
+    let (router, registrar) = start(Config::new().set("timeouts", "{ connect: 600ms }")).await;
+    let hole = BlackHole::new().await;
+    let ids = ["a", "b", "c", "d", "e"];
+    for id in ids {
+        let gone = serde_json::json!({ "name": "pets", "id": id, "ip": "127.0.0.1", "port": hole.addr().port(),
+            "protocol": "h2c", "ttl": "none" });
+        assert_eq!(registrar.ask("register", &gone).await.status, 200);
+    }
+    serving(&router, "pets", &ids).await;
+    let client = router.client(Front::H2c).await;
+    let stream = open(&client, "/", "pets").await;
+    rig::until(&router, "pets", "four are out", |members| {
+        members.values().filter(|member| member["admission"] != "in").count() == 4
+    })
+    .await;
+    for id in ids {
+        assert_eq!(registrar.ask("deregister", &serde_json::json!({ "name": "pets", "id": id })).await.status, 200);
+    }
+    until(&router, "pets", "held", 1).await;
+    let instance = Instance::h2c().named("one").start().await;
+    registrar.register("pets", &instance).await;
+    assert_eq!(stream.answer().await.unwrap().json()["instance"], "one");
     at_rest(&router, "pets").await;
 }

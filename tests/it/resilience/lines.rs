@@ -159,3 +159,33 @@ async fn a_request_that_was_refused_by_one_waits_for_the_other() {
     }
     at_rest(&router, "slow").await;
 }
+
+/// What one instance refused waits for the other; those that come after it may be sent to the first.
+#[tokio::test]
+async fn a_request_that_excludes_an_instance_bars_it_to_nobody() {
+    let gate = Gate::new();
+    let refuses = |seen: &testkit::Seen| match seen.path() {
+        "/refused" => Reply::resets(REFUSED),
+        _ => Reply::script().head(200).data("there"),
+    };
+    let picky = Instance::h2c().answer(refuses).start().await;
+    let full = Instance::h2c().answer(held_by(&gate)).start().await;
+    let config = concurrency("{ per_instance: 1, queue: 9, wait: 9s }");
+    let router = config.service("slow", &[picky.url(), full.url()]).start();
+    let client = router.client(Front::H2c).await;
+    let mut streams = Vec::new();
+    for number in 0..3 {
+        streams.push(open(&client, "/refused", "slow").await);
+        eventually("one is full", || full.counts().in_flight() == 1).await;
+        until(&router, "slow", "queued", number).await;
+    }
+    for _ in 0..5 {
+        assert_eq!(bounded("an answer", client.send(get("/", &SLOW))).await.text(), "there");
+    }
+    assert_eq!(router.table("slow").await["queued"], 2);
+    gate.open();
+    for stream in streams {
+        assert_eq!(bounded("an answer", stream.answer()).await.unwrap().text(), "done");
+    }
+    at_rest(&router, "slow").await;
+}

@@ -92,6 +92,17 @@ fn an_environment_is_a_line_and_none_is_one_too() {
     assert_eq!(Line::instances(Some("test")), Line::instances(Some("test")));
 }
 
+#[test]
+fn who_excludes_instances_waits_with_those_who_exclude_the_same() {
+    let (line, [a, b]) = (Line::instances(None), [UpstreamKey(1), UpstreamKey(2)]);
+    assert_eq!(line.besides(&[]), line);
+    assert_eq!(line.besides(&[a, b]), line.besides(&[b, a]));
+    let lines = [Line::PLACE, line, line.besides(&[a]), line.besides(&[b]), line.besides(&[a, b])];
+    for (at, line) in lines.iter().enumerate() {
+        assert!(!lines[at + 1..].contains(line), "{lines:?}");
+    }
+}
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {

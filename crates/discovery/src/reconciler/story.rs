@@ -116,12 +116,15 @@ pub(super) fn log(
 pub(super) fn warn_of_weights<'a>(before: &Table, after: &Table, services: impl Iterator<Item = &'a ServiceId>) {
     for service in services.filter_map(|name| after.service(name.as_str())) {
         let weighing = &service.policy.balance.weighing;
+        if weighing.is_off() {
+            continue;
+        }
         let old = before.service(service.id.as_str()).filter(|old| old.policy.balance.weighing == *weighing);
         let members = old.map_or(&[][..], |old| &*old.members);
         for Member { instance, upstream, .. } in &service.members {
-            let known = members.iter().find(|old| old.upstream.key == upstream.key);
             for name in weighing.senseless(instance) {
                 let value = instance.label(name).unwrap_or_default();
+                let known = members.iter().find(|old| old.upstream.key == upstream.key);
                 if known.is_none_or(|old| old.instance.label(name) != Some(value)) {
                     let instance = upstream.label();
                     tracing::warn!(service = %service.id, instance, label = name, value, "metadata that makes no sense as weight is ignored");

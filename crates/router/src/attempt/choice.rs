@@ -68,7 +68,7 @@ fn take<'a>(
 }
 
 /// The same when the first choice is full, or rests and has given the turn to find out to another request: the next choice
-/// then, and so on. If all rest, the first of them in spite of it.
+/// then, and so on. If all rest, the first of them that has room in spite of it.
 #[cold]
 fn look_on<'a>(
     choice: impl Fn(&[UpstreamKey]) -> Result<&'a Member, Refusal>,
@@ -79,12 +79,14 @@ fn look_on<'a>(
     is_whole: impl Fn() -> bool,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let mut passed = tried.to_vec();
-    let (mut full, mut resting) = (false, Vec::new());
+    // Whether any was full, and whether one of them was no spare.
+    let (mut full, mut barred, mut resting) = (false, false, Vec::new());
     let mut member = first;
     for _ in 0..LOOKS {
         let vitals = &member.upstream.vitals;
         if most < u32::MAX && (vitals.admits(now) || vitals.in_flight() >= most) {
             full = true;
+            barred |= !is_spare(member);
         } else {
             resting.push(member);
         }
@@ -93,17 +95,19 @@ fn look_on<'a>(
         }
         passed.push(member.upstream.key);
         member = match choice(&passed) {
-            Ok(member) if !(full && is_spare(member)) => member,
+            Ok(member) if !(barred && is_spare(member)) => member,
             _ => break,
         };
         if let Some(lease) = Lease::try_take(&member.upstream, most, now, &is_whole) {
             return Ok((lease, member.token));
         }
     }
-    match resting.first() {
-        Some(member) if !full => Ok((Lease::take(Arc::clone(&member.upstream)), member.token)),
-        _ => Err(Refusal::ServiceFull),
+    if full {
+        return Err(Refusal::ServiceFull);
     }
+    // Others may have filled them since they were looked at.
+    let taken = |member: &&Member| Some((Lease::take_within(&member.upstream, most)?, member.token));
+    resting.iter().find_map(taken).ok_or(Refusal::ServiceFull)
 }
 
 /// Those that leave, and suspects, are for when nobody else is there; not for when all others are full.

@@ -40,12 +40,24 @@ struct History {
     /// Instances that answered with a gateway failure, until it is known whose fault that is.
     suspects: Vec<Suspect>,
     refusal: Option<Refusal>,
+    /// It waits since the last try, or did.
+    postponed: bool,
 }
 
 impl Tried {
     /// Whether nothing was tried yet.
     pub(super) fn is_first(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether the circuit of the service has to let it go: before the first try, and after a wait.
+    pub(super) fn needs_admission(&self) -> bool {
+        self.0.as_ref().is_none_or(|history| history.postponed)
+    }
+
+    /// It waits before the next try.
+    pub(super) fn postpone(&mut self) {
+        self.0.get_or_insert_default().postponed = true;
     }
 
     /// Whether a request that is refused so may wait for what it lacks: nothing of it was sent. For an instance only if none
@@ -97,6 +109,12 @@ impl Tried {
         }
     }
 
+    /// What was refused so waited no longer, because of this. If there was nothing to wait for, or registries had nothing to
+    /// say, an instance that was asked before says more.
+    pub(super) fn end_of_wait(self, refusal: &Refusal, why: Refusal) -> Result<Answer, Refusal> {
+        if why == *refusal || why == Refusal::Unanswered { self.end(why) } else { Err(why) }
+    }
+
     /// The limit of the next try for the head of its answer, if the request may then go to yet another instance.
     pub(super) fn per_try(&self, exchange: &Exchange, out: &Outbound, key: UpstreamKey) -> Option<Duration> {
         let policy = &exchange.limits().retries;
@@ -126,6 +144,7 @@ impl History {
     /// Notes a try of this instance that came to this.
     fn note(&mut self, key: UpstreamKey, fault: Fault) {
         self.keys.push(key);
+        self.postponed = false;
         if matches!(fault, Fault::Refused | Fault::Reset) {
             self.broke.push(key);
         }
@@ -289,3 +308,21 @@ fn is_vacant(exchange: &Exchange, out: &Outbound) -> bool {
 }
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_instance_failed_at_says_more_than_that_nobody_else_came() {
+        let failed = || Tried(Some(Box::new(History { refusal: Some(Refusal::Connect), ..History::default() })));
+        let end = |tried: Tried, why| tried.end_of_wait(&Refusal::NoInstance, why).err();
+        for why in [Refusal::NoInstance, Refusal::Unanswered] {
+            assert_eq!(end(failed(), why.clone()), Some(Refusal::Connect));
+            assert_eq!(end(Tried::default(), why.clone()), Some(why));
+        }
+        for why in [Refusal::HoldTimeout, Refusal::Deadline, Refusal::ClientGone] {
+            assert_eq!(end(failed(), why.clone()), Some(why), "the wait itself ended");
+        }
+    }
+}

@@ -73,6 +73,7 @@ fn there_is_an_end() {
         check(&facts, Verdict::Enough(Withheld::Attempts));
     }
     check(&Facts { next: Next::Nobody, ..FACTS }, Verdict::Enough(Withheld::NoInstance));
+    check(&Facts { tries: 5, next: Next::Nobody, ..unsent }, Verdict::Enough(Withheld::NoInstance));
     check(&Facts { replayable: false, ..FACTS }, Verdict::Enough(Withheld::Body));
     check(&Facts { left: Some(millis(25)), ..FACTS }, Verdict::Enough(Withheld::Deadline));
     check(&Facts { left: Some(millis(26)), ..FACTS }, Verdict::Again(millis(25)));

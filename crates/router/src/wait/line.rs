@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{Place, Wanted};
 
 /// How often the first of a line looks by itself: of what nobody leaves who would hand it over. An instance comes, or has
-/// failed a request that goes on elsewhere; a reload raises a limit.
+/// failed a request that goes on elsewhere; a reload raises a limit; or whoever left a place did not see yet that somebody
+/// waits for it.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A request in a line. Dropped, it has left.

@@ -82,6 +82,19 @@ fn one_that_rests_is_used_if_nobody_else_is_there_and_not_because_others_are_ful
 }
 
 #[test]
+fn one_that_rests_is_used_within_its_limit_also_if_it_was_filled_while_others_were_looked_at() {
+    let members = [resting(0), resting(1)];
+    let choice = |tried: &[UpstreamKey]| {
+        if tried.len() == members.len() {
+            members[0].upstream.vitals.begin();
+        }
+        members.iter().find(|member| !tried.contains(&member.upstream.key)).ok_or(Refusal::NoInstance)
+    };
+    assert_eq!(take(choice, &[], 1, NOW, || true).map(|(_, token)| token).unwrap(), Some(1));
+    assert_eq!(members[0].upstream.vitals.in_flight(), 1);
+}
+
+#[test]
 fn those_that_leave_are_used_within_their_limit_if_they_are_all_there_is() {
     let leaving = |in_flight| {
         let mut member = member(9, in_flight);
@@ -93,6 +106,8 @@ fn those_that_leave_are_used_within_their_limit_if_they_are_all_there_is() {
         assert_eq!(chosen(&[spare(0)], &[], 1).0, Ok(9));
         assert_eq!(chosen(&[spare(1)], &[], 1).0, Err(Refusal::ServiceFull));
         assert_eq!(chosen(&[member(0, 1), spare(0)], &[], 1).0, Err(Refusal::ServiceFull));
+        let other = Member { resort: true, ..member(8, 0) };
+        assert_eq!(chosen(&[spare(1), other], &[], 1).0, Ok(8), "one of them being full says nothing of the others");
     }
 }
 
