@@ -1,5 +1,3 @@
-//! hot path
-//!
 //! Who waits for a place in a service, over all cores: first come, first served. A place that becomes free is handed to
 //! whoever has waited longest, on whatever core, so that none of them can keep its places for itself.
 //!
