@@ -234,7 +234,11 @@ fn is_wanted(end: End) -> Result<Answer, Box<End>> {
 /// and it asks again afterwards. One that was tried nowhere gave its turn back as it was refused.
 fn postpone(exchange: &Exchange, out: &Outbound, tried: &mut Tried) {
     if !tried.needs_admission() {
-        with_service(exchange, out, |service, _| Ok(circuit::postpone(exchange, service))).ok();
+        let give_back = |service: &Service, _: Option<&str>| {
+            circuit::postpone(exchange, service);
+            Ok(())
+        };
+        with_service(exchange, out, give_back).ok();
         tried.postpone();
     }
 }
