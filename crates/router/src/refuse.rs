@@ -19,13 +19,8 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 /// messages is what 503 is elsewhere.
 #[must_use]
 pub fn status_of_grpc(head: &http::response::Parts) -> u16 {
-    status_in_trailers(&head.headers).unwrap_or_else(|| head.status.as_u16())
-}
-
-/// The same of the trailers behind messages; `None` if they change nothing of what the head said.
-#[must_use]
-pub fn status_in_trailers(trailers: &HeaderMap) -> Option<u16> {
-    trailers.get(&GRPC_STATUS).is_some_and(|status| status == "14").then_some(503)
+    let is_unavailable = head.headers.get(&GRPC_STATUS).is_some_and(|status| status == "14");
+    if is_unavailable { 503 } else { head.status.as_u16() }
 }
 
 /// The refusal that says why a body ended early.

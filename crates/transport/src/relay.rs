@@ -22,10 +22,6 @@ use crate::{
 };
 pub use source::Source;
 
-/// Takes out of trailers what they may not carry. They may say which status the answer has, for what is learned of its
-/// instance.
-pub type Clean = fn(&mut HeaderMap) -> Option<u16>;
-
 /// A response on its way to the client. Dropping it before its end resets the stream to the instance, never the
 /// connection it shares.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ pub struct Relay {
     timer: Timer,
     lease: Lease,
     status: u16,
-    clean: Clean,
+    clean: fn(&mut HeaderMap),
     /// Of a stream that may go on for days.
     long: Option<Box<Long>>,
     ended: bool,
@@ -42,9 +38,9 @@ pub struct Relay {
 
 impl Relay {
     /// A relay for a response whose head came with this status. `timer` must already hold the limits for the body;
-    /// `clean` sees the trailers.
+    /// `clean` takes out of trailers what they may not carry.
     #[must_use]
-    pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: Clean) -> Self {
+    pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: fn(&mut HeaderMap)) -> Self {
         Self { source, timer, lease, status, clean, long: None, ended: false }
     }
 
@@ -93,10 +89,8 @@ impl Relay {
         match self.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer.touch();
-                if let Some(trailers) = frame.trailers_mut()
-                    && let Some(status) = (self.clean)(trailers)
-                {
-                    self.status = status;
+                if let Some(trailers) = frame.trailers_mut() {
+                    (self.clean)(trailers);
                 }
                 if self.source.is_end() {
                     self.finish();

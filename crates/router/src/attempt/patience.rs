@@ -22,7 +22,7 @@ use transport::{
 };
 
 use super::{Answer, Outbound, deadline::Deadline, tried};
-use crate::{exchange::Exchange, refuse, rewrite};
+use crate::{exchange::Exchange, rewrite};
 
 /// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
 const TOO_SHORT: Duration = Duration::from_millis(1);
@@ -242,22 +242,10 @@ impl Patience {
             let farewell = exchange.core.pools.farewell(lease.upstream().key)?;
             Some(Long::new(farewell, ending, exchange.limits().stream_age))
         });
-        let relay = Relay::new(source, timer, lease, status, if self.grpc { grpc_trailers } else { trailers });
+        let relay = Relay::new(source, timer, lease, status, rewrite::clean_trailers);
         let body = relay.until(farewell).into_body();
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = http::Version::HTTP_11;
         response
     }
-}
-
-/// What trailers may carry; they say nothing of the instance.
-fn trailers(trailers: &mut HeaderMap) -> Option<u16> {
-    rewrite::clean_trailers(trailers);
-    None
-}
-
-/// The same of gRPC, where they have the status of an answer with messages.
-fn grpc_trailers(trailers: &mut HeaderMap) -> Option<u16> {
-    rewrite::clean_trailers(trailers);
-    refuse::status_in_trailers(trailers)
 }
