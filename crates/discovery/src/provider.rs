@@ -16,6 +16,8 @@ mod pace;
 mod pulse;
 pub mod settings;
 mod supervise;
+#[cfg(test)]
+mod testing;
 pub mod zookeeper;
 
 use std::{

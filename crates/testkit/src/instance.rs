@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
+use bytes::Bytes;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -99,10 +100,12 @@ struct State {
 }
 
 /// An order to the task of one connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Command {
     /// Close at once.
     Cut,
+    /// Send this in place of an answer and close.
+    Raw(Bytes),
     /// Take no more requests.
     Drain,
 }
@@ -266,12 +269,12 @@ impl Instance {
 
     /// Announces on every connection that no more requests are taken: GOAWAY, `Connection: close`.
     pub fn drain(&self) {
-        self.tell_all(Command::Drain);
+        self.tell_all(&Command::Drain);
     }
 
     /// Closes every connection at once; new ones are welcome.
     pub fn cut(&self) {
-        self.tell_all(Command::Cut);
+        self.tell_all(&Command::Cut);
     }
 
     /// Closes the listener; when this returns, connecting is refused. Open connections live on.
@@ -297,9 +300,9 @@ impl Instance {
         self.accept_from(listen(self.address));
     }
 
-    fn tell_all(&self, command: Command) {
+    fn tell_all(&self, command: &Command) {
         // A line whose connection ended is let go.
-        self.state.lines.lock().unwrap().retain(|line| line.send(command).is_ok());
+        self.state.lines.lock().unwrap().retain(|line| line.send(command.clone()).is_ok());
     }
 
     fn accept_from(&self, listener: TcpListener) {
@@ -335,6 +338,7 @@ impl State {
     fn amend(&self, place: Option<usize>, seen: &Seen) {
         if let Some(place) = place {
             let mut log = self.log.lock().unwrap();
+            log[place].body.clone_from(&seen.body);
             log[place].body_bytes = seen.body_bytes;
             log[place].body_digest = seen.body_digest;
             log[place].trailers.clone_from(&seen.trailers);

@@ -57,7 +57,7 @@ pub use raw::{BlackHole, Raw};
 pub use reply::{Reply, grpc_message};
 pub use seen::{Counts, Seen, digest};
 pub use socket::{Message, Socket};
-pub use wait::{DEADLINE, Gate, bounded, eventually, wait_for};
+pub use wait::{DEADLINE, Gate, PATIENCE, bounded, eventually, until, wait_for};
 pub use wire::Wire;
 
 /// A connection, in cleartext or over TLS.

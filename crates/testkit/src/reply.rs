@@ -43,6 +43,7 @@ pub(crate) enum Step {
     Close,
     Reset(u32),
     Hang,
+    Raw(Bytes),
 }
 
 impl Step {
@@ -105,6 +106,12 @@ impl Reply {
     #[must_use]
     pub fn closes() -> Self {
         Self::script().close()
+    }
+
+    /// These bytes instead of an answer, then the end of the connection: what is no HTTP, or only half of it. HTTP/1 only.
+    #[must_use]
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self::script().step(Step::Raw(bytes.into()))
     }
 
     /// Resets the stream instead of answering, unread, as an instance does that refuses: see [`Reply::reset`].

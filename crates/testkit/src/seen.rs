@@ -23,6 +23,8 @@ pub struct Seen {
     pub headers: HeaderMap,
     /// The connection that brought it.
     pub connection: Connection,
+    /// The body as far as it was read, at most its first 4 KiB.
+    pub body: Vec<u8>,
     /// How many bytes of body were read so far.
     pub body_bytes: u64,
     /// [`digest`] of those bytes.
@@ -30,6 +32,9 @@ pub struct Seen {
     /// The trailers, once the body was read to its end.
     pub trailers: Option<HeaderMap>,
 }
+
+/// How much of a body is kept: enough for what an API is asked.
+pub(crate) const BODY_LIMIT: usize = 4 * 1024;
 
 /// The connection that brought a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

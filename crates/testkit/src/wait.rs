@@ -1,11 +1,14 @@
 //! Waiting that ends: every wait of a test has a bound, and says what it waited for.
 
-use std::{future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 /// The bound of everything that should take milliseconds: long enough for a laden machine, short enough for a person.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two looks: fine enough not to slow a test, coarse enough to leave the core to what is waited for.
+const STEP: Duration = Duration::from_millis(5);
 
 /// Runs `future` to its end.
 ///
@@ -31,8 +34,6 @@ pub fn bounded<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Ou
 /// # });
 /// ```
 pub async fn wait_for(mut condition: impl FnMut() -> bool, within: Duration) -> bool {
-    /// Fine enough not to slow a test, coarse enough to leave the core to what is waited for.
-    const STEP: Duration = Duration::from_millis(5);
     let end = Instant::now() + within;
     loop {
         if condition() {
@@ -53,6 +54,33 @@ pub async fn wait_for(mut condition: impl FnMut() -> bool, within: Duration) -> 
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move { assert!(wait_for(condition, DEADLINE).await, "never came true: {what} (asked at {caller})") }
+}
+
+/// How long what other processes do may take: a registry that restarts on a laden machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks `now` again and again until its answer is as wanted, and gives that answer.
+///
+/// # Panics
+/// If that takes longer than [`PATIENCE`], with the last answer; `what` says what was expected.
+#[track_caller]
+pub fn until<T: Debug>(
+    what: &str,
+    mut now: impl AsyncFnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = now().await;
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < end, "never came true: {what}; now {answer:#?} (asked at {caller})");
+            tokio::time::sleep(STEP).await;
+        }
+    }
 }
 
 /// A gate that a test opens when it is ready: replies held by it wait, without a sleep to guess the length of.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Seen,
     reply::Step,
-    seen::{DIGEST_OF_NOTHING, digest_more},
+    seen::{BODY_LIMIT, DIGEST_OF_NOTHING, digest_more},
 };
 
 /// One request with its two directions.
@@ -83,6 +83,10 @@ impl Exchange {
                     self.tell_connection(Command::Cut);
                     return Ok(());
                 }
+                Step::Raw(bytes) => {
+                    self.tell_connection(Command::Raw(bytes.clone()));
+                    return Ok(());
+                }
                 Step::Hang => return Err(self.sink.gone().await),
             }
         }
@@ -108,6 +112,8 @@ impl Exchange {
         match &next {
             Ok(Some(Piece::Data(bytes))) => {
                 self.state.counts.bytes_read.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+                let kept = bytes.len().min(BODY_LIMIT - self.seen.body.len());
+                self.seen.body.extend_from_slice(&bytes[..kept]);
                 self.seen.body_bytes += bytes.len() as u64;
                 self.seen.body_digest = digest_more(self.seen.body_digest, bytes);
             }

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -82,17 +83,18 @@ async fn speak_h1(io: Box<dyn Io>, state: &Arc<State>, connection: Connection, l
         drop(tokio::spawn(Exchange::play(state, seen, Source::H1(body), Sink::H1Head(sender), line)));
         response
     });
-    let serving = http1::Builder::new().serve_connection(TokioIo::new(io), service);
-    tokio::pin!(serving);
+    let mut serving = http1::Builder::new().serve_connection(TokioIo::new(io), service);
     loop {
         tokio::select! {
             // A cut comes before the end of the body that the same script causes by its own end.
             biased;
             command = commands.recv() => match command {
-                Some(Command::Drain) => serving.as_mut().graceful_shutdown(),
+                Some(Command::Drain) => Pin::new(&mut serving).graceful_shutdown(),
+                // Who is gone already hears nothing.
+                Some(Command::Raw(bytes)) => return drop(serving.into_parts().io.inner_mut().write_all(&bytes).await),
                 Some(Command::Cut) | None => return,
             },
-            _ = serving.as_mut() => return,
+            _ = &mut serving => return,
         }
     }
 }
@@ -117,7 +119,7 @@ async fn speak_h2(io: Box<dyn Io>, state: &Arc<State>, connection: Connection, l
             biased;
             command = commands.recv() => match command {
                 Some(Command::Drain) => serving.graceful_shutdown(),
-                Some(Command::Cut) | None => return,
+                Some(Command::Cut | Command::Raw(_)) | None => return,
             },
             // While it waits for a request it does the I/O of all others.
             accepted = serving.accept() => {
@@ -140,6 +142,7 @@ fn seen(state: &State, head: http::request::Parts, connection: &Connection) -> S
         version: head.version,
         headers: head.headers,
         connection: connection.clone(),
+        body: Vec::new(),
         body_bytes: 0,
         body_digest: 0,
         trailers: None,

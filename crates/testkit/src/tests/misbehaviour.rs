@@ -163,3 +163,11 @@ async fn raw_frames_reach_an_instance() {
     assert_eq!(frame::next(&mut socket, frame::GOAWAY).await.unwrap().code(), 1, "a client's streams are odd");
     assert_eq!(instance.seen()[0].authority(), Some("a"));
 }
+
+#[tokio::test]
+async fn raw_bytes_come_as_they_are_and_end_the_connection() {
+    let instance = Instance::http().answer(|_| Reply::raw("HTTP/1.1 200 OK\r\ncontent-")).start().await;
+    let mut socket = Socket::connect(instance.addr()).await;
+    socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nping").await.unwrap();
+    assert_eq!(socket.read_to_end().await, "HTTP/1.1 200 OK\r\ncontent-");
+}

@@ -30,6 +30,7 @@ async fn an_echo_tells_what_arrived() {
         assert_eq!(echo["authority"], format!("{name}:{}", instance.addr().port()), "{way}");
         let seen = &instance.seen()[0];
         assert_eq!((seen.body_bytes, seen.header("x-one")), (100_000, Some("1")), "{way}");
+        assert_eq!(seen.body, body[..4096], "{way}");
         let head = client.send(request("HEAD", "/", &[], "")).await;
         assert!(head.header("content-length").is_some() && head.body.is_empty(), "{way}");
         eventually("the requests are over", || instance.counts().completed() == 2).await;

@@ -3,17 +3,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use http::Response as HttpResponse;
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use testkit::{Certs, Instance, Reply};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
@@ -187,62 +181,19 @@ fn half_a_client_certificate_is_refused() {
 
 // === TLS ===
 
-struct TlsServer {
-    url: String,
-    ca: tempfile::NamedTempFile,
-    connections: Arc<AtomicUsize>,
+/// An HTTP/2 server that allows 40 streams at once and answers each request after 50 ms.
+async fn h2_server(certs: &Certs) -> Instance {
+    Instance::https(certs)
+        .max_concurrent_streams(40)
+        .on("/close", Reply::closes())
+        .answer(|_| Reply::script().wait(Duration::from_millis(50)).head(200).data("ok"))
+        .start()
+        .await
 }
 
-/// An HTTP/2 server that allows `streams` at once and answers each request after 50 ms.
-async fn h2_server(streams: u32) -> TlsServer {
-    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), key.cert.pem()).unwrap();
-    let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![key.cert.der().clone()], secret)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let connections = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&connections);
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            count.fetch_add(1, Ordering::SeqCst);
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                serve_h2(stream, streams).await;
-            });
-        }
-    });
-    TlsServer { url, ca, connections }
-}
-
-async fn serve_h2(stream: tokio_rustls::server::TlsStream<TcpStream>, streams: u32) {
-    let mut builder = ::h2::server::Builder::new();
-    let mut connection = builder.max_concurrent_streams(streams).handshake::<_, Bytes>(stream).await.unwrap();
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        if request.uri().path() == "/close" {
-            return;
-        }
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let mut body = respond.send_response(HttpResponse::new(()), false).unwrap();
-            body.send_data(Bytes::from_static(b"ok"), true).unwrap();
-        });
-    }
-}
-
-fn tls_client(server: &TlsServer) -> Client {
-    let tls = TlsSettings { ca: Some(server.ca.path().to_owned()), ..TlsSettings::default() };
-    Client::new(ClientSettings { tls, ..ClientSettings::new(&*server.url) }).unwrap()
+fn tls_client(server: &Instance, certs: &Certs) -> Client {
+    let tls = TlsSettings { ca: Some(certs.ca()), ..TlsSettings::default() };
+    Client::new(ClientSettings { tls, ..ClientSettings::new(server.url()) }).unwrap()
 }
 
 async fn many(client: &Client, count: usize) {
@@ -258,20 +209,22 @@ async fn many(client: &Client, count: usize) {
 
 #[tokio::test]
 async fn requests_share_one_http2_connection_and_open_another_at_the_stream_limit() {
-    let server = h2_server(40).await;
-    let client = tls_client(&server);
+    let certs = Certs::new();
+    let server = h2_server(&certs).await;
+    let client = tls_client(&server, &certs);
     client.get("/", soon()).await.unwrap();
     many(&client, 40).await;
     assert!(client.multiplexes());
-    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(server.counts().connections(), 1);
     many(&client, 70).await;
-    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+    assert_eq!(server.counts().connections(), 2);
 }
 
 #[tokio::test]
 async fn a_broken_http2_connection_is_replaced() {
-    let server = h2_server(40).await;
-    let client = tls_client(&server);
+    let certs = Certs::new();
+    let server = h2_server(&certs).await;
+    let client = tls_client(&server, &certs);
     client.get("/", soon()).await.unwrap();
     assert!(client.get("/close", soon()).await.is_err());
     client.get("/", soon()).await.unwrap();
@@ -279,16 +232,13 @@ async fn a_broken_http2_connection_is_replaced() {
 
 #[tokio::test]
 async fn failed_handshakes_say_what_to_do() {
-    let server = h2_server(40).await;
-    let error = client(server.url.clone()).get("/", soon()).await.unwrap_err().to_string();
+    let certs = Certs::new();
+    let server = h2_server(&certs).await;
+    let error = client(server.url()).get("/", soon()).await.unwrap_err().to_string();
     assert!(error.contains("certificate authority") && error.contains("`ca`"), "{error}");
 
-    let tls = TlsSettings {
-        ca: Some(server.ca.path().to_owned()),
-        server_name: Some("elsewhere".into()),
-        ..TlsSettings::default()
-    };
-    let other = Client::new(ClientSettings { tls, ..ClientSettings::new(&*server.url) }).unwrap();
+    let tls = TlsSettings { ca: Some(certs.ca()), server_name: Some("elsewhere".into()), ..TlsSettings::default() };
+    let other = Client::new(ClientSettings { tls, ..ClientSettings::new(server.url()) }).unwrap();
     let error = other.get("/", soon()).await.unwrap_err().to_string();
     assert!(error.contains("`server_name`"), "{error}");
 

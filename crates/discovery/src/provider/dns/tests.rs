@@ -17,15 +17,14 @@ use model::{Exposure, Knowledge, Update};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, UdpSocket},
-    sync::{mpsc, watch},
-    time::timeout,
+    sync::watch,
 };
 
 use super::{
     wire::tests::{Line, address, cname, reply, srv},
     *,
 };
-use crate::provider::Interest;
+use crate::provider::{Interest, testing, testing::routed};
 
 /// What the fake does with a question: bytes to send back, several datagrams if there are several; none is silence.
 type Answers = Arc<dyn Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync>;
@@ -63,10 +62,7 @@ async fn server(answers: impl Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync + 's
     address
 }
 
-struct Source {
-    updates: mpsc::Receiver<(usize, Update)>,
-    interest: watch::Sender<Arc<Interest>>,
-}
+struct Source(testing::Source);
 
 impl Source {
     fn start(servers: &[SocketAddr], lookup: Lookup) -> Self {
@@ -81,18 +77,11 @@ impl Source {
             min_ttl: Span::from_millis(100),
             ..Settings::default()
         };
-        let settings = change(settings);
-        let (sender, updates) = mpsc::channel(64);
-        let interest = Interest { services: [id("web")].into(), exposure: Exposure::Routed };
-        let (interest, interested) = watch::channel(Arc::new(interest));
-        let feed = Feed::new(0, sender, interested);
-        let mut dns = Dns::new(settings).unwrap();
-        tokio::spawn(async move { drop(dns.watch(&feed).await) });
-        Self { updates, interest }
+        Self(testing::Source::start(Dns::new(change(settings)).unwrap(), routed(["web"])))
     }
 
     async fn next(&mut self) -> Update {
-        timeout(Duration::from_secs(10), self.updates.recv()).await.expect("an update").expect("a source").1
+        self.0.next().await.update
     }
 
     async fn list(&mut self) -> Vec<String> {
@@ -273,13 +262,11 @@ async fn services_are_looked_up_as_they_become_of_interest() {
     let address = server(|question, _| one(question)).await;
     let mut source = Source::start(&[address], a());
     assert_eq!(source.list().await, ["10.0.0.1:80"]);
-    let other = Interest { services: [id("other")].into(), exposure: Exposure::Everything };
-    source.interest.send_replace(Arc::new(other));
+    source.0.wants(Interest { services: [id("other")].into(), exposure: Exposure::Everything });
     let Update::Catalogue(names) = source.next().await else { panic!("a catalogue") };
     assert_eq!(names, [id("other"), id("web")].into());
     let empty = |service| Update::Service { service, knowledge: Knowledge::KnownEmpty, deregistered: Vec::new() };
     assert_eq!(source.next().await, empty(id("other")));
-    let none = Interest { services: [id("other")].into(), exposure: Exposure::Routed };
-    source.interest.send_replace(Arc::new(none));
+    source.0.wants(routed(["other"]));
     assert_eq!(source.next().await, Update::Forgotten(id("web")));
 }

@@ -14,12 +14,12 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::watch,
     time::timeout,
 };
 
 use super::*;
-use crate::provider::{Interest, Message};
+use crate::provider::{Interest, Message, testing::Source};
 
 /// What the fake says; changed by tests as they go.
 #[derive(Default)]
@@ -131,27 +131,20 @@ fn event(action: &str, id: &str) -> String {
         + "\n"
 }
 
-fn source(url: &str, resync: Duration) -> mpsc::Receiver<Message> {
+fn source(url: &str, resync: Duration) -> Source {
     let millis = u64::try_from(resync.as_millis()).unwrap();
     let settings = Settings { resync: Span::from_millis(millis), ..Settings::new(url) };
-    let (sender, updates) = mpsc::channel(64);
-    let (interest, interested) = watch::channel(Arc::new(Interest::default()));
-    let feed = Feed::to_reconciler(0, sender, interested);
     // Past the check, which refuses a resync as short as a test needs.
-    let mut docker = Docker { settings, contents: Contents::default(), live: false, aside: Aside::default() };
-    tokio::spawn(async move {
-        let _keep = interest;
-        drop(docker.watch(&feed).await);
-    });
-    updates
+    let docker = Docker { settings, contents: Contents::default(), live: false, aside: Aside::default() };
+    Source::start(docker, Interest::default())
 }
 
-async fn next(updates: &mut mpsc::Receiver<Message>) -> Update {
-    timeout(Duration::from_secs(20), updates.recv()).await.expect("an update").expect("a source").update
+async fn next(source: &mut Source) -> Update {
+    source.next().await.update
 }
 
-async fn everything(updates: &mut mpsc::Receiver<Message>) -> usize {
-    match next(updates).await {
+async fn everything(source: &mut Source) -> usize {
+    match next(source).await {
         Update::Everything(all) => all.get(&ServiceId::new("pets").unwrap()).map_or(0, Vec::len),
         other => panic!("{other:?}"),
     }
@@ -165,12 +158,12 @@ async fn garbage_is_an_outage_and_no_empty_list() {
     fake.put("a", &running("a"));
     for garbage in ["<html>", "{}", "[", "", "[null]"] {
         *fake.list.lock().unwrap() = Some(garbage.to_owned());
-        let mut updates = source(&url, NEVER);
-        let told = next(&mut updates).await;
+        let mut source = source(&url, NEVER);
+        let told = next(&mut source).await;
         assert!(matches!(&told, Update::Unreachable(ProviderError::Malformed(_))), "{garbage}: {told:?}");
         *fake.list.lock().unwrap() = None;
         loop {
-            match next(&mut updates).await {
+            match next(&mut source).await {
                 Update::Everything(all) => break assert_eq!(all.len(), 1),
                 other => assert!(matches!(other, Update::Unreachable(_)), "{other:?}"),
             }
@@ -188,13 +181,13 @@ async fn a_container_that_cannot_be_read_is_skipped_and_keeps_what_was_known() {
 
     fake.put("a", &running("a"));
     fake.put("b", "garbage");
-    let mut updates = source(&url, Duration::from_millis(100));
-    assert!(matches!(next(&mut updates).await, Update::Skipped { .. }));
-    assert_eq!(everything(&mut updates).await, 1);
+    let mut source = source(&url, Duration::from_millis(100));
+    assert!(matches!(next(&mut source).await, Update::Skipped { .. }));
+    assert_eq!(everything(&mut source).await, 1);
     fake.put("a", "garbage");
     fake.put("b", &running("b"));
     let both = loop {
-        match next(&mut updates).await {
+        match next(&mut source).await {
             Update::Service { knowledge: Knowledge::Known(list), .. } => break list.len(),
             other => assert!(matches!(other, Update::Skipped { .. }), "{other:?}"),
         }
@@ -206,13 +199,13 @@ async fn a_container_that_cannot_be_read_is_skipped_and_keeps_what_was_known() {
 async fn an_entry_of_the_list_that_cannot_be_read_removes_nothing() {
     let (fake, url) = Fake::default().start().await;
     fake.put("a", &running("a"));
-    let mut updates = source(&url, Duration::from_millis(100));
-    assert_eq!(everything(&mut updates).await, 1);
+    let mut source = source(&url, Duration::from_millis(100));
+    assert_eq!(everything(&mut source).await, 1);
     for list in [r#"[null, { "Id": "b" }]"#, "[null]", "[{}]"] {
         *fake.list.lock().unwrap() = Some(list.to_owned());
         let streams = fake.streams.load(Ordering::SeqCst);
         while fake.streams.load(Ordering::SeqCst) < streams + 3 {
-            match next(&mut updates).await {
+            match next(&mut source).await {
                 Update::Skipped { .. } | Update::Unreachable(ProviderError::Malformed(_)) => {}
                 Update::Everything(all) => assert_eq!(all.len(), 1, "{list}"),
                 other => panic!("{list}: {other:?}"),
@@ -227,15 +220,15 @@ async fn an_inspection_that_hangs_is_of_one_container_only() {
     let (fake, url) = fake.start().await;
     fake.put("a", &running("a"));
     fake.put("b", HANGS);
-    let mut updates = source(&url, NEVER);
-    let told = next(&mut updates).await;
+    let mut source = source(&url, NEVER);
+    let told = next(&mut source).await;
     assert!(matches!(&told, Update::Skipped { reason, .. } if reason.contains("container b")), "{told:?}");
-    assert_eq!(everything(&mut updates).await, 1);
+    assert_eq!(everything(&mut source).await, 1);
     // Nor does an event of it end anything; and it is asked for again before the source reads everything anew.
-    let told = next(&mut updates).await;
+    let told = next(&mut source).await;
     assert!(matches!(&told, Update::Skipped { .. }), "{told:?}");
     fake.put("b", &running("b"));
-    let told = next(&mut updates).await;
+    let told = next(&mut source).await;
     assert!(matches!(&told, Update::Service { knowledge: Knowledge::Known(list), .. } if list.len() == 2), "{told:?}");
 }
 
@@ -244,8 +237,8 @@ async fn a_stream_that_always_has_something_to_say_does_not_keep_us_from_reading
     let fake = Fake { events: Mutex::new(event("start", "a")), again: true, ..Fake::default() };
     let (fake, url) = fake.start().await;
     fake.put("a", &running("a"));
-    let mut updates = source(&url, Duration::from_millis(300));
-    assert_eq!(everything(&mut updates).await, 1);
+    let mut source = source(&url, Duration::from_millis(300));
+    assert_eq!(everything(&mut source).await, 1);
     let anew = async {
         while fake.streams.load(Ordering::SeqCst) < 3 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -259,8 +252,8 @@ async fn an_engine_that_answers_and_then_fails_is_asked_less_and_less() {
     let fake = Fake { events: Mutex::new("garbage\n".to_owned()), again: true, ..Fake::default() };
     let (fake, url) = fake.start().await;
     fake.put("a", &running("a"));
-    let mut updates = source(&url, NEVER);
-    let listens = async { while updates.recv().await.is_some() {} };
+    let mut source = source(&url, NEVER);
+    let listens = async { while source.updates.recv().await.is_some() {} };
     assert!(timeout(Duration::from_secs(4), listens).await.is_err());
     let lives = fake.streams.load(Ordering::SeqCst);
     assert!((2..10).contains(&lives), "{lives} lives in four seconds");
@@ -272,9 +265,9 @@ async fn a_change_while_everything_is_read_is_seen() {
     let fake = Fake { events: Mutex::new(event("die", "a")), once: true, ..Fake::default() };
     let (fake, url) = fake.start().await;
     fake.put("a", &running("a"));
-    let mut updates = source(&url, NEVER);
-    assert_eq!(everything(&mut updates).await, 1);
-    let Message { update: gone, seen, .. } = timeout(Duration::from_secs(20), updates.recv()).await.unwrap().unwrap();
+    let mut source = source(&url, NEVER);
+    assert_eq!(everything(&mut source).await, 1);
+    let Message { update: gone, seen, .. } = source.next().await;
     assert!(matches!(&gone, Update::Service { knowledge: Knowledge::KnownEmpty, .. }), "{gone:?}");
     assert!(seen <= fake.inspected.lock().unwrap().unwrap(), "it counts from the event");
 }
@@ -283,10 +276,10 @@ async fn a_change_while_everything_is_read_is_seen() {
 async fn a_stream_that_fell_silent_is_found_by_reading_anew() {
     let (fake, url) = Fake::default().start().await;
     fake.put("a", &running("a"));
-    let mut updates = source(&url, Duration::from_millis(200));
-    assert_eq!(everything(&mut updates).await, 1);
+    let mut source = source(&url, Duration::from_millis(200));
+    assert_eq!(everything(&mut source).await, 1);
     fake.containers.lock().unwrap().clear();
-    let gone = next(&mut updates).await;
+    let gone = next(&mut source).await;
     let Update::Service { knowledge, deregistered, .. } = gone else { panic!("{gone:?}") };
     assert_eq!((knowledge, deregistered.len()), (Knowledge::KnownEmpty, 0), "nobody said that it was stopped");
     assert!(fake.streams.load(Ordering::SeqCst) >= 2, "events are subscribed to anew each time");
@@ -297,10 +290,10 @@ async fn an_event_that_is_none_ends_the_life_and_not_the_list() {
     let (fake, url) = Fake::default().start().await;
     fake.put("a", &running("a"));
     *fake.events.lock().unwrap() = "garbage\n".to_owned();
-    let mut updates = source(&url, NEVER);
-    assert_eq!(everything(&mut updates).await, 1);
-    assert!(matches!(next(&mut updates).await, Update::Unreachable(ProviderError::Malformed(_))));
-    assert_eq!(everything(&mut updates).await, 1);
+    let mut source = source(&url, NEVER);
+    assert_eq!(everything(&mut source).await, 1);
+    assert!(matches!(next(&mut source).await, Update::Unreachable(ProviderError::Malformed(_))));
+    assert_eq!(everything(&mut source).await, 1);
 }
 
 #[tokio::test]

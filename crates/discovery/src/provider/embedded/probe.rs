@@ -164,10 +164,8 @@ fn millis(check: &Check) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
+    use testkit::{Certs, Raw};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -176,22 +174,11 @@ mod tests {
         serde_json::from_str(&json).unwrap()
     }
 
-    /// What a check sees of a server that answers every connection with this.
+    /// What a check sees of a server that answers every request with this.
     async fn look(answer: &'static [u8], check: &str) -> Result<String, String> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let serving = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut request = vec![0; 1024];
-                drop(stream.read(&mut request).await);
-                drop(stream.write_all(answer).await);
-            }
-        });
-        let r = registration(port, check);
-        let found = Probe::default().look(&r, &r.checks[0]).await;
-        serving.abort();
-        found
+        let server = Raw::sends(answer).await;
+        let r = registration(server.addr().port(), check);
+        Probe::default().look(&r, &r.checks[0]).await
     }
 
     #[tokio::test]
@@ -246,7 +233,7 @@ mod tests {
         let trust = Trust { ca: Some(ca.clone()), ..Trust::default() };
         let probe = Probe { trust, ..Probe::default() };
         assert!(probe.tls().await.is_err());
-        std::fs::write(&ca, rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap().cert.pem()).unwrap();
+        std::fs::copy(Certs::new().ca(), &ca).unwrap();
         let first = probe.tls().await.unwrap();
         assert!(Arc::ptr_eq(&first, &probe.tls().await.unwrap()), "kept");
         tokio::time::advance(FRESH).await;

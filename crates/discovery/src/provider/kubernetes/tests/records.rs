@@ -1,6 +1,9 @@
 //! Records that cannot be used, namespaces that are refused, and interest that changes.
 
+use model::Exposure;
+
 use super::*;
+use crate::provider::Interest;
 
 #[tokio::test]
 async fn bad_records_are_skipped_one_by_one() {
@@ -8,7 +11,7 @@ async fn bad_records_are_skipped_one_by_one() {
         "addressType": 7 });
     let mut fake = fake(&[], move |path, _| match path.contains("watch=1") {
         false => listed("7", &[Value::Null, bad.clone(), slice("10.0.0.1")]),
-        true => Reply::Open(vec![event("MODIFIED", &json!([])), event("MODIFIED", &slice("10.0.0.2"))]),
+        true => open(vec![event("MODIFIED", &json!([])), event("MODIFIED", &slice("10.0.0.2"))]),
     })
     .await;
     assert!(fake.said().await.starts_with("skipped: an EndpointSlice without"));
@@ -24,7 +27,7 @@ async fn a_service_of_which_nothing_can_be_read_is_not_empty() {
     bad["endpoints"] = json!([{ "addresses": ["nowhere"] }]);
     let mut fake = fake(&[], move |path, _| match path.contains("watch=1") {
         false => listed("7", &[bad.clone()]),
-        true => Reply::Open(vec![]),
+        true => open(vec![]),
     })
     .await;
     assert!(fake.said().await.starts_with("skipped: slice shop/pets-1: endpoint \"nowhere\""));
@@ -35,38 +38,36 @@ async fn a_service_of_which_nothing_can_be_read_is_not_empty() {
 async fn a_slice_that_becomes_unreadable_is_uncertain_and_a_wrong_mark_is_left_out() {
     let (mut bad, mut typo) = (slice("10.0.0.2"), slice("10.0.0.2"));
     bad["endpoints"] = json!("none");
-    watch_of(move || Reply::Open(vec![event("MODIFIED", &bad)]))
+    watch_of(move || open(vec![event("MODIFIED", &bad)]))
         .await
         .hears(&[A, "skipped: slice shop/pets-1: endpoints is no list", "unknown: malformed"])
         .await;
     typo["metadata"]["labels"]["pointsman/weight"] = json!("abc");
     let told = "skipped: slice shop/pets-1: pointsman/weight is \"abc\": write 0 to 65535";
-    watch_of(move || Reply::Open(vec![event("MODIFIED", &typo)])).await.hears(&[A, told, B]).await;
+    watch_of(move || open(vec![event("MODIFIED", &typo)])).await.hears(&[A, told, B]).await;
 }
 
 #[tokio::test]
 async fn one_namespace_that_is_refused_does_not_hide_the_other() {
     let mut fake = fake(&["shop", "billing"], |path, _| match (path.contains("/billing/"), path.contains("watch=1")) {
-        (true, _) => Reply::Answer(403, "{}".into()),
+        (true, _) => Reply::status(403).data("{}"),
         (false, false) => listed("7", &[slice("10.0.0.1")]),
-        (false, true) => Reply::Open(vec![]),
+        (false, true) => open(vec![]),
     })
     .await;
     // Until the other one was asked nobody knows whether it is there.
     while fake.said().await != A {}
-    let services = ["pets", "bills.billing"].map(|name| ServiceId::new(name).unwrap());
-    fake.interest.send_replace(Arc::new(Interest { services: services.into(), exposure: Exposure::Routed }));
+    fake.source.wants(routed(["pets", "bills.billing"]));
     fake.hears(&["unknown: denied"]).await;
 }
 
 #[tokio::test]
 async fn services_come_and_go_with_interest_without_a_question() {
-    let mut fake = watch_of(|| Reply::Open(vec![])).await;
+    let mut fake = watch_of(|| open(vec![])).await;
     fake.hears(&[A]).await;
-    let none = Interest { services: [ServiceId::new("other").unwrap()].into(), exposure: Exposure::Routed };
-    fake.interest.send_replace(Arc::new(none));
+    fake.source.wants(routed(["other"]));
     fake.hears(&["empty", "empty"]).await;
-    fake.interest.send_replace(Arc::new(Interest { exposure: Exposure::Everything, ..Interest::default() }));
+    fake.source.wants(Interest { exposure: Exposure::Everything, ..Interest::default() });
     fake.hears(&["catalogue of 1", A]).await;
     assert_eq!(fake.asked("limit="), 1);
 }
