@@ -11,7 +11,8 @@ use model::{Exposure, Knowledge, Standing, Tag, Update};
 use serde_json::{Value, json};
 use settings::Span;
 
-use rig::{Own, Registrar, environment, named, source, unique};
+use crate::{registry::unique, source::named};
+use rig::{Own, Registrar, environment, source};
 
 #[tokio::test]
 async fn instances_come_change_and_go_as_they_are_registered() {

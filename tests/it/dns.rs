@@ -13,10 +13,11 @@ use settings::{OneOrMany, Span};
 use testkit::{Instance, get};
 
 use crate::{
-    consul::rig::{Registrar, Source, named, running, unique},
+    consul::rig::Registrar,
     discover::rig::until,
-    registry::{Own, environment},
-    support::{Config, Front, nobody},
+    registry::{Own, environment, unique},
+    source::{Source, named, running},
+    support::{self, Config, Front, nobody},
 };
 
 /// The zone of the test server.
@@ -141,11 +142,11 @@ async fn a_server_that_is_killed_or_hangs_takes_nobody_out() {
     if shared().is_none() {
         return;
     }
-    let own = Own::start("dns").await;
-    let mut source = source(settings(own.variable("DNS_SERVER"), "web", on_port("web")), "web");
+    let own = Own::start(&["dns"]).await;
+    let mut source = source(settings(&own.variable("DNS_SERVER").unwrap(), "web", on_port("web")), "web");
     let before = source.known("web", 3).await;
     for (fault, remedy) in [("pause", "resume"), ("kill", "start")] {
-        own.node(fault);
+        own.node(1, fault);
         let told = source
             .until("an outage", |update| match update {
                 Update::Unreachable(error) => Some(error),
@@ -154,7 +155,7 @@ async fn a_server_that_is_killed_or_hangs_takes_nobody_out() {
             })
             .await;
         assert!(matches!(told, ProviderError::Unreachable(_)), "{told:?}");
-        own.node(remedy);
+        own.node(1, remedy);
         assert_eq!(source.known("web", 3).await, before, "after {remedy}");
     }
 }
@@ -200,7 +201,7 @@ async fn what_is_below_the_domain_is_looked_up_once_a_client_names_it() {
     let answer = client.send(get("/", &[("service_id", &service)])).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["instance"]), (200, &json!("one")));
     let none = client.send(get("/", &[("service_id", "lazy-nobody")])).await;
-    assert_eq!((none.status.as_u16(), none.header("x-pointsman-reason")), (503, Some("no_service")));
+    assert_eq!(support::told(&none), (503, Some("no_service")));
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use settings::Span;
 use testkit::get;
 
 use crate::{
-    consul::rig::{Source, named, running, unique},
     discover::rig::until,
-    registry::{Own, environment},
+    registry::{Own, environment, unique},
+    source::{Source, named, running},
     support::{Config, Front},
 };
 
@@ -237,15 +237,15 @@ async fn an_engine_that_dies_or_hangs_takes_nobody_out() {
     if operator().is_none() {
         return;
     }
-    let own = Own::start("docker").await;
-    let operator = Operator(own.variable("DOCKER_SOCKET").to_owned());
+    let own = Own::start(&["docker"]).await;
+    let operator = Operator(own.variable("DOCKER_SOCKET").unwrap());
     let settings = Settings { resync: Span::from_secs(5), ..Settings::new(format!("unix://{}", operator.0)) };
     let mut source = source(settings).await;
     let service = unique("kept");
     let container = operator.serve(&service, &[]);
     let before = source.known(&service, 1).await;
     for (fault, remedy) in [("pause", "resume"), ("kill", "start")] {
-        own.node(fault);
+        own.node(1, fault);
         let told = source
             .until("an outage", |update| match update {
                 Update::Unreachable(error) => Some(error),
@@ -254,7 +254,7 @@ async fn an_engine_that_dies_or_hangs_takes_nobody_out() {
             })
             .await;
         assert!(matches!(told, ProviderError::Unreachable(_)), "{told:?}");
-        own.node(remedy);
+        own.node(1, remedy);
         let after = source
             .until("everything again", |update| match update {
                 Update::Everything(all) => Some(all.into_values().flatten().collect::<Vec<_>>()),

@@ -11,7 +11,10 @@ use model::{Exposure, Knowledge, Protocol, Update};
 use serde_json::json;
 use settings::Span;
 
-use crate::consul::rig::{Source, named, unique};
+use crate::{
+    registry::unique,
+    source::{Source, named},
+};
 use rig::{Own, Registrar, environment, never_shorter, source};
 
 fn settings(url: &str) -> Settings {

@@ -10,10 +10,9 @@ use std::path::Path;
 
 use serde_json::Value;
 use testkit::{Client, Instance, Reply, get};
-use tokio::time::Instant;
 
 use crate::{
-    discover::rig::{LOOK, PATIENCE, members, until},
+    discover::rig::{members, until},
     support::{Config, Front, Running},
 };
 
@@ -94,13 +93,5 @@ async fn metric(router: &Running, name: &str) -> u64 {
 
 /// Waits until a metric has this value.
 async fn counted(router: &Running, name: &str, wanted: u64) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let now = metric(router, name).await;
-        if now == wanted {
-            return;
-        }
-        assert!(Instant::now() < end, "{name} is {now}, not {wanted}");
-        tokio::time::sleep(LOOK).await;
-    }
+    testkit::until(&format!("{name} is {wanted}"), async || metric(router, name).await, |now| *now == wanted).await;
 }

@@ -11,7 +11,7 @@ use model::{Exposure, Knowledge, ProviderError, Standing, Update};
 use serde_json::json;
 use settings::Span;
 
-use crate::consul::rig::named;
+use crate::source::named;
 use rig::{Cluster, Own, leaving, ready, settings, source};
 
 const ROUTER: &str = "token: router-token";

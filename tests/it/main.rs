@@ -40,6 +40,8 @@ mod registry;
 #[cfg(test)]
 mod resilience;
 #[cfg(test)]
+mod source;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

@@ -3,58 +3,96 @@
 use std::{
     collections::BTreeSet,
     io::Write as _,
-    sync::{Mutex, PoisonError},
+    process::{Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use crate::consul::rig::{registries, unique};
+use settings::{Secret, SecretSource};
 
 /// What `tests/run` says of the shared server of this kind; `None` if this run has none and needs none.
 pub(crate) fn environment(registry: &'static str, name: &str) -> Option<String> {
-    static SAID: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     let value = std::env::var(name).ok();
     if value.is_none() {
-        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|r| r == registry), "{name} is not set, and {registry} is required");
-        if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(registry) {
-            // Past the test harness, which hides what passing tests print.
-            let line = format!("skipped: tests with a real registry, {registry}; tests/run has one");
-            drop(writeln!(std::io::stderr(), "{line}"));
-        }
+        skipped(registry, &format!("{name} is not set"));
     }
     value
 }
 
-/// A server of this test's own, to be stopped and paused; it is gone at the end.
+/// Says once that the tests which need this are skipped, and why.
+///
+/// # Panics
+/// If this run requires it.
+pub(crate) fn skipped(what: &'static str, why: &str) {
+    static SAID: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|one| one == what), "{why}, and {what} is required");
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
+        // Past the test harness, which hides what passing tests print.
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: tests with a real {what}: {why}; tests/run [--kubernetes] sees to it"
+        ));
+    }
+}
+
+/// A secret that stands in the file.
+pub(crate) fn inline(text: &str) -> Option<SecretSource> {
+    Some(SecretSource::Inline(Secret::from(text.to_owned())))
+}
+
+/// A name that no other test of this run or another one has.
+pub(crate) fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Runs one of the scripts that start, stop and pause registries; what it prints.
+fn script(name: &str, arguments: &[&str]) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/registries/").to_owned() + name;
+    let output = Command::new(path).args(arguments).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A registry of this test's own, of one node or several, to be stopped and paused; it is gone at the end.
 #[derive(Debug)]
 pub(crate) struct Own {
-    id: String,
+    pub(crate) id: String,
     printed: String,
 }
 
 impl Own {
-    pub(crate) async fn start(registry: &'static str) -> Self {
-        let start = move || {
-            let id = unique("own");
-            let printed = registries("up", &[registry, "--id", &id]);
-            Self { id, printed }
-        };
-        tokio::task::spawn_blocking(start).await.unwrap()
+    /// `what`: its kind, and which variant of it.
+    pub(crate) async fn start(what: &'static [&'static str]) -> Self {
+        tokio::task::spawn_blocking(move || Self::start_blocking(what)).await.unwrap()
+    }
+
+    /// The same, where waiting may block.
+    pub(crate) fn start_blocking(what: &[&str]) -> Self {
+        let id = unique("own");
+        let printed = script("up", &[what, &["--id", &id]].concat());
+        Self { id, printed }
     }
 
     /// What its starter says, as `tests/run` would put it into the environment.
-    pub(crate) fn variable(&self, name: &str) -> &str {
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
         let prefix = format!("export {name}=");
-        self.printed.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("no {name}"))
+        let value = self.printed.lines().find_map(|line| line.strip_prefix(&prefix));
+        // Printed for a shell, which quotes commas by a backslash at most.
+        value.map(|text| text.replace('\\', ""))
     }
 
-    /// `stop`, `kill`, `start`, `pause` or `resume`.
-    pub(crate) fn node(&self, action: &str) {
-        registries("node", &[&self.id, "1", action]);
+    /// Does this to the node of this number: `stop`, `kill`, `start`, `pause` or `resume`.
+    pub(crate) fn node(&self, number: usize, action: &str) {
+        script("node", &[&self.id, &number.to_string(), action]);
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        registries("down", &[&self.id]);
+        script("down", &[&self.id]);
     }
 }

@@ -18,7 +18,7 @@ mod shedding;
 
 use http::Request;
 use serde_json::Value;
-use testkit::{Answer, Client, Instance, Stream};
+use testkit::{Client, Gate, Instance, Reply, Seen, Stream};
 
 use crate::support::{Config, Running};
 
@@ -28,9 +28,10 @@ async fn open(client: &Client, target: &str, service: &str) -> Stream {
     client.open(head, true).await.expect("a stream")
 }
 
-/// The status and the reason of an answer.
-fn told(answer: &Answer) -> (u16, Option<&str>) {
-    (answer.status.as_u16(), answer.header("x-pointsman-reason"))
+/// An instance answers so once the gate is open.
+fn held_by(gate: &Gate) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+    let gate = gate.clone();
+    move |_| Reply::script().gate(&gate).head(200).data("done")
 }
 
 /// Waits until a number that `/table/SERVICE` shows is this one.

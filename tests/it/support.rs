@@ -11,7 +11,7 @@ use router::{
     control::{Addresses, Origin, Overrides},
 };
 use serde_json::Value;
-use testkit::{Certs, Client, Instance, Reply, Seen, get};
+use testkit::{Answer, Certs, Client, Instance, Reply, Seen, get};
 
 /// A configuration to start a router with: the sections every test needs, each to be replaced by [`Config::set`].
 ///
@@ -194,6 +194,11 @@ impl Running {
         found.unwrap_or_else(|| panic!("no embedded registry {name}")).1
     }
 
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        testkit::until("it is ready", async || self.router.readiness().await, Result::is_ok).await.unwrap();
+    }
+
     /// A client that talks to the router this way.
     pub(crate) async fn client(&self, front: Front) -> Client {
         match front {
@@ -237,6 +242,11 @@ impl Running {
 pub(crate) async fn nobody() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     listener.local_addr().expect("a bound socket")
+}
+
+/// The status and the reason of an answer.
+pub(crate) fn told(answer: &Answer) -> (u16, Option<&str>) {
+    (answer.status.as_u16(), answer.header("x-pointsman-reason"))
 }
 
 // === Matrix ===

@@ -13,7 +13,7 @@ use discovery::provider::{
 use model::{Exposure, Knowledge, Protocol, ProviderError, Standing, Update};
 use serde_json::json;
 
-use crate::consul::rig::{named, unique};
+use crate::{registry::unique, source::named};
 use rig::{Link, Writer, environment, record, source, word};
 
 /// An ensemble with a base of this test's own.

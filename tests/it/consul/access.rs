@@ -5,10 +5,14 @@ use std::{collections::BTreeSet, process::Command};
 use discovery::provider::{Interest, consul::Settings};
 use model::{Exposure, Knowledge, ProviderError, Update};
 use serde_json::json;
-use settings::{Secret, SecretSource};
+use settings::SecretSource;
 use transport::client::TlsSettings;
 
-use super::rig::{Registrar, ca, environment, named, source, unique};
+use super::rig::{Registrar, ca, environment, source};
+use crate::{
+    registry::{inline, unique},
+    source::named,
+};
 
 /// Settings for the agent with TLS, with this token.
 fn secure(token: Option<SecretSource>) -> Option<Settings> {
@@ -19,10 +23,6 @@ fn secure(token: Option<SecretSource>) -> Option<Settings> {
 
 fn token(kind: &str) -> String {
     std::env::var(format!("CONSUL_TOKEN_{kind}")).unwrap()
-}
-
-fn inline(text: &str) -> Option<SecretSource> {
-    Some(SecretSource::Inline(Secret::from(text.to_owned())))
 }
 
 #[tokio::test]

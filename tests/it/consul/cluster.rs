@@ -7,10 +7,12 @@ use http::StatusCode;
 use model::{Knowledge, Update};
 use serde_json::{Value, json};
 use settings::Span;
+use testkit::PATIENCE;
 use tokio::time::{Instant, sleep};
 use transport::client::{Client, ClientSettings};
 
-use super::rig::{Own, PATIENCE, Source, environment, named, source};
+use super::rig::{Own, environment, source};
+use crate::source::{Source, named};
 
 /// A new leader is chosen within two election times of a second or so, and what was asked meanwhile is asked again within
 /// half a second; the rest is for a busy machine.
@@ -145,11 +147,8 @@ async fn near_ranks_instances_by_the_round_trip_time_of_their_nodes() {
         put(&own, 0, "/v1/coordinate/update", &json!({ "Node": node, "Coord": coordinate })).await;
     }
     // Coordinates are written in batches.
-    let end = Instant::now() + PATIENCE;
-    while ask(&own.urls[0], "/v1/coordinate/node/client").await.is_none() {
-        assert!(Instant::now() < end, "no coordinates");
-        sleep(Duration::from_millis(100)).await;
-    }
+    let coordinates = async || ask(&own.urls[0], "/v1/coordinate/node/client").await;
+    testkit::until("coordinates", coordinates, Option::is_some).await;
     for (near, expected) in [("client", "client close middle far"), ("far", "far middle close client")] {
         let settings = Settings { near: Some(near.to_owned()), stale: false, ..Settings::new(&*own.urls[0]) };
         let mut source = source(settings, named(&["pets"]));

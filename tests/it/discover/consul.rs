@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Instance, get, wait_for};
-use tokio::time::Instant;
 
-use super::rig::{self, LOOK, Load, PATIENCE, instances, until};
+use super::rig::{self, Load, instances, until};
 use crate::{
-    consul::rig::{Own, Registrar, ca, environment, unique},
-    support::{Config, Front, Running},
+    consul::rig::{Own, Registrar, ca, environment},
+    registry::unique,
+    support::{self, Config, Front, Running},
 };
 
 /// A router that asks this agent about one service.
@@ -46,29 +46,13 @@ async fn reached(router: &Running, service: &str, names: &[&str]) {
     .await;
 }
 
-async fn ready(router: &Running) {
-    let end = Instant::now() + PATIENCE;
-    while let Err(why) = router.router.readiness().await {
-        assert!(Instant::now() < end, "never ready: {why}");
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
 async fn source(router: &Running) -> Value {
     rig::admin(router.admin(), "/table").await.json()["sources"][0].clone()
 }
 
 /// Waits until what is said of the only source is as wanted.
 async fn told(router: &Running, what: &str, wanted: impl Fn(&Value) -> bool) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let now = source(router).await;
-        if wanted(&now) {
-            return;
-        }
-        assert!(Instant::now() < end, "never came true: {what}; now {now:#}");
-        tokio::time::sleep(LOOK).await;
-    }
+    testkit::until(what, async || source(router).await, wanted).await;
 }
 
 async fn in_doubt(router: &Running, service: &str) {
@@ -85,10 +69,10 @@ async fn instances_come_fail_recover_and_leave_while_clients_ask() {
     let registrar = Registrar::clear(&url);
     let service = unique("api-life");
     let router = router(&format!("{{ url: {url:?} }}"), &service);
-    ready(&router).await;
+    router.ready().await;
     let client = router.client(Front::H2c).await;
     let none = client.send(get("/", &[("service_id", &service)])).await;
-    assert_eq!((none.status.as_u16(), none.header("x-pointsman-reason")), (503, Some("no_instance")));
+    assert_eq!(support::told(&none), (503, Some("no_instance")));
 
     let all = instances(&["one", "two"]).await;
     for instance in &all {
@@ -128,7 +112,7 @@ async fn tags_are_environments_and_open_doors() {
         .set("expose", &format!("{{ tag: {public} }}"))
         .start();
     // Nothing in the catalogue has the tag yet, which is an answer too.
-    ready(&router).await;
+    router.ready().await;
     let client = router.client(Front::H2c).await;
     let [plain, test] = <[Instance; 2]>::try_from(instances(&["plain", "test"]).await).unwrap();
     registrar.register(&record(&service, &plain, &json!({ "Tags": [public] }))).await;
@@ -163,7 +147,7 @@ async fn three_kinds_of_sources_fill_one_service() {
     );
     let routes = format!("[ {{ prefix: /union, service: {service} }} ]");
     let router = Config::new().set("registries", &registries).set("expose", "{}").set("routes", &routes).start();
-    ready(&router).await;
+    router.ready().await;
     rig::Registrar::of(&router).await.register(&service, local).await;
     registrar.register(&record(&service, remote, &json!({}))).await;
     until(&router, &service, "three members", |now| now.len() == 3).await;
@@ -198,7 +182,7 @@ async fn over_tls_a_token_file_opens_and_a_token_that_lost_its_right_empties_not
     };
     let router = config(&format!("{{ file: {file:?} }}")).start();
     reached(&router, &service, &["one"]).await;
-    ready(&router).await;
+    router.ready().await;
     let load = Load::start(&router, &[Front::H1, Front::H2c], &service).await;
     load.more(20).await;
     // The anonymous token sees an empty list, and the agent does not say that it left something out.

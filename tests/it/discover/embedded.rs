@@ -6,7 +6,7 @@ use serde_json::json;
 use testkit::{Client, Instance, get, post};
 
 use super::rig::{Load, Registrar, admin, instances, router, serving, until};
-use crate::support::{Config, Front, Running};
+use crate::support::{Config, Front, Running, told};
 
 #[tokio::test]
 async fn what_registers_is_routed_and_what_deregisters_is_left_at_once() {
@@ -14,7 +14,7 @@ async fn what_registers_is_routed_and_what_deregisters_is_left_at_once() {
     let registrar = Registrar::of(&router).await;
     let client = router.client(Front::H2c).await;
     let unknown = client.send(get("/", &[("service_id", "pets")])).await;
-    assert_eq!((unknown.status.as_u16(), unknown.header("x-pointsman-reason")), (503, Some("no_service")));
+    assert_eq!(told(&unknown), (503, Some("no_service")));
 
     let [one, two] = <[Instance; 2]>::try_from(instances(&["one", "two"]).await).unwrap();
     registrar.register("pets", &one).await;
@@ -101,7 +101,7 @@ async fn the_last_instance_that_deregisters_leaves_nobody() {
     registrar.deregister("pets", &only).await;
     until(&router, "pets", "nobody is left", std::collections::BTreeMap::is_empty).await;
     let answer = client.send(get("/", &[("service_id", "pets")])).await;
-    assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (503, Some("no_instance")));
+    assert_eq!(told(&answer), (503, Some("no_instance")));
 }
 
 fn kept_in(directory: &Path) -> Running {

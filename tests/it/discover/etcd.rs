@@ -5,8 +5,8 @@ use testkit::Instance;
 
 use super::rig::{Load, instances, serving, until};
 use crate::{
-    consul::rig::unique,
     etcd::rig::{Own, Registrar, environment},
+    registry::unique,
     support::{Config, Front, Running},
 };
 

@@ -7,18 +7,14 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testkit::{Instance, eventually, get};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-    time::Instant,
-};
+use testkit::{Instance, Reply, eventually, get};
+use tokio::{task::JoinHandle, time::Instant};
 
-use super::rig::{self, LOOK, PATIENCE, instances};
+use super::rig::{self, instances};
 use crate::{
-    consul::rig::{Registrar, environment, unique},
-    support::{Config, Front, Running},
+    consul::rig::{Registrar, environment},
+    registry::unique,
+    support::{Config, Front, Running, told},
 };
 
 /// What the agent holds: the port of each service's one instance.
@@ -26,71 +22,46 @@ type Catalogue = Arc<Mutex<BTreeMap<String, u16>>>;
 
 /// An agent that notes what it is asked.
 struct Agent {
-    url: String,
+    server: Instance,
     holds: Catalogue,
-    asked: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Agent {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (holds, asked) = (Catalogue::default(), Arc::<Mutex<Vec<String>>>::default());
-        let (catalogue, log) = (Arc::clone(&holds), Arc::clone(&asked));
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&catalogue), Arc::clone(&log)));
-            }
+        let holds = Catalogue::default();
+        let catalogue = Arc::clone(&holds);
+        let server = Instance::http().answer(move |seen| {
+            let name = seen.path().rsplit('/').next().unwrap();
+            let (status, body) = match catalogue.lock().unwrap().get(name) {
+                Some(port) if seen.path().contains("/health/service/") => (200, record(*port).to_string()),
+                _ if seen.path().starts_with("/v1/agent/health") => (404, "[]".to_owned()),
+                _ if seen.path().starts_with("/v1/catalog/nodes") => (200, "[{}]".to_owned()),
+                _ => (200, "[]".to_owned()),
+            };
+            let blocks = seen.uri.query().is_some_and(|query| query.contains("index="));
+            let wait = Duration::from_secs(u64::from(blocks));
+            Reply::script().wait(wait).head(status).header("x-consul-index", "7").data(body)
         });
-        Self { url, holds, asked, task }
+        Self { server: server.start().await, holds }
     }
 
     fn holds(&self, service: &str, instance: &Instance) {
         self.holds.lock().unwrap().insert(service.to_owned(), instance.addr().port());
     }
 
+    /// Paths it was asked for, without queries.
+    fn asked(&self) -> Vec<String> {
+        self.server.seen().iter().map(|seen| seen.path().to_owned()).collect()
+    }
+
     /// Names it was asked about, without its own.
     fn names(&self) -> BTreeSet<String> {
-        let name = |path: &String| Some(path.strip_prefix("/v1/health/service/")?.split('?').next()?.to_owned());
-        self.asked.lock().unwrap().iter().filter_map(name).filter(|name| name != "consul").collect()
+        let name = |path: &String| Some(path.strip_prefix("/v1/health/service/")?.to_owned());
+        self.asked().iter().filter_map(name).filter(|name| name != "consul").collect()
     }
 
     fn calls(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-async fn serve(mut stream: TcpStream, holds: Catalogue, log: Arc<Mutex<Vec<String>>>) {
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let Ok(byte) = stream.read_u8().await else { return };
-            head.push(byte);
-        }
-        let path = String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned();
-        log.lock().unwrap().push(path.clone());
-        if path.contains("index=") {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        let name = path.rsplit('/').next().unwrap().split('?').next().unwrap();
-        let (status, body) = match holds.lock().unwrap().get(name) {
-            Some(port) if path.contains("/health/service/") => (200, record(*port).to_string()),
-            _ if path.starts_with("/v1/agent/health") => (404, "[]".to_owned()),
-            _ if path.starts_with("/v1/catalog/nodes") => (200, "[{}]".to_owned()),
-            _ => (200, "[]".to_owned()),
-        };
-        let head = format!("HTTP/1.1 {status} X\r\nx-consul-index: 7\r\ncontent-length: {}\r\n\r\n", body.len());
-        if stream.write_all((head + &body).as_bytes()).await.is_err() {
-            return;
-        }
+        self.asked().len()
     }
 }
 
@@ -107,26 +78,14 @@ fn router(url: &str, rules: &str) -> Running {
         .start()
 }
 
-async fn ready(router: &Running) {
-    let end = Instant::now() + PATIENCE;
-    while let Err(why) = router.router.readiness().await {
-        assert!(Instant::now() < end, "never ready: {why}");
-        tokio::time::sleep(LOOK).await;
-    }
-    // A source without anything to watch has nothing to answer; its first question tells that it runs.
-}
-
 async fn subscribed(router: &Running) -> Value {
     rig::admin(router.admin(), "/table").await.json()["on_first_use"].clone()
 }
 
 /// Waits until so many services are subscribed to.
 async fn holds(router: &Running, services: u64) {
-    let end = Instant::now() + PATIENCE;
-    while subscribed(router).await["services"] != services {
-        assert!(Instant::now() < end, "never came true: {services} services; now {}", subscribed(router).await);
-        tokio::time::sleep(LOOK).await;
-    }
+    let what = format!("{services} services");
+    testkit::until(&what, async || subscribed(router).await, |now| now["services"] == services).await;
 }
 
 #[tokio::test]
@@ -134,8 +93,8 @@ async fn the_request_that_names_a_service_first_is_served_and_the_service_goes_w
     let agent = Agent::start().await;
     let all = instances(&["one"]).await;
     agent.holds("com.pets", &all[0]);
-    let router = router(&agent.url, "{ idle: 1s, wait: 10s }");
-    ready(&router).await;
+    let router = router(&agent.server.url(), "{ idle: 1s, wait: 10s }");
+    router.ready().await;
     assert_eq!(agent.names(), BTreeSet::new());
     let client = router.client(Front::H2c).await;
     let ask = || client.send(get("/", &[("service_id", "com.pets")]));
@@ -157,20 +116,20 @@ async fn the_request_that_names_a_service_first_is_served_and_the_service_goes_w
     eventually("the connection to be closed", || all[0].counts().open() == 0).await;
     assert_eq!(rig::admin(router.admin(), "/table/com.pets").await.status, 404);
     assert_eq!(ask().await.status, 200);
-    assert!(!agent.asked.lock().unwrap().iter().any(|path| path.contains("/catalog/services")), "no catalogue is read");
+    assert!(!agent.asked().iter().any(|path| path.contains("/catalog/services")), "no catalogue is read");
 }
 
 #[tokio::test]
 async fn what_does_not_exist_or_is_not_permitted_is_refused_and_costs_no_second_question() {
     let agent = Agent::start().await;
-    let router = router(&agent.url, "{ wait: 10s }");
-    ready(&router).await;
+    let router = router(&agent.server.url(), "{ wait: 10s }");
+    router.ready().await;
     let client = router.client(Front::H1).await;
     for name in ["org.pets", "com.none", "com.none", "com.none"] {
         let answer = client.send(get("/", &[("service_id", name)])).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (503, Some("no_service")), "{name}");
+        assert_eq!(told(&answer), (503, Some("no_service")), "{name}");
     }
-    let asked = || agent.asked.lock().unwrap().iter().filter(|path| path.contains("/com.none")).count();
+    let asked = || agent.asked().iter().filter(|path| path.contains("/com.none")).count();
     assert!(asked() <= 3, "the list, the right to see it, and a watch that was just begun: {}", asked());
     assert_eq!(agent.names(), ["com.none".to_owned()].into());
     holds(&router, 0).await;
@@ -181,17 +140,14 @@ async fn a_request_that_does_not_wait_is_told_to_come_again() {
     let agent = Agent::start().await;
     let all = instances(&["one"]).await;
     agent.holds("com.pets", &all[0]);
-    let router = router(&agent.url, "{ wait: 0s }");
-    ready(&router).await;
+    let router = router(&agent.server.url(), "{ wait: 0s }");
+    router.ready().await;
     let client = router.client(Front::H2Tls).await;
     let first = client.send(get("/", &[("service_id", "com.pets")])).await;
-    assert_eq!((first.status.as_u16(), first.header("x-pointsman-reason")), (503, Some("unanswered")));
+    assert_eq!(told(&first), (503, Some("unanswered")));
     assert_eq!(first.header("retry-after"), Some("1"));
-    let end = Instant::now() + PATIENCE;
-    while client.send(get("/", &[("service_id", "com.pets")])).await.status != 200 {
-        assert!(Instant::now() < end);
-        tokio::time::sleep(LOOK).await;
-    }
+    let ask = async || client.send(get("/", &[("service_id", "com.pets")])).await;
+    testkit::until("it is served", ask, |answer| answer.status == 200).await;
 }
 
 #[tokio::test]
@@ -202,8 +158,8 @@ async fn a_flood_of_made_up_names_hardly_reaches_the_registry_and_no_service_in_
     let agent = Agent::start().await;
     let all = instances(&["one"]).await;
     agent.holds("com.pets", &all[0]);
-    let router = router(&agent.url, "{ at_most: 50 }");
-    ready(&router).await;
+    let router = router(&agent.server.url(), "{ at_most: 50 }");
+    router.ready().await;
     let client = Arc::new(router.client(Front::H2c).await);
     assert_eq!(client.send(get("/", &[("service_id", "com.pets")])).await.status, 200);
     let (begun, before) = (Instant::now(), agent.calls());
@@ -249,7 +205,7 @@ async fn a_real_agent_is_asked_on_first_use_and_followed_from_then_on() {
     };
     registrar.register(&register(&all[0])).await;
     let router = router(&url, "{ wait: 10s }");
-    ready(&router).await;
+    router.ready().await;
     let client = router.client(Front::H2c).await;
     assert_eq!(client.send(get("/", &[("service_id", &service)])).await.status, 200);
     registrar.register(&register(&all[1])).await;

@@ -5,10 +5,11 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 use testkit::{Client, Instance, eventually, get};
 
-use super::rig::{LOOK, PATIENCE, admin};
+use super::rig::admin;
 use crate::{
-    consul::rig::{Own, Registrar, environment, unique},
+    consul::rig::{Own, Registrar, environment},
     operate::process::{Process, Reached},
+    registry::unique,
     support::Config,
 };
 
@@ -33,15 +34,8 @@ async fn status(reached: &Reached, service: &str) -> u16 {
 
 /// Waits until the only source is as wanted.
 async fn told(reached: &Reached, what: &str, wanted: impl Fn(&Value) -> bool) {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let table = admin(reached.admin, "/table").await.json();
-        if wanted(&table["sources"][0]) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < end, "never came true: {what}; now {table:#}");
-        tokio::time::sleep(LOOK).await;
-    }
+    let table = async || admin(reached.admin, "/table").await.json();
+    testkit::until(what, table, |table| wanted(&table["sources"][0])).await;
 }
 
 #[tokio::test]

@@ -7,24 +7,18 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 use testkit::{Answer, Client, Instance, eventually, get, post};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::task::JoinHandle;
 
 use crate::support::{Config, Front, Running};
 
 /// The embedded registry alone, kept in memory.
 pub(crate) const IN_MEMORY: &str = "{ local: { embedded: { address: 127.0.0.1:0, directory: null } } }";
-
-/// Longer than anything takes on a busy machine; a test that waits this long fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks at what is waited for.
-pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
 /// A router in front of an embedded registry in memory; `balance` is for all services. Nobody waits for an instance.
 pub(crate) fn router(balance: &str) -> Running {
@@ -102,15 +96,7 @@ pub(crate) async fn until(
     what: &str,
     wanted: impl Fn(&BTreeMap<String, Value>) -> bool,
 ) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let now = members(router, service).await;
-        if wanted(&now) {
-            return;
-        }
-        assert!(Instant::now() < end, "never came true: {what}; now {now:#?}");
-        tokio::time::sleep(LOOK).await;
-    }
+    testkit::until(what, async || members(router, service).await, wanted).await;
 }
 
 /// Waits until the table has exactly these members in first place.

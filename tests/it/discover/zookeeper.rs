@@ -5,7 +5,7 @@ use testkit::{Instance, get};
 
 use super::rig::{Load, instances, members, serving, until};
 use crate::{
-    consul::rig::unique,
+    registry::unique,
     support::{Config, Front, Running},
     zookeeper::rig::{Own, Writer, environment, record},
 };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use testkit::{Answer, Instance, Raw, Reply, Socket, request};
 
-use crate::support::{Config, Front, Running, nobody};
+use crate::support::{Config, Front, Running, nobody, told};
 
 /// A request that is refused, and as what.
 struct Row {
@@ -79,7 +79,7 @@ async fn every_refusal_says_in_json_what_happened() {
         for row in &ROWS {
             let answer: Answer = router.client(front).await.send(ask(row, &[("x-correlation-id", "c-1")])).await;
             let what = format!("{front:?} {} {:?}", row.target, row.fields);
-            assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (row.status, Some(row.reason)));
+            assert_eq!(told(&answer), (row.status, Some(row.reason)));
             assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
             assert_eq!(answer.header("x-correlation-id"), Some("c-1"), "{what}");
             let body = answer.json();

@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::support::{Config, Front};
+use crate::support::{Config, Front, told};
 
 #[tokio::test]
 async fn a_connection_above_the_limit_waits_and_is_served_when_another_ends() {
@@ -69,7 +69,7 @@ async fn a_body_that_says_it_is_too_large_is_refused_before_it_comes() {
     };
     for front in Front::ALL {
         let answer = router.client(front).await.send(request("1025")).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (413, Some("body_too_large")));
+        assert_eq!(told(&answer), (413, Some("body_too_large")));
         let exact = router.client(front).await.send(request("1024")).await;
         assert_eq!((exact.status.as_u16(), &exact.json()["body_bytes"]), (200, &1024.into()), "{front:?}");
     }
@@ -97,7 +97,7 @@ async fn a_body_that_turns_out_too_large_is_refused_while_it_comes() {
         let mut stream = client.open(request, false).await.unwrap();
         stream.data(Bytes::from(vec![b'x'; 1500])).await.unwrap();
         let answer = stream.answer().await.expect("an answer");
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (413, Some("body_too_large")));
+        assert_eq!(told(&answer), (413, Some("body_too_large")));
         router.settled(service).await;
     }
     for instance in &instances {
@@ -122,7 +122,7 @@ async fn a_head_that_is_too_large_is_refused_with_the_reason() {
             (get("/", &many), 431, "headers_too_large"),
         ] {
             let answer = client.send(request).await;
-            assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (status, Some(reason)));
+            assert_eq!(told(&answer), (status, Some(reason)));
         }
         assert_eq!(client.send(get("/", &[("service_id", "pets")])).await.status, 200, "{front:?}: the next is fine");
     }
@@ -138,7 +138,7 @@ async fn a_head_beyond_the_librarys_limit_is_refused_barely() {
     let answer =
         router.client(Front::H2c).await.try_send(get("/", &[("service_id", "pets"), ("x-long", &value)])).await;
     match answer {
-        Ok(answer) => assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (431, None)),
+        Ok(answer) => assert_eq!(told(&answer), (431, None)),
         Err(failure) => assert!(matches!(failure, Failure::Reset(_)), "{failure:?}"),
     }
     let mut socket = Socket::connect(router.clear()).await;

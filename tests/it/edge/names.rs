@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::{Answer, Client, Instance, Socket, get};
 
-use crate::support::{Config, Front, Running};
+use crate::support::{Config, Front, Running, told};
 
 const ROUTES: &str = r#"
   - { host: shop.test, service: by-host }
@@ -198,5 +198,5 @@ async fn an_environment_that_is_no_text_has_no_instance() {
 
 #[track_caller]
 fn refused(answer: &Answer, status: u16, reason: &str) {
-    assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (status, Some(reason)));
+    assert_eq!(told(answer), (status, Some(reason)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::{Instance, Reply, get, post};
 
 use super::page;
-use crate::support::{Config, Front};
+use crate::support::{Config, Front, told};
 
 #[tokio::test]
 async fn an_open_circuit_answers_at_once_and_one_request_closes_it() {
@@ -19,7 +19,7 @@ async fn an_open_circuit_answers_at_once_and_one_request_closes_it() {
     }
     for _ in 0..20 {
         let answer = ask().await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (503, Some("circuit_open")));
+        assert_eq!(told(&answer), (503, Some("circuit_open")));
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
     assert_eq!(instance.counts().requests(), 6, "nothing is sent");

@@ -3,15 +3,14 @@
 use discovery::provider::etcd::{Access, Settings};
 use model::{Knowledge, ProviderError, Update};
 use serde_json::json;
-use settings::{Secret, SecretSource, Span};
+use settings::{SecretSource, Span};
 use transport::client::TlsSettings;
 
 use super::rig::{Registrar, b64, environment, file, never_shorter, source};
-use crate::consul::rig::{Source, named, unique};
-
-fn inline(text: &str) -> Option<SecretSource> {
-    Some(SecretSource::Inline(Secret::from(text.to_owned())))
-}
+use crate::{
+    registry::{inline, unique},
+    source::{Source, named},
+};
 
 fn user(name: &str, password: &str) -> Access {
     Access { user: Some(name.to_owned()), password: inline(password), ..Access::default() }

@@ -6,10 +6,10 @@ use serde_json::json;
 use settings::Span;
 
 use super::rig::{Own, Registrar, environment, never_shorter, source};
-use crate::consul::rig::named;
+use crate::source::named;
 
 /// No outage is told, and nothing gets lost, until the service has this many instances.
-async fn followed(source: &mut crate::consul::rig::Source, count: usize) {
+async fn followed(source: &mut crate::source::Source, count: usize) {
     let followed = |update| {
         assert!(!matches!(update, Update::Unreachable(_)), "{update:?}");
         never_shorter(&update, 1);

@@ -1,6 +1,6 @@
 //! Members to talk to, a registrar that writes to them, and what etcd is asked for.
 
-use std::{io::Write as _, path::PathBuf, sync::Once, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use discovery::provider::{
@@ -10,22 +10,18 @@ use discovery::provider::{
 use http::{HeaderValue, StatusCode};
 use model::Update;
 use serde_json::{Value, json};
+use testkit::PATIENCE;
 use tokio::time::Instant;
 use transport::client::{Client, ClientSettings, TlsSettings};
 
-use crate::consul::rig::{PATIENCE, Source, registries, running, unique};
+use crate::{
+    registry,
+    source::{Source, running},
+};
 
 /// The environment of the shared etcd, or `None` if this run has no registries and needs none.
 pub(crate) fn environment(name: &str) -> Option<String> {
-    static SAID: Once = Once::new();
-    let value = std::env::var(name).ok();
-    if value.is_none() {
-        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|r| r == "etcd"), "{name} is not set, and etcd is required");
-        // Past the test harness, which hides what passing tests print.
-        SAID.call_once(|| drop(writeln!(std::io::stderr(), "skipped: tests with a real etcd; tests/run has one")));
-    }
-    value
+    registry::environment("etcd", name)
 }
 
 pub(crate) fn source(settings: Settings, interest: Interest) -> Source {
@@ -109,9 +105,8 @@ pub(crate) fn file(variable: &str) -> PathBuf {
 
 /// An etcd of this test's own, to be killed; stopped at the end.
 pub(crate) struct Own {
-    id: String,
+    members: registry::Own,
     pub(crate) urls: Vec<String>,
-    data: Option<String>,
 }
 
 impl Own {
@@ -120,29 +115,18 @@ impl Own {
     }
 
     fn of(variant: &str) -> Self {
-        let id = unique("etcd");
-        let printed = registries("up", &["etcd", variant, "--id", &id]);
-        let value = |name: &str| {
-            let start = format!("export {name}=");
-            printed.lines().find_map(|line| line.strip_prefix(&start)).map(|text| text.replace('\\', ""))
-        };
-        let urls = value("ETCD_URLS").or_else(|| value("ETCD_URL")).unwrap();
-        Self { id, urls: urls.split(',').map(str::to_owned).collect(), data: value("ETCD_DATA") }
+        let members = registry::Own::start_blocking(&["etcd", variant]);
+        let urls = members.variable("ETCD_URLS").or_else(|| members.variable("ETCD_URL")).unwrap();
+        Self { members, urls: urls.split(',').map(str::to_owned).collect() }
     }
 
     pub(crate) fn node(&self, number: usize, action: &str) {
-        registries("node", &[&self.id, &number.to_string(), action]);
+        self.members.node(number, action);
     }
 
     /// Throws away all that the only member knows.
     pub(crate) fn empty(&self) {
-        std::fs::remove_dir_all(self.data.as_ref().unwrap()).unwrap();
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        registries("down", &[&self.id]);
+        std::fs::remove_dir_all(self.members.variable("ETCD_DATA").unwrap()).unwrap();
     }
 }
 

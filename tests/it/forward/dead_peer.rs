@@ -2,7 +2,7 @@
 
 use testkit::{Gate, Instance, Reply, Wire, bounded, eventually, get, post};
 
-use crate::support::{Config, Front};
+use crate::support::{Config, Front, told};
 
 #[tokio::test]
 async fn a_silent_connection_is_found_out_and_the_next_request_has_a_new_one() {
@@ -22,7 +22,7 @@ async fn a_silent_connection_is_found_out_and_the_next_request_has_a_new_one() {
     };
     let ((one, two, three), ()) = bounded("three answers", async { tokio::join!(waiting, pause) }).await;
     for answer in [one, two, three] {
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (502, Some("reset")));
+        assert_eq!(told(&answer), (502, Some("reset")));
     }
     router.settled("pets").await;
     wire.resume();

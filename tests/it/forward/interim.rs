@@ -4,7 +4,7 @@ use bytes::Bytes;
 use testkit::{Client, Instance, Raw, Reply, Socket, Stream, get, post};
 
 use super::head;
-use crate::support::{Back, Config, Front, Matrix, Running};
+use crate::support::{Back, Config, Front, Matrix, Running, told};
 
 async fn expecting_h1(router: &Running, service: &str) -> Socket {
     let mut socket = Socket::connect(router.clear()).await;
@@ -135,6 +135,6 @@ async fn a_switch_of_protocols_nobody_asked_for_is_refused() {
     let router = Config::new().service("h1", &[format!("http://{}", raw.addr())]).start();
     for front in Front::ALL {
         let answer = router.client(front).await.send(get("/", &[("service_id", "h1")])).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (502, Some("protocol")), "{front:?}");
+        assert_eq!(told(&answer), (502, Some("protocol")), "{front:?}");
     }
 }

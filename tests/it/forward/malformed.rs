@@ -6,13 +6,13 @@ use testkit::{
     get,
 };
 
-use crate::support::{Config, Front};
+use crate::support::{Config, Front, told};
 
 async fn check(url: String, what: &str, reason: &str) {
     let router = Config::new().service("bad", &[url]).start();
     for front in [Front::H1, Front::H2c] {
         let answer = router.client(front).await.send(get("/", &[("service_id", "bad")])).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (502, Some(reason)), "{what:?}");
+        assert_eq!(told(&answer), (502, Some(reason)), "{what:?}");
     }
     router.settled("bad").await;
 }

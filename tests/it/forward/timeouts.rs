@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::{BlackHole, Gate, Instance, Reply, Socket, bounded, eventually, get, post};
 
 use super::head;
-use crate::support::{Back, Config, Front, Matrix};
+use crate::support::{Back, Config, Front, Matrix, told};
 
 const CANCEL: u32 = 8;
 
@@ -16,7 +16,7 @@ async fn an_instance_that_cannot_be_connected_to_is_a_502_after_the_connect_limi
     let router = config.service("pets", &[format!("http://{}", hole.addr())]).start();
     for front in Front::ALL {
         let answer = router.client(front).await.send(get("/", &[("service_id", "pets")])).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (502, Some("connect")), "{front:?}");
+        assert_eq!(told(&answer), (502, Some("connect")), "{front:?}");
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_late_head_resets_its_stream_and_the_99_beside_it_go_on() {
     let mut plain = head("GET", "/slow", "pets");
     plain.headers_mut().remove("service_id");
     let answer = client.open(plain, true).await.unwrap().answer().await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.header("x-pointsman-reason")), (504, Some("head_timeout")));
+    assert_eq!(told(&answer), (504, Some("head_timeout")));
     eventually("one reset", || instance.counts().resets() == [CANCEL]).await;
     gate.open();
     for other in others {

@@ -1,7 +1,7 @@
 //! Instances that fail their checks get no requests, and come back.
 
 use serde_json::Value;
-use testkit::{Client, Instance, Reply, eventually, get, wait_for};
+use testkit::{Client, Instance, PATIENCE, Reply, eventually, get, wait_for};
 
 use super::{QUICK, config, counted, instances, member, passes, reload, shares, stands};
 use crate::support::{Front, Running};
@@ -120,7 +120,7 @@ async fn a_failing_liveness_check_closes_connections_and_one_of_readiness_does_n
     assert_eq!(told.last().unwrap(), "unhealthy: liveness: GET /health: 500");
     let (busy, _router) = failed("readiness").await;
     let looks = busy.counts().requests();
-    assert!(wait_for(|| busy.counts().requests() > looks + 3, super::PATIENCE).await);
+    assert!(wait_for(|| busy.counts().requests() > looks + 3, PATIENCE).await);
     assert!(busy.counts().open() > 0, "who is only busy keeps what it has");
 }
 

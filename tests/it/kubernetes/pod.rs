@@ -12,12 +12,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::{Certs, eventually};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-};
-use tokio_rustls::TlsAcceptor;
+use testkit::{Certs, Instance, Reply, eventually};
 
 use super::replay::recorded;
 use crate::{
@@ -41,74 +36,61 @@ fn may_mount() -> bool {
 }
 
 /// An API server that knows some tokens.
-#[derive(Debug, Default)]
 struct Server {
-    valid: Mutex<BTreeSet<String>>,
-    /// Every token that was shown, and whether it was valid.
-    shown: Mutex<Vec<(String, bool)>>,
+    instance: Instance,
+    tokens: Arc<Mutex<Tokens>>,
+}
+
+#[derive(Default)]
+struct Tokens {
+    valid: BTreeSet<String>,
+    /// Every one that was shown, and whether it was valid.
+    shown: Vec<(String, bool)>,
 }
 
 impl Server {
-    async fn start(certs: &Certs) -> (Arc<Self>, SocketAddr) {
-        let server = Arc::<Self>::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(certs.server_config(&certs.issue(&["127.0.0.1"]), &["http/1.1"], false));
-        let all = Arc::clone(&server);
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, server) = (acceptor.clone(), Arc::clone(&all));
-                tokio::spawn(async move { drop(server.serve(acceptor, stream).await) });
+    async fn start(certs: &Certs) -> Self {
+        let tokens = Arc::<Mutex<Tokens>>::default();
+        let known = Arc::clone(&tokens);
+        let instance = Instance::https(certs).alpn(&["http/1.1"]).answer(move |seen| {
+            let token = seen.header("authorization").unwrap_or_default().trim_start_matches("Bearer ").to_owned();
+            let valid = known.lock().unwrap().shows(token);
+            let json = |status| Reply::status(status).header("content-type", "application/json");
+            if !valid {
+                json(401).data(recorded("invalid token").body)
+            } else if seen.uri.query().is_some_and(|query| query.contains("watch=1")) {
+                // It says nothing, and ends in order.
+                Reply::status(200).wait(Duration::from_millis(300))
+            } else {
+                assert!(
+                    seen.path().contains("/namespaces/default/endpointslices"),
+                    "the pod's own namespace: {seen:?}"
+                );
+                json(200).data(recorded("list").body)
             }
         });
-        (server, address)
-    }
-
-    async fn serve(&self, acceptor: TlsAcceptor, stream: TcpStream) -> std::io::Result<()> {
-        let mut stream = acceptor.accept(stream).await?;
-        loop {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await?);
-            }
-            let head = String::from_utf8(head).unwrap();
-            let token = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(": ")?;
-                name.eq_ignore_ascii_case("authorization").then(|| value.trim_start_matches("Bearer ").to_owned())
-            });
-            let token = token.unwrap_or_default();
-            let valid = self.valid.lock().unwrap().contains(&token);
-            self.shown.lock().unwrap().push((token, valid));
-            let text = if !valid {
-                whole(401, &recorded("invalid token").body)
-            } else if head.contains("watch=1") {
-                // It says nothing, and ends in order.
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                "HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned()
-            } else {
-                assert!(head.contains("/namespaces/default/endpointslices"), "the pod's own namespace: {head}");
-                whole(200, &recorded("list").body)
-            };
-            stream.write_all(text.as_bytes()).await?;
-        }
+        Self { instance: instance.start().await, tokens }
     }
 
     fn accepts(&self, tokens: &[&str]) {
-        *self.valid.lock().unwrap() = tokens.iter().map(|token| (*token).to_owned()).collect();
+        self.tokens.lock().unwrap().valid = tokens.iter().map(|token| (*token).to_owned()).collect();
     }
 
     fn took(&self, token: &str) -> bool {
-        self.shown.lock().unwrap().iter().any(|(shown, valid)| *valid && shown == token)
+        self.tokens.lock().unwrap().shown.iter().any(|(shown, valid)| *valid && shown == token)
     }
 
     fn refused(&self) -> usize {
-        self.shown.lock().unwrap().iter().filter(|(_, valid)| !valid).count()
+        self.tokens.lock().unwrap().shown.iter().filter(|(_, valid)| !valid).count()
     }
 }
 
-fn whole(status: u16, body: &str) -> String {
-    format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+impl Tokens {
+    fn shows(&mut self, token: String) -> bool {
+        let valid = self.valid.contains(&token);
+        self.shown.push((token, valid));
+        valid
+    }
 }
 
 /// As a kubelet does: in one step.
@@ -136,13 +118,13 @@ async fn the_service_account_of_a_pod_is_used_and_its_new_tokens_are_followed() 
         return;
     }
     let certs = Certs::new();
-    let (server, address) = Server::start(&certs).await;
+    let server = Server::start(&certs).await;
     let (account, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::copy(certs.ca(), account.path().join("ca.crt")).unwrap();
     fs::write(account.path().join("namespace"), "default").unwrap();
     fs::write(account.path().join("token"), "one\n").unwrap();
     server.accepts(&["one"]);
-    let (place, own) = (account.path().to_owned(), folder.path().to_owned());
+    let (place, own, address) = (account.path().to_owned(), folder.path().to_owned(), server.instance.addr());
     let router = tokio::task::spawn_blocking(move || start(&place, &own, address)).await.unwrap();
     let reached = router.ready().await;
     let instance = async || {

@@ -3,18 +3,15 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use model::{Knowledge, ProviderError, Standing, Update};
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use testkit::{Instance, Reply, Seen};
 
 use super::rig::{kubeconfig, settings, source};
-use crate::consul::rig::{Source, named};
+use crate::source::{Source, named};
 
 /// One recorded exchange.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,15 +37,8 @@ pub(super) fn recorded(name: &str) -> Exchange {
 /// lists are answered as before, and watches stay silent.
 struct Replay {
     source: Source,
-    asked: Arc<Mutex<Vec<String>>>,
-    server: JoinHandle<()>,
+    server: Instance,
     _kubeconfig: Arc<tempfile::NamedTempFile>,
-}
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
 }
 
 #[derive(Debug, Default)]
@@ -58,8 +48,8 @@ struct Script {
 }
 
 impl Script {
-    fn next(&mut self, path: &str) -> Option<Exchange> {
-        if path.contains("watch=1") {
+    fn next(&mut self, seen: &Seen) -> Option<Exchange> {
+        if seen.uri.query().is_some_and(|query| query.contains("watch=1")) {
             return self.watches.pop_front();
         }
         if self.lists.len() > 1 { self.lists.pop_front() } else { self.lists.front().cloned() }
@@ -67,67 +57,31 @@ impl Script {
 }
 
 async fn replay(lists: &[&str], watches: &[&str], services: &[&str]) -> Replay {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let all = |names: &[&str]| names.iter().map(|name| recorded(name)).collect();
-    let script = Arc::new(Mutex::new(Script { lists: all(lists), watches: all(watches) }));
-    let asked = Arc::<Mutex<Vec<String>>>::default();
-    let log = Arc::clone(&asked);
-    let server = tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&log)));
-        }
-    });
-    let file = kubeconfig(&url, "insecure-skip-tls-verify: false", "token: t", "default");
+    let script = Mutex::new(Script { lists: all(lists), watches: all(watches) });
+    let silent = || Reply::status(200).hang();
+    let server = Instance::http().answer(move |seen| script.lock().unwrap().next(seen).map_or_else(silent, played));
+    let server = server.start().await;
+    let file = kubeconfig(&server.url(), "insecure-skip-tls-verify: false", "token: t", "default");
     let source = source(settings(file.path()), named(services));
-    Replay { source, asked, server, _kubeconfig: file }
+    Replay { source, server, _kubeconfig: file }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, asked: Arc<Mutex<Vec<String>>>) {
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let Ok(byte) = stream.read_u8().await else { return };
-            head.push(byte);
-        }
-        let path = String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned();
-        asked.lock().unwrap().push(path.clone());
-        let next = script.lock().unwrap().next(&path);
-        let Some(exchange) = next else {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap_or_default();
-            return std::future::pending().await;
-        };
-        if play(&mut stream, &exchange).await.is_err() || exchange.end != "clean" {
-            return;
-        }
-    }
-}
-
-async fn play(stream: &mut TcpStream, exchange: &Exchange) -> std::io::Result<()> {
-    let lines: String = exchange.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let framing = match &exchange.chunks {
-        Some(_) => "transfer-encoding: chunked".to_owned(),
-        None => format!("content-length: {}", exchange.body.len()),
+fn played(exchange: Exchange) -> Reply {
+    let fields = exchange.headers.iter();
+    let head = fields.fold(Reply::status(exchange.status), |reply, (name, value)| reply.header(name, value));
+    let reply = match exchange.chunks {
+        // Its length is not known beforehand.
+        Some(chunks) => chunks.into_iter().fold(head.wait(Duration::ZERO), Reply::data),
+        None => head.data(exchange.body),
     };
-    stream
-        .write_all(format!("HTTP/1.1 {} X\r\n{lines}{framing}\r\n\r\n{}", exchange.status, exchange.body).as_bytes())
-        .await?;
-    for chunk in exchange.chunks.iter().flatten() {
-        stream.write_all(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes()).await?;
-        stream.flush().await?;
-    }
-    if exchange.chunks.is_some() && exchange.end == "clean" {
-        stream.write_all(b"0\r\n\r\n").await?;
-    }
-    Ok(())
+    if exchange.end == "clean" { reply } else { reply.close() }
 }
 
 impl Replay {
     /// What was asked, without what all questions have in common.
     fn asked(&self) -> Vec<String> {
-        let asked = self.asked.lock().unwrap();
-        asked.iter().map(|path| path.split_once('?').map_or("", |(_, query)| query).to_owned()).collect()
+        self.server.seen().iter().map(|seen| seen.uri.query().unwrap_or_default().to_owned()).collect()
     }
 
     /// The next list said of a service, in short.
@@ -194,7 +148,7 @@ async fn a_watch_is_followed_to_its_end_and_renewed_there() {
         }
     }
     while replay.asked().len() < 3 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(replay.asked()[2].contains("resourceVersion=240"), "{:?}", replay.asked());
 }

@@ -1,10 +1,6 @@
 //! API servers to talk to, and a controller that writes slices to them.
 
-use std::{
-    io::Write as _,
-    path::Path,
-    sync::{Arc, Once},
-};
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use discovery::provider::{
@@ -14,10 +10,14 @@ use discovery::provider::{
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use testkit::PATIENCE;
 use tokio::time::Instant;
 use transport::client::{Client, ClientSettings, TlsSettings};
 
-use crate::consul::rig::{PATIENCE, Source, registries, running, unique};
+use crate::{
+    registry::{self, unique},
+    source::{Source, running},
+};
 
 /// A real API server, and who may do what there.
 #[derive(Debug, Clone)]
@@ -29,18 +29,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The shared one, or `None` if this run has none and needs none.
     pub(crate) fn shared() -> Option<Self> {
-        static SAID: Once = Once::new();
-        let read = |name| std::env::var(name).ok();
-        let found = read("KUBERNETES_URL").zip(read("KUBERNETES_CA")).map(|(url, ca)| Self { url, ca });
-        if found.is_none() {
-            let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
-            let required = required.split(',').any(|r| r == "kubernetes");
-            assert!(!required, "KUBERNETES_URL is not set, and kubernetes is required");
-            // Past the test harness, which hides what passing tests print.
-            let text = "skipped: tests with a real kube-apiserver; tests/run --kubernetes has one";
-            SAID.call_once(|| drop(writeln!(std::io::stderr(), "{text}")));
-        }
-        found
+        let url = registry::environment("kubernetes", "KUBERNETES_URL")?;
+        Some(Self { url, ca: registry::environment("kubernetes", "KUBERNETES_CA")? })
     }
 
     /// A kubeconfig file for a user, with this namespace.
@@ -60,31 +50,21 @@ impl Cluster {
 
 /// An API server of this test's own, to be killed; stopped at the end.
 pub(crate) struct Own {
-    id: String,
+    nodes: registry::Own,
     pub(crate) cluster: Cluster,
 }
 
 impl Own {
     pub(crate) fn start() -> Self {
-        let id = unique("own");
-        let printed = registries("up", &["kubernetes", "--id", &id]);
-        let read = |name: &str| {
-            let prefix = format!("export {name}=");
-            printed.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap().to_owned()
-        };
+        let nodes = registry::Own::start_blocking(&["kubernetes"]);
+        let read = |name: &str| nodes.variable(name).unwrap();
         let cluster = Cluster { url: read("KUBERNETES_URL"), ca: read("KUBERNETES_CA") };
-        Self { id, cluster }
+        Self { nodes, cluster }
     }
 
     /// Does this to the API server; its etcd stays.
     pub(crate) fn server(&self, action: &str) {
-        registries("node", &[&self.id, "2", action]);
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        registries("down", &[&self.id]);
+        self.nodes.node(2, action);
     }
 }
 

@@ -11,6 +11,8 @@ use testkit::{Certs, Client, Identity, Instance, bounded, get};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::support::told;
+
 /// The certificate a new connection is shown.
 async fn shown(router: SocketAddr, certs: &Certs) -> Vec<u8> {
     let connector = TlsConnector::from(certs.client_config(&["h2"], None));
@@ -100,7 +102,7 @@ async fn a_renewed_authority_of_instances_is_followed() {
     let config: Arc<_> = certs.client_config(&["h2"], None);
     let client = Client::https(address, &config, "localhost").await;
     let refused = client.send(get("/", &[])).await;
-    assert_eq!((refused.status.as_u16(), refused.header("x-pointsman-reason")), (502, Some("connect")));
+    assert_eq!(told(&refused), (502, Some("connect")));
     let bundle = [fs::read(certs.ca()).unwrap(), fs::read(other.ca()).unwrap()].concat();
     fs::write(certs.ca(), bundle).unwrap();
     let followed = async { while client.send(get("/", &[])).await.status != 200 {} };

@@ -23,15 +23,9 @@ fn ask(path: &str) -> http::Request<bytes::Bytes> {
 
 /// Waits until readiness fails because of the drain.
 async fn unready(reached: &Reached) {
-    let end = tokio::time::Instant::now() + testkit::DEADLINE;
-    loop {
-        let answer = admin(reached.admin, "/health/ready").await;
-        if answer.status == 503 {
-            assert!(answer.text().contains("draining"), "{}", answer.text());
-            return;
-        }
-        assert!(tokio::time::Instant::now() < end, "still ready");
-    }
+    let ask = async || admin(reached.admin, "/health/ready").await;
+    let answer = testkit::until("it is not ready", ask, |answer| answer.status == 503).await;
+    assert!(answer.text().contains("draining"), "{}", answer.text());
 }
 
 #[tokio::test]

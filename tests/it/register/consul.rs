@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 use testkit::Client;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    consul::rig::{Own, ca, environment, unique},
-    discover::rig::{LOOK, PATIENCE},
+    consul::rig::{Own, ca, environment},
+    registry::unique,
 };
 
 /// Starts `pointsman register` for a service of this name.
@@ -38,15 +38,8 @@ fn status(entry: &Value) -> &str {
 
 /// Waits until the instances of a service have these statuses.
 async fn until_listed(url: &str, service: &str, statuses: &[&str]) -> Vec<Value> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let now = listed(url, service).await;
-        if now.iter().map(status).eq(statuses.iter().copied()) {
-            return now;
-        }
-        assert!(Instant::now() < end, "never {statuses:?}: {now:#?}");
-        sleep(LOOK).await;
-    }
+    let wanted = |now: &Vec<Value>| now.iter().map(status).eq(statuses.iter().copied());
+    testkit::until(&format!("{statuses:?}"), async || listed(url, service).await, wanted).await
 }
 
 #[tokio::test]
@@ -94,11 +87,7 @@ async fn an_agent_that_forgot_is_told_again() {
     agent.node("kill");
     process.logs("not registered for sure").await;
     agent.node("start");
-    let end = Instant::now() + PATIENCE;
-    while process.count("registered service=") < 2 {
-        assert!(Instant::now() < end, "{:#?}", process.logged());
-        sleep(LOOK).await;
-    }
+    testkit::until("it registers again", async || process.count("registered service="), |count| *count >= 2).await;
     until_listed(&agent.url, &service, &["passing"]).await;
 }
 

@@ -1,29 +1,12 @@
 //! `--to etcd`, with a real one.
 
-use std::io::Write as _;
-
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use testkit::{Client, post};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::*;
-use crate::{
-    consul::rig::unique,
-    discover::rig::{LOOK, PATIENCE},
-};
-
-/// The shared etcd, or `None` if this run has none and needs none.
-fn environment() -> Option<String> {
-    let url = std::env::var("ETCD_URL").ok();
-    if url.is_none() {
-        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|r| r == "etcd"), "ETCD_URL is not set, and etcd is required");
-        // Past the test harness, which hides what passing tests print.
-        drop(writeln!(std::io::stderr(), "skipped: registering with a real etcd; ETCD_URL names one"));
-    }
-    url
-}
+use crate::{etcd::rig::environment, registry::unique};
 
 /// Asks etcd.
 async fn ask(url: &str, path: &str, body: &Value) -> Value {
@@ -37,21 +20,17 @@ fn key(service: &str) -> String {
 
 /// Waits until the key is there, or is not; its value.
 async fn value(url: &str, service: &str, there: bool) -> Value {
-    let end = Instant::now() + PATIENCE;
-    loop {
+    let find = async || {
         let found = ask(url, "/v3/kv/range", &json!({ "key": key(service) })).await;
-        let value = found["kvs"][0]["value"].as_str().map(|v| BASE64_STANDARD.decode(v).unwrap());
-        if value.is_some() == there {
-            return value.map(|v| serde_json::from_slice(&v).unwrap()).unwrap_or_default();
-        }
-        assert!(Instant::now() < end, "never: {there}");
-        sleep(LOOK).await;
-    }
+        found["kvs"][0]["value"].as_str().map(|v| BASE64_STANDARD.decode(v).unwrap())
+    };
+    let value = testkit::until(&format!("{there}"), find, |value| value.is_some() == there).await;
+    value.map(|v| serde_json::from_slice(&v).unwrap()).unwrap_or_default()
 }
 
 #[tokio::test]
 async fn a_key_lives_as_long_as_the_service() {
-    let Some(url) = environment() else { return };
+    let Some(url) = environment("ETCD_URL") else { return };
     let (service, instance) = (unique("reg"), Instance::h2c().start().await);
     let port = instance.addr().port().to_string();
     let start = || {

@@ -1,12 +1,11 @@
 //! `--to zookeeper`, with a real one, and kazoo to look at what stands there.
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    consul::rig::unique,
-    discover::rig::{LOOK, PATIENCE},
+    registry::unique,
     zookeeper::rig::{Link, Own, Writer, environment},
 };
 
@@ -21,15 +20,7 @@ fn start(servers: &str, service: &str, port: u16, more: &[&str]) -> Process {
 
 /// Waits until what stands there is so.
 async fn until_node(reader: &mut Writer, path: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let node = reader.look(path);
-        if is(&node) {
-            return node;
-        }
-        assert!(Instant::now() < end, "never {what}: {node:#}");
-        sleep(LOOK).await;
-    }
+    testkit::until(what, async || reader.look(path), is).await
 }
 
 async fn there(reader: &mut Writer, path: &str) -> Value {

@@ -1,15 +1,9 @@
 //! How much of one service may be in hand, and the queue before it.
 
-use testkit::{Gate, Instance, Reply, Socket, bounded, eventually, get, post};
+use testkit::{Gate, Instance, Socket, bounded, eventually, get, post};
 
-use super::{at_rest, open, told, until};
-use crate::support::{Back, Config, Front, Running};
-
-/// Replies that are held until the gate opens.
-fn held_by(gate: &Gate) -> impl Fn(&testkit::Seen) -> Reply + Send + Sync + 'static {
-    let gate = gate.clone();
-    move |_| Reply::script().gate(&gate).head(200).data("done")
-}
+use super::{at_rest, held_by, open, until};
+use crate::support::{Back, Config, Front, Running, told};
 
 /// A router to these instances of `slow`, whose concurrency is as said, and one of `quick`.
 async fn router(concurrency: &str, slow: &[&Instance]) -> (Running, Instance) {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use testkit::{BlackHole, Client, Gate, Instance, Reply, bounded, eventually, get, post};
 
-use super::{at_rest, open, told, until};
+use super::{at_rest, open, until};
 use crate::{
     discover::rig::{IN_MEMORY, Registrar, members, serving},
-    support::{Config, Front, Running, nobody},
+    support::{Config, Front, Running, nobody, told},
 };
 
 const PETS: [(&str, &str); 1] = [("service_id", "pets")];

@@ -2,8 +2,8 @@
 
 use testkit::{Instance, Reply, get, post, request};
 
-use super::{at_rest, told};
-use crate::support::{Config, Front, nobody};
+use super::at_rest;
+use crate::support::{Config, Front, nobody, told};
 
 #[tokio::test]
 async fn a_fixed_answer_is_given_where_there_is_no_instance() {

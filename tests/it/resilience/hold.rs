@@ -5,10 +5,10 @@ use std::time::Duration;
 use testkit::{BlackHole, Client, Instance, bounded, eventually, get, post};
 use tokio::time::Instant;
 
-use super::{at_rest, open, told, until};
+use super::{at_rest, open, until};
 use crate::{
     discover::rig::{self, IN_MEMORY, Load, Registrar, serving},
-    support::{Config, Front, Running},
+    support::{Config, Front, Running, told},
 };
 
 async fn start(config: Config) -> (Running, Registrar) {

@@ -30,7 +30,7 @@ use transport::{
     upstream::Version,
 };
 
-use super::told;
+use crate::support::told;
 
 #[tokio::test]
 async fn a_core_that_is_late_refuses_new_requests_until_it_is_in_time_again() {

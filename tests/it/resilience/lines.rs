@@ -3,20 +3,15 @@
 use http::Request;
 use testkit::{Client, Gate, Instance, Reply, Stream, bounded, eventually, get};
 
-use super::{at_rest, open, told, until};
+use super::{at_rest, held_by, open, until};
 use crate::{
     discover::rig::Load,
-    support::{Config, Front},
+    support::{Config, Front, told},
 };
 
 const SLOW: [(&str, &str); 1] = [("service_id", "slow")];
 /// For all that is refused before anything is done.
 const REFUSED: u32 = 7;
-
-fn held_by(gate: &Gate) -> impl Fn(&testkit::Seen) -> Reply + Send + Sync + 'static {
-    let gate = gate.clone();
-    move |_| Reply::script().gate(&gate).head(200).data("done")
-}
 
 fn concurrency(settings: &str) -> Config {
     Config::new()

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use testkit::{Gate, Instance, Reply, eventually, get};
 
-use super::{at_rest, open, told};
+use super::{at_rest, open};
 use crate::{
     discover::rig::admin,
-    support::{Config, Front},
+    support::{Config, Front, told},
 };
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use discovery::provider::zookeeper::Ensemble;
 use model::{Knowledge, ProviderError, Update};
 use serde_json::json;
-use settings::{Secret, SecretSource};
+use settings::SecretSource;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -23,11 +23,10 @@ use super::{
     below,
     rig::{Writer, environment, record, source},
 };
-use crate::consul::rig::{Source, named, unique};
-
-fn inline(text: &str) -> Option<SecretSource> {
-    Some(SecretSource::Inline(Secret::from(text.to_owned())))
-}
+use crate::{
+    registry::{inline, unique},
+    source::{Source, named},
+};
 
 /// The next error about the source as a whole.
 async fn unreachable(source: &mut Source) -> ProviderError {

@@ -12,7 +12,10 @@ use super::{
     below,
     rig::{Link, Own, Writer, environment, record, source},
 };
-use crate::consul::rig::{Source, named, unique};
+use crate::{
+    registry::unique,
+    source::{Source, named},
+};
 
 /// The source says that nothing can be reached, and not that there is nothing.
 async fn outage(source: &mut Source) {

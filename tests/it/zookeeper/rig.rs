@@ -4,7 +4,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, Once},
+    sync::{Arc, Mutex},
 };
 
 use discovery::provider::{
@@ -19,24 +19,14 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use crate::consul::rig::{Source, registries, running, unique};
+use crate::{
+    registry,
+    source::{Source, running},
+};
 
 /// A variable of the shared server, or `None` if this run has no registries and needs none.
 pub(crate) fn environment(name: &str) -> Option<String> {
-    static SAID: Once = Once::new();
-    let value = std::env::var(name).ok().filter(|_| std::env::var("ZOOKEEPER_PYTHON").is_ok());
-    if value.is_none() {
-        let required = std::env::var("POINTSMAN_TESTS_REQUIRE").unwrap_or_default();
-        assert!(
-            !required.split(',').any(|word| word == "zookeeper"),
-            "{name} or ZOOKEEPER_PYTHON is not set, and zookeeper is required"
-        );
-        // Past the test harness, which hides what passing tests print.
-        SAID.call_once(|| {
-            drop(writeln!(io::stderr(), "skipped: tests with a real ZooKeeper; tests/run has one"));
-        });
-    }
-    value
+    registry::environment("zookeeper", "ZOOKEEPER_PYTHON").and_then(|_| registry::environment("zookeeper", name))
 }
 
 pub(crate) fn source(settings: impl Into<Settings>, interest: Interest) -> Source {
@@ -159,28 +149,25 @@ impl Drop for Writer {
 
 /// A server or an ensemble, to be killed; stopped at the end.
 pub(crate) struct Own {
-    id: String,
+    nodes: registry::Own,
     pub(crate) servers: String,
 }
 
 impl Own {
     pub(crate) fn start(variant: &str) -> Self {
-        let id = unique("zk");
-        let printed = registries("up", &["zookeeper", variant, "--id", &id]);
-        // Printed for a shell, which quotes commas by a backslash at most.
-        let servers =
-            printed.lines().find_map(|line| line.strip_prefix("export ZOOKEEPER=")).unwrap().replace('\\', "");
-        Self { id, servers }
+        let nodes = registry::Own::start_blocking(&["zookeeper", variant]);
+        let servers = nodes.variable("ZOOKEEPER").unwrap();
+        Self { nodes, servers }
     }
 
     pub(crate) fn node(&self, number: usize, action: &str) {
-        registries("node", &[&self.id, &number.to_string(), action]);
+        self.nodes.node(number, action);
     }
 
     /// Takes away all that a stopped server remembers.
     pub(crate) fn wipe(&self, number: usize) {
         let state = std::env::var("REGISTRIES_STATE").expect("tests/run gives a state of its own");
-        let data: PathBuf = Path::new(&state).join(&self.id).join(format!("data{number}"));
+        let data: PathBuf = Path::new(&state).join(&self.nodes.id).join(format!("data{number}"));
         std::fs::remove_dir_all(data.join("version-2")).unwrap();
     }
 
@@ -188,12 +175,6 @@ impl Own {
     pub(crate) fn leader(&self) -> usize {
         let leads = |server: &&str| word(server, "srvr").is_ok_and(|said| said.contains("Mode: leader"));
         1 + self.servers.split(',').collect::<Vec<_>>().iter().position(leads).expect("a leader")
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        registries("down", &[&self.id]);
     }
 }
 
