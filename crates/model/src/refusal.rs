@@ -98,156 +98,66 @@ impl Refusal {
     /// HTTP status for the client.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UriTooLong => StatusCode::URI_TOO_LONG,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UpgradeRefused => StatusCode::BAD_REQUEST,
-            Self::UnknownService
-            | Self::Unanswered
-            | Self::NoInstance
-            | Self::HoldTimeout
-            | Self::CircuitOpen(_)
-            | Self::Overloaded
-            | Self::ServiceFull
-            | Self::QueueTimeout
-            | Self::Shed => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect | Self::Reset | Self::Protocol => StatusCode::BAD_GATEWAY,
-            Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        StatusCode::from_u16(self.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// gRPC status code for gRPC clients.
     #[must_use]
     pub fn grpc(&self) -> u8 {
-        match self {
-            Self::BadRequest(_)
-            | Self::HeadersTooLarge
-            | Self::UriTooLong
-            | Self::BodyTooLarge
-            | Self::UpgradeRefused => 3,
-            Self::ClientTimeout | Self::HeadTimeout | Self::IdleTimeout | Self::Deadline => 4,
-            Self::NoRoute | Self::Misdirected | Self::MethodNotAllowed => 12,
-            Self::Internal | Self::Protocol => 13,
-            Self::UnknownService
-            | Self::Unanswered
-            | Self::NoInstance
-            | Self::HoldTimeout
-            | Self::CircuitOpen(_)
-            | Self::Overloaded
-            | Self::ServiceFull
-            | Self::QueueTimeout
-            | Self::Shed
-            | Self::Connect
-            | Self::Reset => 14,
-            Self::ClientGone => 1,
-        }
-    }
-
-    /// One stable word: the `x-pointsman-reason` header, the metric label, the log field.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::BadRequest(_) => "bad_request",
-            Self::HeadersTooLarge => "headers_too_large",
-            Self::UriTooLong => "uri_too_long",
-            Self::BodyTooLarge => "body_too_large",
-            Self::ClientTimeout => "client_timeout",
-            Self::NoRoute => "no_route",
-            Self::Misdirected => "misdirected",
-            Self::MethodNotAllowed => "method",
-            Self::UpgradeRefused => "upgrade",
-            Self::UnknownService => "no_service",
-            Self::Unanswered => "unanswered",
-            Self::NoInstance => "no_instance",
-            Self::HoldTimeout => "hold_timeout",
-            Self::CircuitOpen(_) => "circuit_open",
-            Self::Overloaded => "overload",
-            Self::ServiceFull => "service_full",
-            Self::QueueTimeout => "queue_timeout",
-            Self::Shed => "shed",
-            Self::Connect => "connect",
-            Self::Reset => "reset",
-            Self::Protocol => "protocol",
-            Self::HeadTimeout => "head_timeout",
-            Self::IdleTimeout => "idle_timeout",
-            Self::Deadline => "deadline",
-            Self::ClientGone => "client",
-            Self::Internal => "internal",
-        }
+        self.row().grpc
     }
 
     /// The stable code of the JSON body, `PTS` and five digits: the status, then a running number.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::BadRequest(_) => "PTS40001",
-            Self::UpgradeRefused => "PTS40002",
-            Self::NoRoute => "PTS40401",
-            Self::MethodNotAllowed => "PTS40501",
-            Self::ClientTimeout => "PTS40801",
-            Self::BodyTooLarge => "PTS41301",
-            Self::UriTooLong => "PTS41401",
-            Self::Misdirected => "PTS42101",
-            Self::HeadersTooLarge => "PTS43101",
-            Self::ClientGone => "PTS49901",
-            Self::Internal => "PTS50001",
-            Self::Connect => "PTS50201",
-            Self::Reset => "PTS50202",
-            Self::Protocol => "PTS50203",
-            Self::UnknownService => "PTS50301",
-            Self::NoInstance => "PTS50302",
-            Self::Overloaded => "PTS50303",
-            Self::CircuitOpen(_) => "PTS50304",
-            Self::ServiceFull => "PTS50305",
-            Self::QueueTimeout => "PTS50306",
-            Self::HoldTimeout => "PTS50307",
-            Self::Shed => "PTS50308",
-            Self::Unanswered => "PTS50309",
-            Self::HeadTimeout => "PTS50401",
-            Self::IdleTimeout => "PTS50402",
-            Self::Deadline => "PTS50403",
-        }
+        self.row().code
+    }
+
+    /// One stable word: the `x-pointsman-reason` header, the metric label, the log field.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.row().reason
     }
 
     /// The short upper-case message of the JSON body.
     #[must_use]
     pub fn message(&self) -> &'static str {
-        match self {
-            Self::BadRequest(_) => "BAD_REQUEST",
-            Self::HeadersTooLarge => "HEADERS_TOO_LARGE",
-            Self::UriTooLong => "URI_TOO_LONG",
-            Self::BodyTooLarge => "BODY_TOO_LARGE",
-            Self::ClientTimeout => "CLIENT_TIMEOUT",
-            Self::NoRoute => "NO_ROUTE",
-            Self::Misdirected => "MISDIRECTED",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::UpgradeRefused => "UPGRADE_REFUSED",
-            Self::UnknownService => "UNKNOWN_SERVICE",
-            Self::Unanswered => "UNANSWERED",
-            Self::NoInstance => "NO_INSTANCE",
-            Self::HoldTimeout => "HOLD_TIMEOUT",
-            Self::CircuitOpen(_) => "CIRCUIT_OPEN",
-            Self::Overloaded => "OVERLOADED",
-            Self::ServiceFull => "SERVICE_FULL",
-            Self::QueueTimeout => "QUEUE_TIMEOUT",
-            Self::Shed => "SHED",
-            Self::Connect => "CONNECT_FAILED",
-            Self::Reset => "INSTANCE_RESET",
-            Self::Protocol => "INSTANCE_PROTOCOL_ERROR",
-            Self::HeadTimeout => "HEAD_TIMEOUT",
-            Self::IdleTimeout => "IDLE_TIMEOUT",
-            Self::Deadline => "DEADLINE_EXCEEDED",
-            Self::ClientGone => "CLIENT_GONE",
-            Self::Internal => "INTERNAL",
-        }
+        self.row().message
+    }
+
+    /// What all refusals of its kind have in common.
+    fn row(&self) -> Row {
+        let (status, grpc, code, reason, message) = match self {
+            Self::BadRequest(_) => (400, grpc::INVALID_ARGUMENT, "PTS40001", "bad_request", "BAD_REQUEST"),
+            Self::HeadersTooLarge => {
+                (431, grpc::INVALID_ARGUMENT, "PTS43101", "headers_too_large", "HEADERS_TOO_LARGE")
+            }
+            Self::UriTooLong => (414, grpc::INVALID_ARGUMENT, "PTS41401", "uri_too_long", "URI_TOO_LONG"),
+            Self::BodyTooLarge => (413, grpc::INVALID_ARGUMENT, "PTS41301", "body_too_large", "BODY_TOO_LARGE"),
+            Self::ClientTimeout => (408, grpc::DEADLINE_EXCEEDED, "PTS40801", "client_timeout", "CLIENT_TIMEOUT"),
+            Self::NoRoute => (404, grpc::UNIMPLEMENTED, "PTS40401", "no_route", "NO_ROUTE"),
+            Self::Misdirected => (421, grpc::UNIMPLEMENTED, "PTS42101", "misdirected", "MISDIRECTED"),
+            Self::MethodNotAllowed => (405, grpc::UNIMPLEMENTED, "PTS40501", "method", "METHOD_NOT_ALLOWED"),
+            Self::UpgradeRefused => (400, grpc::INVALID_ARGUMENT, "PTS40002", "upgrade", "UPGRADE_REFUSED"),
+            Self::UnknownService => (503, grpc::UNAVAILABLE, "PTS50301", "no_service", "UNKNOWN_SERVICE"),
+            Self::Unanswered => (503, grpc::UNAVAILABLE, "PTS50309", "unanswered", "UNANSWERED"),
+            Self::NoInstance => (503, grpc::UNAVAILABLE, "PTS50302", "no_instance", "NO_INSTANCE"),
+            Self::HoldTimeout => (503, grpc::UNAVAILABLE, "PTS50307", "hold_timeout", "HOLD_TIMEOUT"),
+            Self::CircuitOpen(_) => (503, grpc::UNAVAILABLE, "PTS50304", "circuit_open", "CIRCUIT_OPEN"),
+            Self::Overloaded => (503, grpc::UNAVAILABLE, "PTS50303", "overload", "OVERLOADED"),
+            Self::ServiceFull => (503, grpc::UNAVAILABLE, "PTS50305", "service_full", "SERVICE_FULL"),
+            Self::QueueTimeout => (503, grpc::UNAVAILABLE, "PTS50306", "queue_timeout", "QUEUE_TIMEOUT"),
+            Self::Shed => (503, grpc::UNAVAILABLE, "PTS50308", "shed", "SHED"),
+            Self::Connect => (502, grpc::UNAVAILABLE, "PTS50201", "connect", "CONNECT_FAILED"),
+            Self::Reset => (502, grpc::UNAVAILABLE, "PTS50202", "reset", "INSTANCE_RESET"),
+            Self::Protocol => (502, grpc::INTERNAL, "PTS50203", "protocol", "INSTANCE_PROTOCOL_ERROR"),
+            Self::HeadTimeout => (504, grpc::DEADLINE_EXCEEDED, "PTS50401", "head_timeout", "HEAD_TIMEOUT"),
+            Self::IdleTimeout => (504, grpc::DEADLINE_EXCEEDED, "PTS50402", "idle_timeout", "IDLE_TIMEOUT"),
+            Self::Deadline => (504, grpc::DEADLINE_EXCEEDED, "PTS50403", "deadline", "DEADLINE_EXCEEDED"),
+            Self::ClientGone => (499, grpc::CANCELLED, "PTS49901", "client", "CLIENT_GONE"),
+            Self::Internal => (500, grpc::INTERNAL, "PTS50001", "internal", "INTERNAL"),
+        };
+        Row { status, grpc, code, reason, message }
     }
 
     /// One sentence for whoever sent the request.
@@ -309,6 +219,24 @@ impl Refusal {
     pub fn is_ours(&self) -> bool {
         self.status().is_server_error() && !matches!(self, Self::UnknownService | Self::Unanswered)
     }
+}
+
+struct Row {
+    status: u16,
+    grpc: u8,
+    code: &'static str,
+    reason: &'static str,
+    message: &'static str,
+}
+
+/// The codes of gRPC that refusals have.
+mod grpc {
+    pub(super) const CANCELLED: u8 = 1;
+    pub(super) const INVALID_ARGUMENT: u8 = 3;
+    pub(super) const DEADLINE_EXCEEDED: u8 = 4;
+    pub(super) const UNIMPLEMENTED: u8 = 12;
+    pub(super) const INTERNAL: u8 = 13;
+    pub(super) const UNAVAILABLE: u8 = 14;
 }
 
 #[cfg(test)]
