@@ -22,8 +22,6 @@ pub enum Refusal {
     ClientTimeout,
     /// No route matches, and the request names no service.
     NoRoute,
-    /// The host is not one this router serves.
-    Misdirected,
     /// The method cannot be forwarded (CONNECT, TRACE).
     MethodNotAllowed,
     /// The client asks for an upgrade, which this router does not relay.
@@ -66,14 +64,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 25] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
         Self::BodyTooLarge,
         Self::ClientTimeout,
         Self::NoRoute,
-        Self::Misdirected,
         Self::MethodNotAllowed,
         Self::UpgradeRefused,
         Self::UnknownService,
@@ -136,7 +133,6 @@ impl Refusal {
             Self::BodyTooLarge => (413, grpc::INVALID_ARGUMENT, "PTS41301", "body_too_large", "BODY_TOO_LARGE"),
             Self::ClientTimeout => (408, grpc::DEADLINE_EXCEEDED, "PTS40801", "client_timeout", "CLIENT_TIMEOUT"),
             Self::NoRoute => (404, grpc::UNIMPLEMENTED, "PTS40401", "no_route", "NO_ROUTE"),
-            Self::Misdirected => (421, grpc::UNIMPLEMENTED, "PTS42101", "misdirected", "MISDIRECTED"),
             Self::MethodNotAllowed => (405, grpc::UNIMPLEMENTED, "PTS40501", "method", "METHOD_NOT_ALLOWED"),
             Self::UpgradeRefused => (400, grpc::INVALID_ARGUMENT, "PTS40002", "upgrade", "UPGRADE_REFUSED"),
             Self::UnknownService => (503, grpc::UNAVAILABLE, "PTS50301", "no_service", "UNKNOWN_SERVICE"),
@@ -172,7 +168,6 @@ impl Refusal {
             Self::NoRoute => {
                 "no route matches this request; name a service in the service_id header or use a routed path"
             }
-            Self::Misdirected => "this router does not serve this host",
             Self::MethodNotAllowed => "this method is not forwarded",
             Self::UpgradeRefused => "protocol upgrades are not forwarded",
             Self::UnknownService => "no service of this name is available to clients of this router",
