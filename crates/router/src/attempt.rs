@@ -181,7 +181,7 @@ async fn send_until_answered(
             }
             Err(failed) => failed,
         };
-        let follows = Box::pin(tried.follow(exchange, out, patience, failed));
+        let follows = Box::pin(tried.history().follow(exchange, out, patience, failed));
         if let ControlFlow::Break(end) = follows.await {
             return relayed(exchange, end);
         }
@@ -245,7 +245,7 @@ fn postpone(exchange: &Exchange, out: &Outbound, tried: &mut Tried) {
             Ok(())
         };
         with_service(exchange, out, give_back).ok();
-        tried.postpone();
+        tried.history().postpone();
     }
 }
 

@@ -99,14 +99,14 @@ async fn overtaken(
             Either::Left((end, _)) => match fault(&end) {
                 None => (false, end),
                 Some(fault) => {
-                    tried.lose(first_key, fault, end);
+                    tried.history().lose(first_key, fault, end);
                     (true, second.await)
                 }
             },
             Either::Right((end, _)) => match fault(&end) {
                 None => (true, end),
                 Some(fault) => {
-                    tried.lose(upstream.key, fault, end);
+                    tried.history().lose(upstream.key, fault, end);
                     (false, first.await)
                 }
             },

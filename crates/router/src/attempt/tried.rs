@@ -26,7 +26,7 @@ const STALE: usize = 32;
 pub(super) struct Tried(Option<Box<History>>);
 
 #[derive(Debug, Default)]
-struct History {
+pub(super) struct History {
     /// Not to be asked again.
     keys: Vec<UpstreamKey>,
     /// Those of them that broke a connection: asked again if nobody else is there.
@@ -55,9 +55,9 @@ impl Tried {
         self.0.as_ref().is_none_or(|history| history.postponed)
     }
 
-    /// It waits before the next try.
-    pub(super) fn postpone(&mut self) {
-        self.0.get_or_insert_default().postponed = true;
+    /// Begins with the first try that fails, or the first wait.
+    pub(super) fn history(&mut self) -> &mut History {
+        self.0.get_or_insert_default()
     }
 
     /// Whether a request that is refused so may wait for what it lacks: nothing of it was sent. For an instance only if none
@@ -70,13 +70,6 @@ impl Tried {
     /// Who is not to be asked again.
     pub(super) fn keys(&self) -> &[UpstreamKey] {
         self.0.as_ref().map_or(&[], |history| &history.keys)
-    }
-
-    /// One of two tries at the same time failed; the other one goes on.
-    pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
-        let history = self.0.get_or_insert_default();
-        history.note(key, fault);
-        history.keep(end);
     }
 
     /// A second instance to ask while this one is silent, and its token, if one takes requests and the budget pays for it.
@@ -92,10 +85,10 @@ impl Tried {
         ready.then(|| with_service(exchange, out, choose))?.ok()
     }
 
-    /// Another answer is the better one.
+    /// There is an answer to pass on.
     pub(super) fn answered(&mut self) {
         if let Some(history) = &mut self.0 {
-            history.answered();
+            history.outdone();
         }
     }
 
@@ -124,23 +117,23 @@ impl Tried {
         elsewhere.then_some(limit)
     }
 
-    /// What follows the newest try, which ended like this. Waits if another try is due later; `Break` is the end.
-    pub(super) async fn follow(
-        &mut self,
-        exchange: &Exchange,
-        out: &mut Outbound,
-        patience: &mut Patience,
-        end: Box<End>,
-    ) -> ControlFlow<Result<Answer, Refusal>> {
-        self.0.get_or_insert_default().follow(exchange, out, patience, end).await
-    }
-
     fn sent(&self) -> u8 {
         self.0.as_ref().map_or(0, |history| history.sent)
     }
 }
 
 impl History {
+    /// It waits before the next try.
+    pub(super) fn postpone(&mut self) {
+        self.postponed = true;
+    }
+
+    /// One of two tries at the same time failed; the other one goes on.
+    pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
+        self.note(key, fault);
+        self.keep(end);
+    }
+
     /// Notes a try of this instance that came to this.
     fn note(&mut self, key: UpstreamKey, fault: Fault) {
         self.keys.push(key);
@@ -153,7 +146,7 @@ impl History {
     }
 
     /// Another answer is the better one: what others failed at was their own fault.
-    fn answered(&mut self) {
+    fn outdone(&mut self) {
         self.discard();
         self.judge(true);
     }
@@ -170,7 +163,8 @@ impl History {
         self.suspects.drain(..).filter(|_| guilty).for_each(Suspect::convict);
     }
 
-    async fn follow(
+    /// What follows the newest try, which ended like this. Waits if another try is due later; `Break` is the end.
+    pub(super) async fn follow(
         &mut self,
         exchange: &Exchange,
         out: &mut Outbound,
@@ -184,7 +178,7 @@ impl History {
         }
         let Some(fault) = fault(&end) else {
             if end.is_ok() {
-                self.answered();
+                self.outdone();
             }
             return ControlFlow::Break(end.map_err(|failure| failure.refusal));
         };
