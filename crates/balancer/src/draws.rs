@@ -66,9 +66,7 @@ impl Draws {
 
     /// A wanted candidate other than `but`, if chance finds one.
     fn draw_wanted(&self, ask: &Ask<'_>, but: Option<usize>) -> Option<usize> {
-        let fits = |at: &usize| {
-            Some(*at) != but && self.roster.is_wanted(*at, ask) && self.roster.is_warm(*at, ask.now, fastrand::f64)
-        };
+        let fits = |at: &usize| Some(*at) != but && self.roster.is_ready(*at, ask, fastrand::f64);
         (0..DRAWS).map(|_| self.draw()).find(fits)
     }
 

@@ -76,8 +76,7 @@ impl<L: Lookup> Balancer for Hashed<L> {
         let mut load = None;
         let mut owners = self.lookup.owners(hash).take(WALK).map(|member| self.members[member]);
         let found = owners.find(|&at| {
-            roster.is_wanted(at, ask)
-                && roster.is_warm(at, ask.now, || fraction(hash))
+            roster.is_ready(at, ask, || fraction(hash))
                 && self.bound.as_ref().is_none_or(|bound| bound.allows(roster, at, &mut load, ask.now))
         });
         found.or_else(|| self.bound.as_ref().and_then(|_| self.least_busy(ask))).or_else(|| {
@@ -89,5 +88,10 @@ impl<L: Lookup> Balancer for Hashed<L> {
 
 /// From 0 to 1, by other bits than those that find the owner: a key goes to a new instance once for all during its slow start.
 fn fraction(hash: u64) -> f64 {
-    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
+    (remix(hash) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// For a second choice by the same hash, by other bits: its upper ones, after a multiplication by 2^64 over the golden ratio.
+pub(crate) fn remix(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

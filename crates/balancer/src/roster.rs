@@ -88,10 +88,11 @@ impl Roster {
         self.rank(at, ask) == Some(Rank::Wanted)
     }
 
-    /// Whether it takes this request as far as its slow start goes. `point` is a number from 0 to 1 that says how early in
-    /// it a candidate takes the request; it is asked for seldom.
-    pub(crate) fn is_warm(&self, at: usize, now: Tick, point: impl FnOnce() -> f64) -> bool {
-        self.warming.is_over(now) || point() < self.warming.part(self.seats[at].since, now)
+    /// Whether it is wanted, and takes this request as far as its slow start goes. `point` is a number from 0 to 1 that says
+    /// how early in it a candidate takes the request; it is asked for seldom.
+    pub(crate) fn is_ready(&self, at: usize, ask: &Ask<'_>, point: impl FnOnce() -> f64) -> bool {
+        self.is_wanted(at, ask)
+            && (self.warming.is_over(ask.now) || point() < self.warming.part(self.seats[at].since, ask.now))
     }
 
     /// Its weight in 2^16ths, less what a slow start takes from it; at least 1.

@@ -57,7 +57,7 @@ impl Balancer for RoundRobin {
             }
         });
         let turns = turns.map_while(|step| Some(self.round[step?] as usize)).take(WALK);
-        let ready = |at: &usize| self.roster.is_wanted(*at, ask) && self.roster.is_warm(*at, ask.now, fastrand::f64);
+        let ready = |at: &usize| self.roster.is_ready(*at, ask, fastrand::f64);
         let len = self.roster.len();
         // Of those that nobody wants any one: the turns of a whole walk bring it back to where it began.
         turns.into_iter().find(ready).or_else(|| self.roster.best(ask, around(len, fastrand::usize(..len.max(1)))))

@@ -12,6 +12,7 @@ use model::Tick;
 use crate::{
     Ask, Balancer, Candidate,
     due::Due,
+    hashed::remix,
     roster::{Rank, Roster},
 };
 
@@ -92,7 +93,7 @@ impl Tiers {
         }
         let point = match ask.hash {
             // Other bits than those that choose within the group.
-            Some(hash) => (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32,
+            Some(hash) => (remix(hash) >> 48) as u32,
             None => fastrand::u32(..ALL),
         };
         self.tiers.iter().position(|tier| point < tier.upto.load(Relaxed)).unwrap_or_default()
