@@ -1,6 +1,9 @@
 //! The buffers of one thread. A connection borrows one while it has something in hand, so idle ones own none.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 /// What a buffer holds at first.
 const SIZE: usize = 16 * 1024;
@@ -19,6 +22,7 @@ pub struct Buffers(Rc<Shelf>);
 struct Shelf {
     write: RefCell<Vec<Vec<u8>>>,
     read: RefCell<Option<Box<[u8]>>>,
+    held: Cell<usize>,
 }
 
 impl Buffers {
@@ -41,5 +45,21 @@ impl Buffers {
 
     pub(crate) fn give_read(&self, buffer: Box<[u8]>) {
         *self.0.read.borrow_mut() = Some(buffer);
+    }
+
+    /// So many bytes of payload came, and nobody has taken them yet.
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.0.held.set(self.0.held.get() + bytes);
+    }
+
+    /// So many of them were taken, or are of no more use.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.0.held.set(self.0.held.get() - bytes);
+    }
+
+    /// Bytes of payload that came on all connections of the thread and are not taken.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.held.get()
     }
 }

@@ -234,6 +234,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.core.borrow_mut().part();
     }
 
+    /// After [`Connection::part`]: does not wait longer for the peer to show that it has heard. What it opens from now on
+    /// is not looked at.
+    pub fn parted(&mut self) {
+        self.core.borrow_mut().parted();
+    }
+
     /// Ends everything, with this reason.
     pub fn end(&mut self, reason: Reason) {
         self.core.borrow_mut().end(reason, "ended by ourselves");

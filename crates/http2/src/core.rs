@@ -43,6 +43,8 @@ const FULL: usize = 64 * 1024;
 /// Above this much unsent output nothing is read either: answers to PING, SETTINGS and the like must not pile up. Large
 /// payloads do not count: they have their own limit, and two ends that both wait for the other to read wait for ever.
 const STUFFED: usize = 256 * 1024;
+/// While the connections of a thread hold this much payload that nobody has taken, no window becomes wider.
+const HELD: usize = 64 * 1024 * 1024;
 /// Turns of the task that a stream which was woken may let pass before it loses its place to those behind it.
 const PATIENCE: u64 = 2;
 /// Streams we reset that are remembered: several times what may be open at once.
@@ -66,6 +68,7 @@ pub(crate) struct Core {
     decoder: Decoder,
     encoder: Encoder,
     pub(crate) out: Output,
+    buffers: Buffers,
     /// What we may still send, over all streams.
     window: i64,
     /// What came since the peer's window over all streams was last filled.
@@ -119,7 +122,8 @@ impl Core {
             // Some more than the largest head: what is too large is decoded, and answered.
             decoder: Decoder::new(ours.head.saturating_mul(4)),
             encoder: Encoder::new(),
-            out: Output::new(buffers),
+            out: Output::new(buffers.clone()),
+            buffers,
             window: DEFAULT_WINDOW,
             received: 0,
             preface: if role == Role::Server { PREFACE } else { b"" },
@@ -227,7 +231,8 @@ impl Core {
         }
     }
 
-    fn parted(&mut self) {
+    /// The peer has heard it, or had its time.
+    pub(crate) fn parted(&mut self) {
         if std::mem::take(&mut self.is_parting) {
             self.last = Some(self.highest);
             self.go_away(self.highest, Reason::NO_ERROR);

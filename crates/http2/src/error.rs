@@ -95,6 +95,9 @@ pub enum Error {
     /// The peer takes no more streams at once; nothing was sent.
     #[error("the peer takes no more streams at once")]
     Full,
+    /// The head is larger than the peer said it takes; nothing was sent.
+    #[error("the peer takes no head of this size")]
+    TooLarge,
 }
 
 impl Error {

@@ -82,6 +82,24 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
 }
 
+impl RequestHead<'_> {
+    /// Its size as RFC 9113 (6.5.2) counts it: names and values, and 32 for each field.
+    pub(crate) fn size(&self) -> usize {
+        let pseudo = [
+            (":method", self.method.as_str()),
+            (":scheme", self.scheme),
+            (":authority", self.authority),
+            (":path", self.path),
+        ];
+        let pseudo = pseudo.iter().map(|(name, value)| name.len() + value.len() + FIELD);
+        let fields = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+        pseudo.chain(fields).sum()
+    }
+}
+
+/// What a field counts besides its octets.
+const FIELD: usize = 32;
+
 /// A body that comes in. Data taken from it is given back to the peer's window. Dropped early, the rest is ignored.
 #[derive(Debug)]
 pub struct Incoming(Half);
@@ -235,7 +253,7 @@ impl Sender {
     /// # Errors
     /// If the peer takes no new stream; nothing was sent then.
     pub fn open(&self, head: &RequestHead<'_>, end: bool) -> Result<(Answer, Outgoing), Error> {
-        let place = self.0.borrow_mut().open(head.method)?;
+        let place = self.0.borrow_mut().open(head)?;
         let halves = (Answer(Half::new(&self.0, place)), Outgoing(Half::new(&self.0, place)));
         self.0.borrow_mut().send_request(place, head, end)?;
         Ok(halves)

@@ -15,9 +15,11 @@ const MAX_HEADER_LIST_SIZE: u16 = 6;
 /// What we tell a peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What a peer may send ahead in each stream, in bytes; also what a stream may hold in memory. At least 65,535, which
-    /// is what a peer may send before it has read this.
+    /// What a peer may send ahead in each stream at first, in bytes. At least 65,535, which is what a peer may send before
+    /// it has read this.
     pub window: u32,
+    /// What it may send ahead in a stream whose receiver keeps up; also the most that a stream holds in memory.
+    pub widest: u32,
     /// The largest head, as RFC 9113 (6.5.2) counts it. A larger request is answered with a bare 431.
     pub head: usize,
     /// Streams a client may have open at once; a client says nothing here.
@@ -52,6 +54,8 @@ pub(crate) struct Peer {
     pub(crate) frame: usize,
     /// Streams we may have open at once.
     pub(crate) streams: usize,
+    /// The largest head it takes, as RFC 9113 (6.5.2) counts it.
+    pub(crate) head: usize,
     /// How large our header table may be, if it said so in this frame: the smallest size, and the last.
     pub(crate) table: Option<(usize, usize)>,
 }
@@ -59,7 +63,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// Before it said anything. `streams`: what is assumed until then.
     pub(crate) fn new(streams: usize) -> Self {
-        Self { window: DEFAULT_WINDOW, frame: DEFAULT_FRAME, streams, table: None }
+        Self { window: DEFAULT_WINDOW, frame: DEFAULT_FRAME, streams, head: usize::MAX, table: None }
     }
 
     /// With what this frame says. `server`: the peer is one, and must not speak of push.
@@ -89,6 +93,7 @@ impl Peer {
                     return Err(Fault::protocol("SETTINGS_MAX_FRAME_SIZE out of bounds"));
                 }
                 MAX_FRAME_SIZE => self.frame = value as usize,
+                MAX_HEADER_LIST_SIZE => self.head = value as usize,
                 _ => {}
             }
         }
@@ -102,9 +107,9 @@ mod tests {
 
     #[test]
     fn what_one_end_says_the_other_reads() {
-        let ours = Settings { window: 1000, head: 2000, streams: 30 };
+        let ours = Settings { window: 1000, widest: 1000, head: 2000, streams: 30 };
         let read = Peer::new(100).with(&ours.payload(false), true).unwrap();
-        assert_eq!(read, Peer { window: 1000, frame: DEFAULT_FRAME, streams: 30, table: None });
+        assert_eq!(read, Peer { window: 1000, frame: DEFAULT_FRAME, streams: 30, head: 2000, table: None });
         assert_eq!(Peer::new(100).with(&ours.payload(true), false).unwrap().streams, 100);
     }
 

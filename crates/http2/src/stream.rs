@@ -10,7 +10,7 @@ use std::{
 use foldhash::fast::RandomState;
 use http::{HeaderMap, response};
 
-use crate::{chunks::Chunks, error::Error};
+use crate::{Buffers, chunks::Chunks, error::Error};
 
 /// One stream while it is open, or while somebody holds a half of it.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Recv {
     pub(crate) trailers: Option<Box<HeaderMap>>,
     /// What the peer may still send.
     pub(crate) window: i64,
+    /// How much the peer may send ahead in all.
+    pub(crate) width: u32,
     /// What was taken, and is not yet given back to the peer's window.
     pub(crate) taken: u32,
     /// What is left of the length that the head promised.
@@ -74,7 +76,7 @@ pub(crate) enum Way {
 }
 
 impl Stream {
-    pub(crate) fn new(id: u32, recv_window: i64, send_window: i64) -> Self {
+    pub(crate) fn new(id: u32, width: u32, send_window: i64, buffers: &Buffers) -> Self {
         Self {
             id,
             held: 0,
@@ -84,9 +86,10 @@ impl Stream {
                 head: None,
                 has_head: false,
                 interim: VecDeque::new(),
-                buffer: Chunks::default(),
+                buffer: Chunks::new(buffers.clone()),
                 trailers: None,
-                window: recv_window,
+                window: i64::from(width),
+                width,
                 taken: 0,
                 promised: None,
                 to_head: false,

@@ -12,8 +12,10 @@ use tokio::{
 
 use crate::{io::Stream, ping::Prober, pump::Pump};
 
-/// Stream window for response bodies: what one instance may send ahead of one slow client.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// What an instance may send ahead of a client that does not keep up, in each stream.
+const WINDOW: u32 = 64 * 1024;
+/// The same for one that takes all that comes: enough for a gigabit a second over two milliseconds.
+const WIDEST: u32 = 256 * 1024;
 /// Streams opened before the instance has said how many it takes (the smallest value RFC 9113 recommends).
 const FIRST_STREAMS: usize = 100;
 /// Largest response head accepted. Twice what common servers send at most.
@@ -86,7 +88,7 @@ impl Connection {
     #[must_use]
     pub fn start(stream: Stream, buffers: Buffers) -> Rc<Self> {
         // A client says nothing of streams, since a server opens none.
-        let settings = Settings { window: STREAM_WINDOW, head: HEAD, streams: 0 };
+        let settings = Settings { window: WINDOW, widest: WIDEST, head: HEAD, streams: 0 };
         let (send, wire) = Wire::client(stream, settings, buffers);
         let state = Rc::new(State {
             active: Cell::new(0),
@@ -128,10 +130,12 @@ impl Connection {
     /// Opens a stream with this head. `end`: there is no body.
     ///
     /// # Errors
-    /// If the connection takes no new stream; nothing was sent then.
+    /// If the connection takes no new stream, or the instance no such head; nothing was sent then.
     pub fn open(&self, head: &RequestHead<'_>, end: bool) -> Result<Opened, Error> {
-        let (answer, out) =
-            self.send.open(head, end).inspect_err(|error| self.state.closed.set(*error != Error::Full))?;
+        let (answer, out) = self
+            .send
+            .open(head, end)
+            .inspect_err(|error| self.state.closed.set(!matches!(error, Error::Full | Error::TooLarge)))?;
         self.state.active.set(self.state.active.get() + 1);
         self.state.waiting.set(self.state.waiting.get() + 1);
         let ticket = Ticket { state: Rc::clone(&self.state), waiting: true };

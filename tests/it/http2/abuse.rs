@@ -78,6 +78,31 @@ async fn streams_reset_as_soon_as_they_begin_end_the_connection() {
     eventually("nothing is left", || stage.instance.counts().in_flight() == 0).await;
 }
 
+#[tokio::test]
+async fn requests_that_come_to_no_instance_do_not_speak_for_a_client_that_resets_others() {
+    let stage = Stage::new().await;
+    let mut talk = stage.open(&[]).await;
+    let refused = Block::new().plain(":method", "TRACE").indexed(6).plain(":path", "/").plain(":authority", "a");
+    let mut stream = 1;
+    let ended = flood(&mut talk, |_| {
+        let burst = (0..BURST as u32).flat_map(|at| {
+            let stream = stream + 6 * at;
+            [
+                Frame::head(stream, &Block::get("/held"), true),
+                Frame::reset(stream, CANCEL),
+                Frame::head(stream + 2, &refused, true),
+                Frame::head(stream + 4, &refused, true),
+            ]
+        });
+        let burst = octets(&burst.collect::<Vec<_>>());
+        stream += 6 * BURST as u32;
+        burst
+    })
+    .await;
+    assert_eq!(ended, Flood::Ended);
+    stage.serves().await;
+}
+
 /// Resets that the router itself has to send: by malformed heads, by windows, by frames behind the end.
 #[tokio::test]
 async fn resets_a_client_provokes_end_the_connection_or_cost_little() {

@@ -151,3 +151,18 @@ async fn an_answer_without_a_body_ends_with_its_head() {
     talk.send(&[get(PROBE)]).await;
     talk.until(|talk| talk.streams.contains_key(&PROBE)).await;
 }
+
+#[tokio::test]
+async fn a_client_that_takes_an_answer_octet_by_octet_is_given_up() {
+    let stage = Stage::with(Config::new().set("clients", "{ stall: 500ms }")).await;
+    let mut talk = stage.open(&[(WINDOW, 0)]).await;
+    talk.send(&[Frame::head(1, &Block::get("/large"), true)]).await;
+    let drips = async {
+        while !talk.is_over(1) && !talk.closed {
+            talk.send(&[Frame::window_update(1, 1)]).await;
+            tokio::time::timeout(Duration::from_millis(20), talk.turn()).await.ok();
+        }
+    };
+    testkit::bounded("its end", drips).await;
+    stage.serves().await;
+}

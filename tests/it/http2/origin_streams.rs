@@ -13,7 +13,7 @@ use testkit::{Gate, Raw, bounded, frame::Frame, get, hpack::Block, post};
 
 use super::{
     origin_stage::{asked, ok, router, serve, whole},
-    talk::{STREAMS, TABLE_SIZE, Talk},
+    talk::{HEAD_SIZE, STREAMS, TABLE_SIZE, Talk},
 };
 use crate::support::{Config, Front, Running};
 
@@ -178,4 +178,23 @@ async fn what_is_never_to_be_kept_is_not_kept() {
     talk.send(&[Frame::head(1, &Block::get("/row").never("x-secret", "12345"), true)]).await;
     let came = talk.answer(1).await;
     assert!([&b"marked"[..], b"kept"].contains(&&came.body[..]), "{came:?}");
+}
+
+/// It would reset the stream, and five such clients would put it out for all others.
+#[tokio::test]
+async fn a_head_larger_than_an_instance_takes_is_refused_and_nobody_s_fault_but_the_client_s() {
+    let raw = Raw::start(|socket| async move {
+        serve(Talk::accept(socket, &[(HEAD_SIZE, 2000)]).await, BTreeSet::new()).await;
+    })
+    .await;
+    let router = router(&raw);
+    let client = router.client(Front::H2c).await;
+    let large = "x".repeat(2000);
+    for _ in 0..10 {
+        // The first tells the router what the instance takes.
+        assert_eq!(client.send(get("/row", &[("service_id", "pets")])).await.status, 200);
+        let answer = client.send(get("/row", &[("service_id", "pets"), ("x-large", &large)])).await;
+        let reason = answer.header("x-pointsman-reason");
+        assert_eq!((answer.status.as_u16(), reason), (431, Some("headers_too_large")));
+    }
 }

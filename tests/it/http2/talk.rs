@@ -36,6 +36,7 @@ pub(super) const PUSH: u16 = 2;
 pub(super) const STREAMS: u16 = 3;
 pub(super) const WINDOW: u16 = 4;
 pub(super) const FRAME_SIZE: u16 = 5;
+pub(super) const HEAD_SIZE: u16 = 6;
 
 /// One end of a connection.
 #[derive(Debug)]

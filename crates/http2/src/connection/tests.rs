@@ -23,7 +23,7 @@ use super::Connection;
 use crate::{Answer, Buffers, Error, Incoming, Outgoing, PREFACE, Reason, Request, RequestHead, Sender, Settings};
 
 fn settings(window: u32) -> Settings {
-    Settings { window, head: 16 * 1024, streams: 100 }
+    Settings { window, widest: 2 * window, head: 16 * 1024, streams: 100 }
 }
 
 /// Time stands still while anybody runs, so this passes only when everybody waits for ever.
@@ -248,7 +248,7 @@ async fn each_head_that_comes_in_parts_has_its_own_time() {
     use tokio::io::AsyncWriteExt as _;
     let head = |stream: u8| [&[0, 0, 6, 1, 5, 0, 0, 0, stream][..], b"\x82\x86\x84\x41\x01a"].concat();
     let (mut client, ours) = duplex(1 << 16);
-    let settings = Settings { window: 65_535, head: 1000, streams: 100 };
+    let settings = Settings { window: 65_535, widest: 65_535, head: 1000, streams: 100 };
     let mut server = Connection::server(ours, settings, Buffers::default());
     let mut begin = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0], &head(1)[..10]].concat();
     let mut since = Vec::new();

@@ -7,10 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, response};
 
-use super::{Core, FULL, PAST, PATIENCE, RESETS, Role, TURN};
+use super::{Core, FULL, HELD, PAST, PATIENCE, RESETS, Role, TURN};
 use crate::{
-    Error, Reason,
-    chunks::Chunks,
+    Error, Reason, RequestHead,
     frame::{LARGEST_WINDOW, RST_STREAM, WINDOW_UPDATE},
     stream::{Place, Stream, Way, note},
 };
@@ -50,7 +49,7 @@ impl Core {
     pub(crate) fn ignore(&mut self, place: Place) {
         if let Some(stream) = self.streams.get(place) {
             stream.recv.is_unwanted = true;
-            stream.recv.buffer = Chunks::default();
+            stream.recv.buffer.clear();
             stream.recv.waker = None;
         }
     }
@@ -152,7 +151,7 @@ impl Core {
     /// Nothing more will come of it.
     pub(crate) fn is_end(&mut self, place: Place) -> bool {
         self.streams.get(place).is_none_or(|stream| {
-            stream.recv.state == Way::Ended && stream.recv.buffer.is_empty() && stream.recv.trailers.is_none()
+            stream.recv.state == Way::Ended && stream.recv.buffer.len() == 0 && stream.recv.trailers.is_none()
         })
     }
 
@@ -161,18 +160,24 @@ impl Core {
         self.streams.get(place).is_none_or(|stream| stream.recv.state == Way::Ended)
     }
 
-    /// Fills the peer's window for this stream once half of it is used: not for each frame, and never too late.
+    /// Fills the peer's window for this stream once half of it is used: not for each frame, and never too late. It becomes
+    /// wider where all that came was taken: what is sent ahead of a receiver that does not keep up only fills memory.
     pub(super) fn give_back(&mut self, place: Place, size: usize) {
-        let half = self.ours.window / 2;
+        let may_widen = self.buffers.held() < HELD;
         let Some(stream) = self.streams.get(place) else { return };
         if stream.recv.state != Way::Open {
             return;
         }
-        stream.recv.taken += size as u32;
-        if stream.recv.taken >= half {
-            let (id, taken) = (stream.id, std::mem::take(&mut stream.recv.taken));
-            stream.recv.window += i64::from(taken);
-            self.control(WINDOW_UPDATE, 0, id, &taken.to_be_bytes());
+        let recv = &mut stream.recv;
+        recv.taken += size as u32;
+        if recv.taken >= recv.width / 2 {
+            let keeps_up = may_widen && recv.buffer.len() == 0;
+            let wider = if keeps_up { recv.width.min(self.ours.widest.saturating_sub(recv.width)) } else { 0 };
+            recv.width += wider;
+            let by = std::mem::take(&mut recv.taken) + wider;
+            recv.window += i64::from(by);
+            let id = stream.id;
+            self.control(WINDOW_UPDATE, 0, id, &by.to_be_bytes());
         }
     }
 
@@ -253,8 +258,8 @@ impl Core {
     /// Opens a stream to the peer, without sending anything.
     ///
     /// # Errors
-    /// If the peer takes no new stream.
-    pub(crate) fn open(&mut self, method: &Method) -> Result<Place, Error> {
+    /// If the peer takes no new stream, or not this one.
+    pub(crate) fn open(&mut self, head: &RequestHead<'_>) -> Result<Place, Error> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -268,8 +273,12 @@ impl Core {
         if self.streams.open() >= self.peer.streams {
             return Err(Error::Full);
         }
-        let mut stream = Stream::new(self.next, i64::from(self.ours.window), self.peer.window);
-        stream.recv.to_head = *method == Method::HEAD;
+        if self.peer.head < usize::MAX && head.size() > self.peer.head {
+            // It would reset the stream, or do worse, and answer nothing.
+            return Err(Error::TooLarge);
+        }
+        let mut stream = Stream::new(self.next, self.ours.window, self.peer.window, &self.buffers);
+        stream.recv.to_head = *head.method == Method::HEAD;
         self.next += 2;
         Ok(self.streams.add(stream))
     }

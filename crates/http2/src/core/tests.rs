@@ -45,7 +45,7 @@ impl Count {
 }
 
 fn settings(window: u32) -> Settings {
-    Settings { window, head: 16 * 1024, streams: 100 }
+    Settings { window, widest: window, head: 16 * 1024, streams: 100 }
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

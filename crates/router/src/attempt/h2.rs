@@ -83,7 +83,11 @@ fn open(
     let opened = connection.open(&head(exchange, out, headers, lease.upstream())?, out.body.is_none());
     opened.map_err(|error| {
         tracing::debug!(instance = %lease.upstream().label(), %error, "no stream");
-        Failure::stale()
+        match error {
+            // The client's doing, as it is where a limit of our own refuses it.
+            http2::Error::TooLarge => Failure::given_up(Refusal::HeadersTooLarge),
+            _ => Failure::stale(),
+        }
     })
 }
 

@@ -38,6 +38,8 @@ use watch::{Open, Since, Verdict, Watch};
 
 /// What one client may send ahead of one slow instance, per stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
+/// What a client must take within the stall time: less is not reading, it is keeping what the answer occupies.
+const LEAST: u64 = 4 * 1024;
 /// How long, and how much, of a refused request's body is read on.
 const LEAVE: Duration = Duration::from_millis(500);
 /// One window: what the client may have sent without knowing.
@@ -51,7 +53,7 @@ pub(super) async fn serve(
 ) -> Result<Closed, Closed> {
     // Our own limit answers with a reason; this one is bare and stands at twice that.
     let head = plan.limits.head_size.saturating_mul(2);
-    let settings = Settings { window: STREAM_WINDOW, head, streams: plan.limits.streams };
+    let settings = Settings { window: STREAM_WINDOW, widest: STREAM_WINDOW, head, streams: plan.limits.streams };
     let mut wire = Connection::server(stream, settings, core.pools.buffers().clone());
     let mut watch = Watch::new(plan.patience.http1);
     let mut preface = Some((Instant::now() + plan.patience.preface, Alarm::default()));
@@ -82,6 +84,7 @@ pub(super) async fn serve(
             Verdict::Go => {}
             Verdict::Close(cause) => return Poll::Ready(Err(cause)),
             Verdict::Shut(_) => wire.part(),
+            Verdict::Part => wire.parted(),
             Verdict::Abuse => wire.end(Reason::ENHANCE_YOUR_CALM),
         }
         Poll::Pending
@@ -108,23 +111,36 @@ async fn serve_request(core: &Rc<Core>, client: &Rc<Client>, open: Open, request
         // One reading of the clock for all that one poll does. A panic ends this request; the others of its connection
         // know nothing of it.
         let poll = || clock::hold(|| answering.as_mut().poll(cx));
-        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(true))
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(Ending::Refused))
     });
-    if !served.await {
-        open.given_up();
+    match served.await {
+        Ending::Served => {}
+        Ending::Refused => open.refused(),
+        Ending::GivenUp => open.given_up(),
     }
 }
 
-/// Answers one request. False if the client gave it up, or too little time.
-async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool {
+/// What a request came to, in what is reckoned of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// An instance worked for it.
+    Served,
+    /// It came to no instance.
+    Refused,
+    /// The client gave it up, or too little time.
+    GivenUp,
+}
+
+/// Answers one request.
+async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> Ending {
     let Request { head, body, respond: out } = request;
     let body = if body.is_end_stream() { Body::Empty } else { Body::H2(body) };
     let mut exchange = Box::new(Exchange::new(core, client, Responder::H2(out), &head, body));
     let (head, body) = respond(&mut exchange, head).await.into_parts();
     let end = body.is_end_stream();
-    let Responder::H2(mut out) = exchange.responder.replace(Responder::Answered) else { return false };
+    let Responder::H2(mut out) = exchange.responder.replace(Responder::Answered) else { return Ending::GivenUp };
     if out.send_response(&head, end).is_err() {
-        return false;
+        return Ending::GivenUp;
     }
     let mut gone = false;
     if end {
@@ -132,7 +148,12 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool 
     } else {
         gone = !deliver(&mut exchange, body, Pump::new(out)).await;
     }
-    let served = !gone && (exchange.record.complete || exchange.record.reason.is_some()) && !exchange.is_hasty();
+    let is_over = exchange.record.complete || exchange.record.reason.is_some();
+    let ending = match exchange.record.attempts {
+        _ if gone || !is_over || exchange.is_hasty() => Ending::GivenUp,
+        0 => Ending::Refused,
+        _ => Ending::Served,
+    };
     let unread = std::mem::take(&mut exchange.unread);
     let unread = (exchange.record.complete && !unread.is_end_stream()).then_some(unread);
     // The exchange is over, and its line is written now.
@@ -140,7 +161,7 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> bool 
     if let Some(mut unread) = unread {
         timeout(LEAVE, leave(&mut unread)).await.ok();
     }
-    served
+    ending
 }
 
 /// Reads on a little after a refusal: dropping the body resets the stream, and some clients (curl before 8) lose an
@@ -161,10 +182,12 @@ async fn leave(body: &mut Body) {
 async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> bool {
     // Whatever the body is and its route allows: a client that takes nothing is not waited for.
     let mut stall = Timer::new(None, Some(exchange.plan.patience.http1.stall), None);
+    let mut noted = 0;
     let ended = poll_fn(|cx| {
         let mut moved = false;
         let done = pump.poll(&mut body, &mut moved, cx);
-        if moved {
+        if moved && (!pump.is_blocked() || pump.bytes() - noted >= LEAST) {
+            noted = pump.bytes();
             body.touch();
             stall.touch();
         }

@@ -101,7 +101,7 @@ impl Core {
             Read::Malformed(what) => return Err(Fault::Stream(id, Reason::PROTOCOL_ERROR, what)),
             Read::TooLarge => return self.too_large(head),
         };
-        let mut stream = Stream::new(id, i64::from(self.ours.window), self.peer.window);
+        let mut stream = Stream::new(id, self.ours.window, self.peer.window, &self.buffers);
         let promised = head::length(&parts.headers);
         stream.recv.promised = promised.map_err(|what| Fault::Stream(id, Reason::PROTOCOL_ERROR, what))?;
         stream.recv.has_head = true;
@@ -119,7 +119,7 @@ impl Core {
     fn too_large(&mut self, head: Head) -> Result<(), Fault> {
         // Eight more than the answer counts as progress.
         (0..16).for_each(|_| self.work_for_nothing());
-        let mut stream = Stream::new(head.stream, 0, self.peer.window);
+        let mut stream = Stream::new(head.stream, 0, self.peer.window, &self.buffers);
         if head.has(END_STREAM) {
             stream.recv.state = Way::Ended;
         }

@@ -7,7 +7,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{asked, begun, feed, frame, said, sent, settings, update};
 use crate::{
-    core::{Core, FULL, Role},
+    Settings,
+    core::{Core, FULL, HELD, Role},
     frame::{DATA, DEFAULT_WINDOW, END_STREAM, PADDED, WINDOW_UPDATE},
     stream::Place,
 };
@@ -171,4 +172,50 @@ fn windows_above_the_largest_end_the_stream_or_the_connection() {
     let mut core = begun(Role::Server, settings(1000), &[]);
     feed(&mut core, &update(0, (1 << 31) - 1));
     assert!(core.error.is_some());
+}
+
+/// Takes all of a stream's body that came.
+fn take(core: &mut Core, place: Place) {
+    while core.poll_part(place, &Context::from_waker(Waker::noop())).is_ready() {}
+}
+
+#[test]
+fn a_window_widens_where_all_that_came_is_taken() {
+    let mut core = begun(Role::Server, Settings { widest: 3000, ..settings(1000) }, &[]);
+    let place = asked(&mut core, 1);
+    let mut window = 1000;
+    for wider in [2000, 3000, 3000, 3000] {
+        feed(&mut core, &frame(DATA, 0, 1, &vec![7; window]));
+        take(&mut core, place);
+        window = given(&mut core) as usize;
+        assert_eq!(window, wider, "all of it is free again");
+    }
+}
+
+#[test]
+fn a_window_stays_as_it_is_where_something_is_left_or_much_is_held() {
+    /// Too large to join others in one chunk.
+    const FRAME: usize = 16 * 1024;
+    let ours = settings(2 * FRAME as u32);
+    let mut core = begun(Role::Server, Settings { widest: 10 * ours.window, ..ours }, &[]);
+    let place = asked(&mut core, 1);
+    feed(&mut core, &frame(DATA, 0, 1, &[7; FRAME]));
+    for _ in 0..20 {
+        // One frame is always behind the one that is taken.
+        feed(&mut core, &frame(DATA, 0, 1, &[7; FRAME]));
+        assert!(core.poll_part(place, &Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(given(&mut core), FRAME as i64);
+    }
+    let mut core = begun(Role::Server, Settings { widest: 3000, ..settings(1000) }, &[]);
+    let place = asked(&mut core, 1);
+    core.buffers.hold(HELD);
+    for _ in 0..3 {
+        feed(&mut core, &frame(DATA, 0, 1, &[7; 1000]));
+        take(&mut core, place);
+        assert_eq!(given(&mut core), 1000);
+    }
+    core.buffers.let_go(HELD);
+    feed(&mut core, &frame(DATA, 0, 1, &[7; 1000]));
+    take(&mut core, place);
+    assert_eq!(given(&mut core), 2000);
 }

@@ -234,3 +234,31 @@ fn a_connection_on_which_many_streams_were_reset_takes_no_new_ones_and_ends_the_
     drop((kept, out));
     assert!(core.borrow().is_over());
 }
+
+#[test]
+fn a_head_larger_than_the_peer_takes_is_not_sent() {
+    // GET, http, a and / with their names, and 32 for each.
+    let size = [7 + 3, 7 + 4, 10 + 1, 5 + 1].map(|octets| octets + 32).iter().sum();
+    let (core, sender) = client(&[(6, size - 1)]);
+    assert_eq!(ask(&sender).map(drop), Err(Error::TooLarge));
+    assert!(sent(&mut core.borrow_mut()).is_empty());
+    let (_core, sender) = client(&[(6, size)]);
+    assert!(ask(&sender).is_ok());
+}
+
+#[test]
+fn a_client_that_does_not_show_that_it_heard_us_part_gets_no_new_stream_for_ever() {
+    let mut core = server();
+    core.parted();
+    assert!(sent(&mut core).is_empty(), "it did not part");
+    core.part();
+    sent(&mut core);
+    let crossing = asked(&mut core, 7);
+    core.parted();
+    assert_eq!(sent(&mut core)[0].1[..4], [0, 0, 0, 7]);
+    core.parted();
+    feed(&mut core, &get(9, true));
+    assert!(core.accept().is_none() && sent(&mut core).is_empty() && core.error.is_none());
+    core.let_go(crossing);
+    assert!(core.is_over());
+}

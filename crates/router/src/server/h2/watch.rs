@@ -8,6 +8,8 @@ use transport::{io::Patience, timer::Alarm};
 
 /// How long a client may take to close after it was told that nobody needs the connection.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take to hear that the connection takes no new requests. Several round trips by satellite.
+const HEARING: Duration = Duration::from_secs(2);
 /// Requests a client may give up before it is looked at more closely: a person who closes a page gives up dozens.
 const GIVEN_UP: u32 = 200;
 
@@ -21,6 +23,8 @@ pub(super) enum Verdict {
     Go,
     /// Say GOAWAY, let what is under way end.
     Shut(Closed),
+    /// Take no new requests, whether the client heard of it or not.
+    Part,
     /// Say that this is too much, and end.
     Abuse,
     /// End.
@@ -33,6 +37,7 @@ pub(super) struct Watch {
     patience: Patience,
     since: Since,
     shut: Option<(Closed, Instant)>,
+    is_parted: bool,
     alarm: Alarm,
 }
 
@@ -64,6 +69,11 @@ impl Open {
     pub(super) fn given_up(&self) {
         self.0.given_up.set(self.0.given_up.get().saturating_add(1));
     }
+
+    /// It came to no instance: nothing that would speak for the client.
+    pub(super) fn refused(&self) {
+        self.0.begun.set(self.0.begun.get().saturating_sub(1));
+    }
 }
 
 impl Drop for Open {
@@ -78,7 +88,14 @@ impl Watch {
         let now = Instant::now();
         let ledger =
             Ledger { open: Cell::new(0), quiet_since: Cell::new(now), begun: Cell::new(0), given_up: Cell::new(0) };
-        Self { ledger: Rc::new(ledger), patience, since: Since::default(), shut: None, alarm: Alarm::default() }
+        Self {
+            ledger: Rc::new(ledger),
+            patience,
+            since: Since::default(),
+            shut: None,
+            is_parted: false,
+            alarm: Alarm::default(),
+        }
     }
 
     /// The connection begins; without requests it is idle from now on.
@@ -116,6 +133,10 @@ impl Watch {
         match self.due() {
             Some((due, verdict)) if self.alarm.poll(due, cx).is_ready() => match verdict {
                 Verdict::Shut(cause) => self.shut(cause),
+                Verdict::Part => {
+                    self.is_parted = true;
+                    Verdict::Part
+                }
                 other => other,
             },
             _ => Verdict::Go,
@@ -142,7 +163,8 @@ impl Watch {
             Some((Closed::Hasty, since)) => Some((since + GRACE, Verdict::Close(Closed::Hasty))),
             Some((cause, since)) => quiet.map(|quiet| (since.max(quiet) + GRACE, Verdict::Close(cause))),
         };
-        [stall, head, quiet].into_iter().flatten().min_by_key(|(due, _)| *due)
+        let part = self.shut.filter(|_| !self.is_parted).map(|(_, since)| (since + HEARING, Verdict::Part));
+        [stall, head, quiet, part].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 
@@ -177,6 +199,8 @@ mod tests {
         let mut watch = watch();
         assert_eq!(verdict(&mut watch, false).await, Verdict::Shut(Closed::Idle));
         assert_eq!(start.elapsed().as_secs(), 60);
+        assert_eq!(verdict(&mut watch, false).await, Verdict::Part);
+        assert_eq!(start.elapsed().as_secs(), 62);
         assert_eq!(verdict(&mut watch, false).await, Verdict::Close(Closed::Idle));
         assert_eq!(start.elapsed().as_secs(), 65);
     }
@@ -226,6 +250,10 @@ mod tests {
             watch.open().given_up();
         }
         assert_eq!(verdict(&mut watch, false).await, Verdict::Abuse);
+        for _ in 0..=GIVEN_UP {
+            watch.open().refused();
+        }
+        assert!(watch.is_abused(), "what no instance saw does not speak for it");
         for _ in 0..=GIVEN_UP {
             drop(watch.open());
         }
