@@ -5,6 +5,7 @@ mod cancel;
 mod dead_peer;
 mod ends;
 mod flow;
+mod framing;
 mod grpc;
 mod interim;
 mod malformed;
