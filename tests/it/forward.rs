@@ -13,6 +13,7 @@ mod timeouts;
 mod trailers;
 mod unread;
 mod unsent;
+mod vanished;
 
 use http::Request;
 
