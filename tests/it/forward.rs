@@ -5,6 +5,7 @@ mod cancel;
 mod dead_peer;
 mod ends;
 mod flow;
+mod framing;
 mod grpc;
 mod interim;
 mod malformed;
@@ -12,6 +13,7 @@ mod timeouts;
 mod trailers;
 mod unread;
 mod unsent;
+mod vanished;
 
 use http::Request;
 

@@ -21,6 +21,7 @@ use tokio::{
     task::JoinHandle,
     time::sleep,
 };
+use transport::keepalive::KeepAlive;
 
 use crate::{
     core::{Load, Order, Visit},
@@ -63,6 +64,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
+    }
+    // What is accepted inherits it, so it costs no connection a call.
+    if let Err(error) = KeepAlive::CLIENT.set(&socket) {
+        tracing::debug!(%error, "the system does not look after client connections");
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -142,7 +142,7 @@ impl Responder {
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            // hyper drops the whole exchange instead.
+            // hyper drops the whole exchange instead; or its connection does, where hyper does not see it.
             Self::H1 | Self::Answered => Poll::Pending,
             Self::H2(out) => out.poll_reset(cx).map(|_| ()),
         }

@@ -12,6 +12,7 @@ use http::{
     HeaderMap, HeaderName, Method, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
+    uri::Scheme,
 };
 use model::{Fields, Refusal};
 
@@ -28,6 +29,13 @@ mod tests;
 pub fn check(head: &Parts, fields: Fields) -> Result<Option<Authority<'_>>, Refusal> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
+    }
+    // The first word of HTTP/2's preface, and no method (RFC 9113, 11.6): an instance could take what follows for one.
+    if head.method.as_str() == "PRI" {
+        return Err(Refusal::BadRequest("PRI is no method"));
+    }
+    if !head.uri.scheme().is_none_or(is_http) {
+        return Err(Refusal::BadRequest("the scheme must be http or https"));
     }
     if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Err(Refusal::BadRequest("the target * is for OPTIONS only"));
@@ -52,6 +60,12 @@ pub fn head_size(head: &Parts) -> usize {
     let line = head.method.as_str().len() + head.uri.path_and_query().map_or(1, |p| p.as_str().len());
     let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     line + fields
+}
+
+/// Instances get requests of this scheme, whatever the client wrote.
+fn is_http(scheme: &Scheme) -> bool {
+    let scheme = scheme.as_str();
+    scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
 }
 
 /// RFC 9113, 8.2.2.

@@ -20,7 +20,7 @@ pub async fn proxy(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Re
 
     // An instance that takes it, and its answer; or what the route says for when there is none.
     let mut response = fallback::send(exchange, out).await?;
-    let fields = rewrite::inbound(response.headers_mut());
+    let fields = rewrite::inbound(response.status(), response.headers_mut());
     if exchange.record.fallback.is_none() && fields.may_have(&fallback::FALLBACK) {
         // Our own word.
         response.headers_mut().remove(&fallback::FALLBACK);

@@ -28,6 +28,7 @@ pub fn status_of_grpc(head: &http::response::Parts) -> u16 {
 pub fn of_body(error: BodyError) -> Refusal {
     match error {
         BodyError::Client => Refusal::ClientGone,
+        BodyError::Malformed => Refusal::BadRequest("the chunks of the body are malformed"),
         BodyError::TooLarge => Refusal::BodyTooLarge,
         BodyError::Instance => Refusal::Reset,
         BodyError::Idle => Refusal::IdleTimeout,

@@ -4,7 +4,7 @@
 //! connection are made here, all others pass.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
         COOKIE, Entry, FORWARDED, HOST, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
@@ -16,6 +16,7 @@ use http::{
 use model::Fields;
 
 mod forwarded;
+pub mod framing;
 mod trust;
 
 #[cfg(test)]
@@ -96,11 +97,13 @@ pub fn outbound(head: &mut Parts, fields: Fields, from: &Connection, rules: &Rew
     client_host
 }
 
-/// Makes an instance's head ready for the client. Returns the fields it came with.
-pub fn inbound(headers: &mut HeaderMap) -> Fields {
+/// Makes an instance's head of this status ready for the client. Returns the fields it came with.
+pub fn inbound(status: StatusCode, headers: &mut HeaderMap) -> Fields {
     let fields = Fields::of(headers);
+    // Where there is no body there is no length (RFC 9110, 8.6); clients of HTTP/2 would wait for it, or call it an error.
+    let is_bare = status.is_informational() || status == StatusCode::NO_CONTENT;
     // The length was of no account beside chunks (RFC 9112, 6.3), and the client sees no chunks of the instance's.
-    if fields.may_have(&TRANSFER_ENCODING) && headers.contains_key(TRANSFER_ENCODING) {
+    if is_bare || (fields.may_have(&TRANSFER_ENCODING) && headers.contains_key(TRANSFER_ENCODING)) {
         headers.remove(CONTENT_LENGTH);
     }
     strip_connection_fields(headers, fields);

@@ -3,6 +3,8 @@
 //! Bodies, whatever protocol they come from or go to.
 
 use std::{
+    error::Error as _,
+    io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -18,9 +20,12 @@ use crate::{relay::Relay, upload::Upload};
 /// Why a body ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The client broke off, or what it sent is not valid HTTP.
+    /// The client broke off.
     #[error("the client broke off the request body")]
     Client,
+    /// What the client sent is no body: its chunks cannot be read.
+    #[error("the chunks of the request body are malformed")]
+    Malformed,
     /// The client sent more than the route allows.
     #[error("the request body is larger than the route allows")]
     TooLarge,
@@ -33,6 +38,17 @@ pub enum BodyError {
     /// The exchange took longer than its route allows.
     #[error("the exchange took longer than its route allows")]
     Deadline,
+}
+
+impl BodyError {
+    /// Of what a client sent by HTTP/1: hyper says by the kind of an I/O error whether chunks were wrong or missing.
+    fn of_h1(error: &hyper::Error) -> Self {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+        match cause {
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Self::Malformed,
+            _ => Self::Client,
+        }
+    }
 }
 
 /// A body on its way through. Polled by whoever writes it out; nothing is read ahead of that.
@@ -109,7 +125,7 @@ impl http_body::Body for Body {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::H1(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client)))
+                Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|error| BodyError::of_h1(&error))))
             }
             Self::H2(stream) => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| BodyError::Client))),
             Self::Upload(upload) => upload.poll_frame(cx),

@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{ClientTls, Upstream, io::Stream, upstream::Version};
+use crate::{ClientTls, Upstream, io::Stream, keepalive::KeepAlive, upstream::Version};
 
 /// Why no connection could be made; for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +97,9 @@ pub(crate) async fn tcp(address: &Address) -> Result<TcpStream, DialError> {
     };
     let stream = stream.map_err(|e| DialError::connect(&e))?;
     stream.set_nodelay(true).map_err(|e| DialError::connect(&e))?;
+    if let Err(error) = KeepAlive::SERVER.set(&stream) {
+        tracing::debug!(%error, "the system does not look after a connection to an instance");
+    }
     Ok(stream)
 }
 

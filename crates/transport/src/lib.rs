@@ -10,7 +10,8 @@
 //!   [`farewell`] ends long streams at an instance that is to leave, or when they are old.
 //!
 //! Beside it, [`client`]: a small HTTP client for control planes; [`look`]: one exchange with an instance, to see how it
-//! does. [`crowd`] counts connections by who made them, [`clock`] makes ticks.
+//! does. [`crowd`] counts connections by who made them, [`clock`] makes ticks,
+//! [`keepalive`] finds peers that vanished.
 //!
 //! The data path is single-threaded by design: what is `!Send` here never leaves its core.
 
@@ -23,6 +24,7 @@ pub mod farewell;
 pub mod h1;
 pub mod h2;
 pub mod io;
+pub mod keepalive;
 pub mod lease;
 pub mod look;
 mod ping;

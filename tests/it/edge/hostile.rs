@@ -34,6 +34,8 @@ async fn ambiguous_heads_are_refused_and_never_reach_an_instance() {
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET / HTTP/9.1\r\nHost: a\r\n\r\n", 400),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("PRI / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400),
@@ -57,6 +59,29 @@ async fn ambiguous_heads_are_refused_and_never_reach_an_instance() {
         assert_eq!(answer.status(), status, "{head:?}");
     }
     assert_eq!(instance.counts().requests(), 0, "{:?}", instance.seen());
+}
+
+#[tokio::test]
+async fn chunks_that_cannot_be_read_are_a_400_with_the_reason() {
+    let h1 = Instance::http().start().await;
+    let h2c = Instance::h2c().start().await;
+    let router = Config::new().service("h1", &[h1.url()]).service("h2c", &[h2c.url()]).start();
+    for (service, instance) in [("h1", &h1), ("h2c", &h2c)] {
+        for chunks in
+            ["zz\r\nhello\r\n0\r\n\r\n", "-1\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nx y: 1\r\n\r\n"]
+        {
+            let mut socket = Socket::connect(router.clear()).await;
+            let head =
+                format!("POST / HTTP/1.1\r\nHost: a\r\nservice_id: {service}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            socket.send(format!("{head}{chunks}")).await.unwrap();
+            let answer = socket.read_response().await.unwrap_or_else(|| panic!("no answer to {chunks:?}"));
+            let reason = answer.header("x-pointsman-reason");
+            assert_eq!((answer.status(), reason), (400, Some("bad_request")), "{service} {chunks:?}");
+            assert!(socket.is_closed_by_peer().await, "nobody knows where it ends");
+        }
+        router.settled(service).await;
+        assert_eq!(instance.counts().completed(), 0, "{service}");
+    }
 }
 
 #[tokio::test]
@@ -124,6 +149,11 @@ async fn http_2_heads_with_connection_fields_or_no_host_are_refused() {
         check_refused(&router, &fields).await;
     }
     check_refused(&router, &plain).await;
+    for (place, value) in [(0, "PRI"), (1, "gopher"), (2, "/x#/../y"), (2, "/?a#b")] {
+        let mut fields = named;
+        fields[place].1 = value;
+        check_refused(&router, &fields).await;
+    }
     assert_eq!(instance.counts().requests(), 0, "{:?}", instance.seen());
 }
 

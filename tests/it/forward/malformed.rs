@@ -26,6 +26,14 @@ async fn what_is_no_http_1_is_a_502_with_the_reason() {
         ("HTTP/1.1 2x0 OK\r\n\r\n", "protocol"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", "protocol"),
         ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello", "protocol"),
+        // Codings that are taken off here and that nobody puts on again.
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "protocol"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", "protocol"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "protocol",
+        ),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 6\r\n\r\n", "protocol"),
         ("HTTP/1.1 200 OK\r\nX-Nul: a\0b\r\nContent-Length: 0\r\n\r\n", "protocol"),
         ("HTTP/1.1 200 OK\r\nX-Cut: ", "reset"),
         ("", "reset"),

@@ -2,6 +2,8 @@
 //!
 //! Header blocks in.
 
+use std::borrow::Cow;
+
 use super::{
     TABLE, huffman, integer,
     table::{FIXED_FIELDS, Field, Name, Table, fixed},
@@ -27,8 +29,9 @@ impl Decoder {
         Self { table: Table::new(TABLE), text: Vec::new(), longest }
     }
 
-    /// Reads a whole block and hands over each field.
-    pub(crate) fn decode(&mut self, mut block: &[u8], mut take: impl FnMut(Field)) -> Result<(), Unreadable> {
+    /// Reads a whole block and hands over each field. One that stands in the table is lent: a block may name it thousands of
+    /// times, and whoever has enough of them copies no more.
+    pub(crate) fn decode(&mut self, mut block: &[u8], mut take: impl FnMut(Cow<'_, Field>)) -> Result<(), Unreadable> {
         let mut resizes = 0;
         let mut begun = false;
         while let Some(&first) = block.first() {
@@ -40,20 +43,24 @@ impl Decoder {
                 continue;
             }
             begun = true;
-            take(self.field(&mut block, first)?);
+            if first & 0x80 != 0 {
+                let index = integer::read(&mut block, 7).ok_or(Unreadable)?;
+                take(self.indexed(index).ok_or(Unreadable)?);
+            } else {
+                take(Cow::Owned(self.literal(&mut block, first)?));
+            }
         }
         Ok(())
     }
 
-    fn field(&mut self, block: &mut &[u8], first: u8) -> Result<Field, Unreadable> {
-        if first & 0x80 != 0 {
-            let index = integer::read(block, 7).ok_or(Unreadable)?;
-            return self.indexed(index).ok_or(Unreadable);
-        }
+    fn literal(&mut self, block: &mut &[u8], first: u8) -> Result<Field, Unreadable> {
         let (indexing, bits) = if first & 0x40 != 0 { (true, 6) } else { (false, 4) };
         let name = match integer::read(block, bits).ok_or(Unreadable)? {
             0 => Name::read(string(block, &mut self.text, self.longest)?),
-            index => self.indexed(index).ok_or(Unreadable)?.name,
+            index => match self.indexed(index).ok_or(Unreadable)? {
+                Cow::Owned(field) => field.name,
+                Cow::Borrowed(field) => field.name.clone(),
+            },
         };
         let mut field = Field::read(name, string(block, &mut self.text, self.longest)?);
         if first & 0xf0 == 0x10 {
@@ -65,10 +72,10 @@ impl Decoder {
         Ok(field)
     }
 
-    fn indexed(&self, index: usize) -> Option<Field> {
+    fn indexed(&self, index: usize) -> Option<Cow<'_, Field>> {
         match index.checked_sub(FIXED_FIELDS + 1) {
-            None => fixed(index),
-            Some(place) => self.table.get(place).cloned(),
+            None => fixed(index).map(Cow::Owned),
+            Some(place) => self.table.get(place).map(Cow::Borrowed),
         }
     }
 }
@@ -95,14 +102,14 @@ mod tests {
 
     fn check(decoder: &mut Decoder, block: &[u8], expected: &[(&str, &str)]) {
         let mut fields = Vec::new();
-        decoder.decode(block, |field| fields.push(field)).unwrap();
+        decoder.decode(block, |field| fields.push(field.into_owned())).unwrap();
         let expected: Vec<_> =
             expected.iter().map(|(name, value)| Field::read(Name::read(name.as_bytes()), value.as_bytes())).collect();
         assert_eq!(fields, expected);
     }
 
     fn refused(block: &[u8]) {
-        assert_eq!(Decoder::new(1000).decode(block, drop), Err(Unreadable), "{block:x?}");
+        assert_eq!(Decoder::new(1000).decode(block, |_| ()), Err(Unreadable), "{block:x?}");
     }
 
     /// RFC 7541, C.3: three requests on one connection.
@@ -144,11 +151,19 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_table_is_lent() {
+        let mut decoder = Decoder::new(1000);
+        let mut lent = Vec::new();
+        decoder.decode(b"\x40\x01a\x01b\xbe\x82", |field| lent.push(matches!(field, Cow::Borrowed(_)))).unwrap();
+        assert_eq!(lent, [false, true, false], "new, of the table, of the fixed one");
+    }
+
+    #[test]
     fn a_smaller_table_forgets() {
         let mut decoder = Decoder::new(1000);
         check(&mut decoder, b"\x40\x01a\x01b", &[("a", "b")]);
         check(&mut decoder, b"\x20\x3f\xe1\x1f\x40\x01c\x01d\xbe", &[("c", "d"), ("c", "d")]);
-        assert_eq!(decoder.decode(b"\xbf", drop), Err(Unreadable));
+        assert_eq!(decoder.decode(b"\xbf", |_| ()), Err(Unreadable));
     }
 
     proptest! {
@@ -156,7 +171,7 @@ mod tests {
         fn nothing_makes_it_panic(blocks: Vec<Vec<u8>>) {
             let mut decoder = Decoder::new(64);
             for block in blocks {
-                let _read = decoder.decode(&block, drop);
+                let _read = decoder.decode(&block, |_| ());
                 prop_assert!(decoder.table.limit <= TABLE);
             }
         }

@@ -3,8 +3,9 @@
 use std::{pin::pin, rc::Rc};
 
 use http::{
-    HeaderValue, Request, StatusCode,
-    header::{CONNECTION, EXPECT, HOST, TE},
+    HeaderValue, Method, Request, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING},
+    request,
     response::Parts,
 };
 use model::{Outcome, Refusal};
@@ -49,18 +50,18 @@ pub(super) async fn send(
         }
         Ok(Ok(response)) => response,
     };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it.
+    let (mut head, incoming) = response.into_parts();
+    // Nobody asked for another protocol.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS || !rewrite::framing::settle(&mut head.headers) {
         return Err(Failure::new(Refusal::Protocol, Outcome::Protocol));
     }
     lease.head();
-    let (head, incoming) = response.into_parts();
     let upload = exchange.record.upload.clone();
     Ok((head, Source::H1 { incoming, home: Some((connection, Rc::clone(pool))), upload }))
 }
 
 /// The head in HTTP/1.1's form, for this instance. A copy: the request may yet be sent to another.
-fn head(exchange: &Exchange, out: &Outbound, patience: &Patience, lease: &Lease) -> http::request::Parts {
+fn head(exchange: &Exchange, out: &Outbound, patience: &Patience, lease: &Lease) -> request::Parts {
     let mut head = out.head.clone();
     if let Some(told) = patience.told(&head.headers) {
         head.headers = told;
@@ -72,8 +73,22 @@ fn head(exchange: &Exchange, out: &Outbound, patience: &Patience, lease: &Lease)
     if head.headers.contains_key(TE) {
         head.headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
+    delimit(&mut head, out.body.is_some());
     head.version = http::Version::HTTP_11;
     head
+}
+
+/// Says where the body ends, if the client did not (HTTP/2 needs not, and chunks end at the router). hyper takes a body of
+/// unknown length for none with GET and HEAD, where bodies are rare, but allowed (RFC 9110, 9.3.1). Methods whose point is
+/// a body say that there is none: some servers wait for one otherwise, or answer 411 (RFC 9110, 8.6).
+fn delimit(head: &mut request::Parts, has_body: bool) {
+    if has_body {
+        if !head.headers.contains_key(CONTENT_LENGTH) {
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    } else if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 /// What an error says after the request may have been sent.

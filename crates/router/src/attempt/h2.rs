@@ -136,7 +136,7 @@ fn inform(exchange: &Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sleep>>
     };
     if pass {
         let mut headers = interim.headers;
-        rewrite::inbound(&mut headers);
+        rewrite::inbound(interim.status, &mut headers);
         exchange.inform(interim.status, &headers);
     }
 }

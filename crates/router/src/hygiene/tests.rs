@@ -42,6 +42,15 @@ fn a_plain_request_passes_in_any_version() {
 }
 
 #[test]
+fn requests_are_of_http_by_scheme_and_method() {
+    assert!(h2("HTTP://a/", &[]).is_ok());
+    refused(h2("ftp://a/", &[]), "scheme");
+    refused(h2("httpx://a/", &[]), "scheme");
+    refused(checked(&head("GET", "gopher://a/", Version::HTTP_11, &[("host", "a")])), "scheme");
+    refused(checked(&head("PRI", "/", Version::HTTP_11, &[("host", "a")])), "PRI");
+}
+
+#[test]
 fn the_host_is_named_once_and_well() {
     refused(h1(&[]), "no host");
     refused(h2("/", &[]), "no host");

@@ -1,4 +1,4 @@
-use http::{Request, Version};
+use http::{Request, StatusCode, Version};
 
 use super::*;
 
@@ -46,13 +46,13 @@ fn fields_about_one_connection_end_here() {
         ("x-stays", "1"),
     ];
     let mut response = map(&fields);
-    inbound(&mut response);
+    inbound(StatusCode::OK, &mut response);
     let mut left: Vec<&str> = response.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
     assert_eq!(left, ["te", "trailer", "x-stays"]);
     assert_eq!(values(&response, "te"), "trailers");
     let mut gzip = map(&[("te", "gzip"), ("te", "deflate;q=0.5")]);
-    inbound(&mut gzip);
+    inbound(StatusCode::OK, &mut gzip);
     assert!(gzip.is_empty());
 }
 
@@ -191,11 +191,20 @@ fn cookie_crumbs_become_one_cookie() {
 fn a_length_beside_chunks_does_not_reach_the_client() {
     let mut headers =
         map(&[("content-length", "10"), ("transfer-encoding", "chunked"), ("x-pointsman-reason", "fake")]);
-    inbound(&mut headers);
+    inbound(StatusCode::OK, &mut headers);
     assert!(headers.is_empty(), "{headers:?}");
     let mut headers = map(&[("content-length", "10")]);
-    inbound(&mut headers);
+    inbound(StatusCode::OK, &mut headers);
     assert_eq!(headers["content-length"], "10");
+}
+
+#[test]
+fn an_answer_that_has_no_body_by_its_status_has_no_length() {
+    for (status, stays) in [(200, true), (304, true), (204, false), (103, false)] {
+        let mut headers = map(&[("content-length", "10")]);
+        inbound(StatusCode::from_u16(status).unwrap(), &mut headers);
+        assert_eq!(headers.contains_key("content-length"), stays, "{status}");
+    }
 }
 
 #[test]

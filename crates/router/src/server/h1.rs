@@ -1,6 +1,13 @@
 //! HTTP/1 clients, by hyper; the deadlines are ours.
 
-use std::{cell::Cell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::{Poll, ready},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::CONNECTION};
@@ -31,10 +38,10 @@ pub(super) async fn serve(
     stream: Stream,
     plan: &Current,
 ) -> Result<Closed, Closed> {
-    let meter = Meter::new();
+    let meter = Meter::new(stream);
     let hasty = Cell::new(false);
     let service = service_fn(|request: Request<Incoming>| {
-        meter.busy();
+        meter.busy(!request.body().is_end_stream());
         answer(core, &client, &meter, &hasty, request)
     });
     let wire = http1::Builder::new()
@@ -42,7 +49,7 @@ pub(super) async fn serve(
         .max_buf_size(plan.limits.head_size.saturating_mul(2).max(WRITE_BUFFER))
         .max_headers(plan.limits.fields.saturating_mul(2))
         .half_close(false)
-        .serve_connection(TokioIo::new(Metered::new(stream, Rc::clone(&meter))), service);
+        .serve_connection(TokioIo::new(Metered(Rc::clone(&meter))), service);
     let mut wire = pin!(wire);
     let mut phase = core.phase();
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
@@ -64,14 +71,17 @@ pub(super) async fn serve(
                 if error.is_parse() { Closed::Protocol } else { Closed::Broken }
             }));
         }
-        match meter.due(&plan.patience.http1) {
-            Some((due, what)) if alarm.poll(due, cx).is_ready() => Poll::Ready(match what {
-                Expired::Head => Err(Closed::Head),
-                Expired::Stall | Expired::Total => Err(Closed::Stall),
-                Expired::KeepAlive => Ok(Closed::Idle),
-            }),
-            _ => Poll::Pending,
+        while let Some((due, what)) = meter.due(&plan.patience.http1) {
+            ready!(alarm.poll(due, cx));
+            match what {
+                Expired::Look if !meter.is_gone() => {}
+                Expired::Look => return Poll::Ready(Err(Closed::Broken)),
+                Expired::Head => return Poll::Ready(Err(Closed::Head)),
+                Expired::Stall | Expired::Total => return Poll::Ready(Err(Closed::Stall)),
+                Expired::KeepAlive => return Poll::Ready(Ok(Closed::Idle)),
+            }
         }
+        Poll::Pending
     })
     .await
 }
@@ -79,7 +89,7 @@ pub(super) async fn serve(
 async fn answer(
     core: &Rc<Core>,
     client: &Rc<Client>,
-    meter: &Rc<Meter>,
+    meter: &Rc<Meter<Stream>>,
     hasty: &Cell<bool>,
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
@@ -92,7 +102,7 @@ async fn answer(
         hasty.set(true);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    meter.until(response.body().deadline());
+    meter.answers(response.body().deadline());
     Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter) }))
 }
 
@@ -101,7 +111,7 @@ async fn answer(
 struct Outgoing {
     body: Body,
     exchange: Box<Exchange>,
-    meter: Rc<Meter>,
+    meter: Rc<Meter<Stream>>,
 }
 
 impl http_body::Body for Outgoing {
@@ -112,7 +122,7 @@ impl http_body::Body for Outgoing {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange.record.sent += frame.data_ref().map_or(0, |data| data.len() as u64);

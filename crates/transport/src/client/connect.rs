@@ -7,7 +7,6 @@ use http::{
     uri::{Authority, Scheme},
 };
 use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
     time::{Instant, timeout_at},
@@ -15,6 +14,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{ClientError, ClientSettings, Step, error::chain, tls, wire::Duplex};
+use crate::keepalive::KeepAlive;
 
 /// The server: where it is and how to open a connection to it.
 #[derive(Debug)]
@@ -181,13 +181,10 @@ impl Origin {
     }
 }
 
-/// Keep-alive probes: a watch is silent for minutes, and a machine that vanished says nothing. 15 s of silence and four
-/// lost probes end the connection within 35 s; the probes also keep address translators from forgetting it.
+/// A watch is silent for minutes, and a machine that vanished says nothing.
 fn prepare(stream: &TcpStream) {
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(4);
     // Both only improve matters; a system that refuses them still has a working connection.
-    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive).and_then(|()| stream.set_nodelay(true)) {
+    if let Err(error) = KeepAlive::SERVER.set(stream).and_then(|()| stream.set_nodelay(true)) {
         tracing::debug!(%error, "socket options not set");
     }
 }

@@ -1,9 +1,10 @@
 //! Deadlines of an HTTP/1 client connection that hyper does not keep apart: its header timer is also its keep-alive
-//! timer, and it has none for a client that stops reading. [`Metered`] notes what moves, [`Meter::due`] says which
-//! limit runs out when; the connection's task does the waiting.
+//! timer, and it has none for a client that stops reading. Nor does it see a client go that has sent more than its
+//! request: it reads no further then. [`Metered`] notes what moves, [`Meter::due`] says which limit runs out when; the
+//! connection's task does the waiting.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -15,6 +16,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
+
+use super::Stream;
+
+/// How often is looked whether a client is gone that nobody reads from.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a client may take for each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,41 +44,57 @@ pub enum Expired {
     Stall,
     /// The exchange took longer than it may.
     Total,
+    /// No limit: it is time to see whether the client [is gone](Meter::is_gone).
+    Look,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Idle(Instant),
     Head(Instant),
-    Busy,
+    /// The request's body comes in.
+    Body,
+    /// Nothing more of the request is to come.
+    Answer,
 }
 
-/// What moves on one connection. Written by its I/O and its service, read by its task; all in one thread.
+/// One connection, and what moves on it. Written by its I/O and its service, read by its task; all in one thread.
 #[derive(Debug)]
-pub struct Meter {
+pub struct Meter<S> {
+    /// Borrowed within a call only.
+    stream: RefCell<S>,
     phase: Cell<Phase>,
     stalled: Cell<Option<Instant>>,
     deadline: Cell<Option<Instant>>,
+    /// All that came was taken, and whoever reads waits for more.
+    reads: Cell<bool>,
+    /// When was looked last whether the client is gone.
+    looked: Cell<Option<Instant>>,
 }
 
-impl Meter {
+impl<S> Meter<S> {
     /// A connection that just began: its first head is due.
     #[must_use]
-    pub fn new() -> Rc<Self> {
+    pub fn new(stream: S) -> Rc<Self> {
         Rc::new(Self {
+            stream: RefCell::new(stream),
             phase: Cell::new(Phase::Head(Instant::now())),
             stalled: Cell::new(None),
             deadline: Cell::new(None),
+            reads: Cell::new(true),
+            looked: Cell::new(None),
         })
     }
 
     /// A request head is complete.
-    pub fn busy(&self) {
-        self.phase.set(Phase::Busy);
+    pub fn busy(&self, has_body: bool) {
+        self.phase.set(if has_body { Phase::Body } else { Phase::Answer });
     }
 
-    /// The answer must be handed over by then: while the client does not read, nobody else looks at the clock.
-    pub fn until(&self, deadline: Option<Instant>) {
+    /// An answer is on its way, and must be handed over by then: while the client does not read, nobody else looks at the
+    /// clock.
+    pub fn answers(&self, deadline: Option<Instant>) {
+        self.phase.set(Phase::Answer);
         self.deadline.set(deadline);
     }
 
@@ -88,14 +110,23 @@ impl Meter {
         let phase = match self.phase.get() {
             Phase::Idle(since) => Some((since + patience.keep_alive, Expired::KeepAlive)),
             Phase::Head(since) => Some((since + patience.head, Expired::Head)),
-            Phase::Busy => None,
+            Phase::Body => None,
+            Phase::Answer if self.reads.get() => None,
+            Phase::Answer => Some((self.look() + LOOK, Expired::Look)),
         };
         let stall = self.stalled.get().map(|since| (since + patience.stall, Expired::Stall));
         let total = self.deadline.get().map(|at| (at, Expired::Total));
         [phase, stall, total].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
+    fn look(&self) -> Instant {
+        let looked = self.looked.get().unwrap_or_else(Instant::now);
+        self.looked.set(Some(looked));
+        looked
+    }
+
     fn received(&self) {
+        self.reads.set(false);
         if let Phase::Idle(_) = self.phase.get() {
             self.phase.set(Phase::Head(Instant::now()));
         }
@@ -110,61 +141,68 @@ impl Meter {
     }
 }
 
-/// A stream that notes on its [`Meter`] what moves.
-#[derive(Debug)]
-pub struct Metered<S> {
-    stream: S,
-    meter: Rc<Meter>,
-}
-
-impl<S> Metered<S> {
-    /// Wraps a stream.
+impl Meter<Stream> {
+    /// Whether the client has closed its side while an answer is under way. It is as good as gone then, whatever it sent
+    /// before; so it is where hyper reads and sees the end itself. Asks no system, but what tokio was told already.
     #[must_use]
-    pub fn new(stream: S, meter: Rc<Meter>) -> Self {
-        Self { stream, meter }
+    pub fn is_gone(&self) -> bool {
+        self.looked.set(None);
+        self.stream.borrow().is_closed_by_peer()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+/// The stream of a [`Meter`], for whoever talks on it; notes what moves.
+#[derive(Debug)]
+pub struct Metered<S>(pub Rc<Meter<S>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Metered<S> {
+    fn with<T>(&self, call: impl FnOnce(Pin<&mut S>) -> T) -> T {
+        call(Pin::new(&mut *self.0.stream.borrow_mut()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.meter.received();
+        let read = self.with(|stream| stream.poll_read(cx, buf));
+        if read.is_pending() {
+            self.0.reads.set(true);
+        } else if buf.filled().len() > before {
+            self.0.received();
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.meter.wrote(&wrote);
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = self.with(|stream| stream.poll_write(cx, bytes));
+        self.0.wrote(&wrote);
         wrote
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.meter.wrote(&wrote);
+        let wrote = self.with(|stream| stream.poll_write_vectored(cx, parts));
+        self.0.wrote(&wrote);
         wrote
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.0.stream.borrow().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.meter.wrote(&flushed);
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.with(|stream| stream.poll_flush(cx));
+        self.0.wrote(&flushed);
         flushed
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
     }
 }
 
@@ -177,7 +215,7 @@ mod tests {
     const PATIENCE: Patience =
         Patience { head: Duration::from_secs(10), keep_alive: Duration::from_secs(60), stall: Duration::from_secs(30) };
 
-    fn check(meter: &Meter, expected: Option<(u64, Expired)>) {
+    fn check<S>(meter: &Meter<S>, expected: Option<(u64, Expired)>) {
         let due = meter.due(&PATIENCE).map(|(at, what)| ((at - Instant::now()).as_secs(), what));
         assert_eq!(due, expected);
     }
@@ -185,10 +223,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_has_its_limit_from_its_first_byte_whatever_drips_after() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let meter = Meter::new();
-        let mut io = Metered::new(ours, Rc::clone(&meter));
+        let meter = Meter::new(ours);
+        let mut io = Metered(Rc::clone(&meter));
         check(&meter, Some((10, Expired::Head)));
-        meter.busy();
+        meter.busy(false);
         check(&meter, None);
         meter.idle();
         check(&meter, Some((60, Expired::KeepAlive)));
@@ -204,14 +242,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_is_noticed_and_forgiven_when_it_reads() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let meter = Meter::new();
-        meter.busy();
-        let mut io = Metered::new(ours, Rc::clone(&meter));
+        let meter = Meter::new(ours);
+        meter.busy(false);
+        let mut io = Metered(Rc::clone(&meter));
         let write = tokio::time::timeout(Duration::from_secs(5), io.write_all(b"12345678"));
         assert!(write.await.is_err());
         check(&meter, Some((25, Expired::Stall)));
         theirs.read_exact(&mut [0; 4]).await.unwrap();
         io.write_all(b"5678").await.unwrap();
+        check(&meter, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_nobody_reads_from_is_looked_after_once_its_request_is_there() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let meter = Meter::new(ours);
+        let mut io = Metered(Rc::clone(&meter));
+        theirs.write_all(b"GG").await.unwrap();
+        io.read_u8().await.unwrap();
+        meter.busy(true);
+        check(&meter, None);
+        meter.answers(None);
+        check(&meter, Some((1, Expired::Look)));
+        io.read_u8().await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(5), io.read_u8()).await.is_err());
         check(&meter, None);
     }
 }

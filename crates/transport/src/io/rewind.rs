@@ -22,6 +22,10 @@ impl<S> Rewind<S> {
     pub fn new(first: Bytes, stream: S) -> Self {
         Self { first, stream }
     }
+
+    pub(super) fn inner(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {

@@ -3,12 +3,12 @@
 use std::{
     fmt::Debug,
     io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{client, server};
@@ -33,6 +33,20 @@ pub enum Stream {
     FromClient(Box<server::TlsStream<Rewind<TcpStream>>>),
     /// Any other, say one in memory.
     Other(Box<dyn Io>),
+}
+
+impl Stream {
+    /// Whether the peer has closed its side, as far as the system has told: what it sent before may be unread. Only known of
+    /// clients.
+    pub(super) fn is_closed_by_peer(&self) -> bool {
+        let tcp = match self {
+            Self::Client(stream) => stream.inner(),
+            Self::FromClient(stream) => stream.get_ref().0.inner(),
+            Self::Tcp(_) | Self::ToInstance(_) | Self::Other(_) => return false,
+        };
+        let ready = pin!(tcp.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
 }
 
 macro_rules! each {
