@@ -10,7 +10,7 @@ use transport::client::{Client, Lines};
 
 use super::{
     GUEST, Many, Registry, SERVICE, Told, name, port,
-    server::{PATIENCE, Server, client, send},
+    server::{PATIENCE, Server, address, client, send},
 };
 
 /// Writes in one transaction: what a member takes by default.
@@ -34,6 +34,15 @@ impl Etcd {
         let server = Arc::new(Server::find("etcd", "single", "ETCD_URL"));
         let prefix = format!("/pointsman-freshness-{}", std::process::id());
         Self { client: client(&server.address), server, prefix }
+    }
+
+    /// Where it is.
+    ///
+    /// # Panics
+    /// If its URL names no address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        address(&self.server.address)
     }
 
     fn key(&self, service: &str, id: &str) -> String {

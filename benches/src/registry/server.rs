@@ -1,6 +1,7 @@
 //! Servers of the tests, and questions to them.
 
 use std::{
+    net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -83,9 +84,18 @@ impl Drop for Server {
 
 fn registries(tool: &str, arguments: &[&str]) -> String {
     let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/registries/").to_owned() + tool;
-    let output = Command::new(&tool).args(arguments).stderr(Stdio::inherit()).output().expect("the scripts are there");
+    // A server that inherits the real-time priority of the measurement takes the cores from what is measured; and an
+    // engine that does starts no container.
+    let mut command = Command::new("chrt");
+    command.args(["--other", "0", &tool]).args(arguments);
+    let output = command.stderr(Stdio::inherit()).output().expect("the scripts are there, and util-linux");
     assert!(output.status.success(), "{tool} {arguments:?}");
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// What a URL names by number.
+pub(super) fn address(url: &str) -> SocketAddr {
+    url.split_once("://").expect("a URL").1.trim_end_matches('/').parse().expect("HOST:PORT")
 }
 
 pub(super) fn client(url: &str) -> Client {

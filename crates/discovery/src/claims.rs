@@ -8,7 +8,8 @@
 //! | `claims/vacant.rs` | when a service nobody serves is forgotten |
 //!
 //! Additions act at once. A withdrawal looks like a fault of the registry when nothing remains, or when fewer than half
-//! remain and nothing was added; such *suspects* leave the first choice at once and stay as last resort for a while.
+//! remain and nothing was added; such *suspects* leave the first choice at once and stay as last resort for a while, and with
+//! them those that had left shortly before.
 
 mod claim;
 pub mod join;
@@ -83,7 +84,7 @@ pub struct Claims {
     sources: Vec<(SourceId, Arc<str>)>,
     services: HashMap<ServiceId, Vec<Claim>>,
     holds: Holds,
-    /// When suspects run out. May name services that have none any more, never misses one that has.
+    /// When suspects run out, and who may become one. May name services that have none any more, never misses one that has.
     deadlines: BTreeSet<(Tick, ServiceId)>,
     /// What the file means.
     interest: Interest,
@@ -321,10 +322,13 @@ impl Claims {
         let name = self.sources.iter().find(|(id, _)| *id == source).map_or("", |(_, name)| name);
         let until = now.after(self.holds.of(name, service));
         let claims = self.services.entry(service.clone()).or_default();
+        let mut remembers = false;
         let (diff, other) = match claims.iter_mut().find(|c| c.source == source) {
             Some(claim) => {
                 let other = std::mem::replace(&mut claim.named, named) != named;
-                (claim.replace(list, deregistered, until), other)
+                let diff = claim.replace(list, deregistered, until);
+                remembers = claim.remembers() && !diff.removed.is_empty();
+                (diff, other)
             }
             None => {
                 let claim = Claim::new(source, list, named);
@@ -333,7 +337,7 @@ impl Claims {
                 (diff, true)
             }
         };
-        if !diff.suspected.is_empty() {
+        if remembers || !diff.suspected.is_empty() {
             self.deadlines.insert((until, service.clone()));
         }
         self.forget_unnamed(service, now);

@@ -24,6 +24,7 @@ use std::{
 };
 
 use model::{Instance, ServiceId};
+use settings::PATIENCE;
 
 /// The name of the file in its directory.
 const FILE: &str = "last-known-good";
@@ -87,12 +88,15 @@ struct Pending {
 }
 
 impl Memory {
-    /// Reads what this directory remembers. A file that is damaged or not ours is passed over with a warning; the next
-    /// write replaces it.
+    /// Reads what this directory remembers. A file that is damaged or not ours is passed over with a warning, and one that
+    /// cannot be read within [`PATIENCE`], too; the next write replaces it.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
         let path = directory.join(FILE);
-        let recalled = match file::read(&path) {
+        let waits = || tracing::warn!(path = %path.display(), "still reading what was remembered");
+        let own = path.clone();
+        let read = settings::told_if_slow(waits, || settings::read_within(PATIENCE, move || file::read(&own)));
+        let recalled = match read {
             Ok(recalled) => recalled,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {

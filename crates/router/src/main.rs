@@ -2,7 +2,12 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where people are spoken to
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use discovery::history::Filter;
@@ -127,12 +132,15 @@ fn attend_service(arguments: register::Arguments) -> ExitCode {
 
 /// The file itself, or `router.yml` in a directory kept outside the program.
 fn file(path: PathBuf) -> PathBuf {
-    if path.is_dir() { path.join("router.yml") } else { path }
+    let is_folder = settings::told_if_slow(|| waits_for(&path), || path.is_dir());
+    if is_folder { path.join("router.yml") } else { path }
 }
 
 fn check(path: PathBuf) -> Result<(), String> {
     let shown = path.display().to_string();
-    let warnings = router::control::check(&Origin::File(path)).map_err(|error| error.to_string())?;
+    let own = path.clone();
+    let checked = settings::told_if_slow(|| waits_for(&own), || router::control::check(&Origin::File(path)));
+    let warnings = checked.map_err(|error| error.to_string())?;
     for warning in warnings {
         println!("{shown}: warning: {warning}");
     }
@@ -153,7 +161,9 @@ fn tell(query: &Query) -> Result<(), String> {
 fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
     let origin = config.map_or(Origin::Nothing, Origin::File);
     // The router reads its settings itself; of a long file, what is kept here would be kept for good.
-    let log = origin.load(&overrides).map_err(|error| error.to_string())?.log;
+    let waits = || origin.file().into_iter().for_each(|file| waits_for(file));
+    let settings = settings::told_if_slow(waits, || origin.load(&overrides));
+    let log = settings.map_err(|error| error.to_string())?.log;
     let level = std::env::var("RUST_LOG").ok();
     let log = telemetry::log::Log::init(&log, level.as_deref()).map_err(|error| error.to_string())?;
     raise_descriptors();
@@ -162,6 +172,11 @@ fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
     let router = Router::start(Start { origin, overrides, log }).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(attend(router, without_file))
+}
+
+/// There is no log yet.
+fn waits_for(path: &Path) {
+    eprintln!("pointsman: still reading {}: does its file system answer?", path.display());
 }
 
 async fn attend(router: Router, without_file: bool) -> Result<(), String> {

@@ -51,6 +51,9 @@ pub const POLL: Duration = Duration::from_secs(2);
 
 /// Quiet time before a change counts: editors and `cp` write in steps, and a key follows its certificate.
 const SETTLE: Duration = Duration::from_millis(75);
+/// The same, if all that changed is that files are gone, and each stands for itself: whoever replaces a file may remove
+/// it first, and needs a millisecond until the next one is there.
+const RETURN: Duration = Duration::from_millis(4);
 /// Between two comparisons that found nothing: a log or a database in the same directory gives hints without pause.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Comparisons after which a change counts although the content still moves, so that a file that is written without
@@ -99,7 +102,7 @@ impl Files {
     }
 
     /// Each file stands for itself, so that nothing is gained by waiting for others: one that was moved into place, or
-    /// closed by who wrote it, counts at once.
+    /// closed by who wrote it, counts at once, and one that is gone does so unless it is there again soon.
     #[must_use]
     pub fn apart(self) -> Self {
         Self { apart: true, ..self }
@@ -153,28 +156,29 @@ impl Files {
             if self.hint.is_behind() {
                 follow(&mut self.hint, &self.looks, &self.known).await;
             }
-            self.pause(PAUSE).await;
-        }
-    }
-
-    /// Waits so long, or until a file is said to be whole. True if one is.
-    async fn pause(&self, time: Duration) -> bool {
-        tokio::select! {
-            () = self.hint.whole(), if self.apart => true,
-            () = tokio::time::sleep(time) => false,
+            tokio::select! {
+                () = self.hint.done(), if self.apart => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 
     /// The contents, once two looks in a row agree, or nothing differs from what is known, or what differs is whole.
     async fn settled(&mut self) -> BTreeMap<PathBuf, Content> {
+        // Said before the look, so true of what it sees.
+        let mut whole = self.apart && self.hint.was_whole();
         let mut last = self.looks.at(self.known.keys(), &self.known).await;
         for _ in 0..SETTLE_ROUNDS {
-            if last == self.known {
+            if whole || last == self.known {
                 break;
             }
-            let whole = self.pause(SETTLE).await;
+            let time = if self.apart && only_gone(&self.known, &last) { RETURN } else { SETTLE };
+            whole = tokio::select! {
+                () = self.hint.whole(), if self.apart => true,
+                () = tokio::time::sleep(time) => false,
+            };
             let now = self.looks.at(self.known.keys(), &self.known).await;
-            if std::mem::replace(&mut last, now) == last || whole {
+            if std::mem::replace(&mut last, now) == last {
                 break;
             }
         }
@@ -189,4 +193,12 @@ async fn follow(hint: &mut Hint, looks: &Looks, files: &BTreeMap<PathBuf, Conten
 
 fn differing(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> Vec<PathBuf> {
     now.iter().filter(|(path, content)| before.get(*path) != Some(*content)).map(|(path, _)| path.clone()).collect()
+}
+
+/// Whether the only difference is that files are no longer there, nor their names in directories.
+fn only_gone(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> bool {
+    now.iter().all(|(path, now)| match (before.get(path), now) {
+        (Some(Content::Bytes { .. }), Content::None) | (Some(Content::Names { .. }), Content::Names { .. }) => true,
+        (before, now) => before == Some(now),
+    })
 }

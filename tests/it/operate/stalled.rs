@@ -11,6 +11,7 @@ use std::{
 
 use testkit::{Client, bounded, eventually, get};
 
+use super::process::Process;
 use crate::{
     discover::rig::{admin, instances, serving},
     support::{Config, Front, Running},
@@ -141,4 +142,18 @@ async fn a_router_ends_though_a_file_hangs() {
         ended.send(()).ok();
     });
     eventually("the router ends", || over.try_recv().is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_its_file_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    fs::write(&file, "").unwrap();
+    hang(&file);
+    let process = Process::start(&["run", "--config", "router.yml"], folder.path());
+    process.logs("still reading router.yml").await;
+    assert_eq!(process.printed().len(), 0);
+    let config = Config::new();
+    heal(&file, &config.yaml());
+    process.ready().await;
 }

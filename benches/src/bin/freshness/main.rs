@@ -1,15 +1,19 @@
 //! How long from a registry's own answer until the router acts on it.
 //!
-//! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd` among
-//! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load. Servers are
+//! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd|consul` among
+//! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load; `freshness
+//! partition consul|etcd` cuts the way to one and heals it. Servers are
 //! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`, `DOCKER_SOCKET`), or are started by
 //! tests/registries/up. Kubernetes and Docker are measured only if they are named: the API server of the one is compiled
 //! first, the engine of the other needs root.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program that prints its measurement or ends")]
 
+mod gate;
 mod guest;
+mod load;
 mod many;
 mod outage;
+mod partition;
 
 use std::path::Path;
 
@@ -43,6 +47,8 @@ enum Mode {
     Many(many::Options),
     /// Consul, killed under load and started again.
     Outage(outage::Options),
+    /// A registry that is cut off for a while.
+    Partition(partition::Options),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,6 +68,7 @@ async fn main() {
     match options.other {
         Some(Mode::Many(many)) => many::measure(&many).await,
         Some(Mode::Outage(outage)) => outage::measure(&outage).await,
+        Some(Mode::Partition(partition)) => partition::measure(&partition).await,
         None => {
             let mut kinds = options.registries;
             if kinds.is_empty() {

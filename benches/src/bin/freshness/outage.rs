@@ -1,33 +1,33 @@
 //! Consul killed under load and started again, with its data and with checks that do not pass yet.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use benches::{
-    Spread,
-    registry::{GUEST, HOST, SERVICE, server::Server},
-};
+use benches::registry::{GUEST, HOST, SERVICE, server::Server};
+use bytes::Bytes;
 use serde_json::Value;
-use testkit::{Client, Instance, get};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::Mutex,
-    task::{JoinHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep},
-};
+use testkit::Instance;
+use tokio::time::{Instant, interval, sleep};
 use transport::client::{Client as Asking, ClientSettings};
 
-use crate::start_with;
+use crate::{
+    gate::Gate,
+    load::{Load, Outcome},
+    start_with,
+};
 
-/// Of the load; each carries many requests at once.
-const CONNECTIONS: usize = 8;
+/// How long a check passes after a heartbeat: less than Consul is dead, so what it stored has expired by then.
+const TTL: &str = "5s";
+/// Between heartbeats.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long Consul is there again before the first heartbeat comes.
+const LATE: Duration = Duration::from_secs(5);
 /// Between looks at Consul, and at the router's table.
 const LOOK: Duration = Duration::from_millis(5);
 /// For what has to come.
@@ -51,30 +51,37 @@ pub(crate) async fn measure(options: &Options) {
     for (id, instance) in &instances {
         register(&direct, id, instance.addr()).await;
     }
-    until("both pass", || async { passing(&direct).await == 2 }).await;
+    let beating = Arc::new(AtomicBool::new(true));
+    tokio::spawn(beat(direct.clone(), beating.clone()));
+    until("both pass", || async { passing(&direct).await == Some(2) }).await;
     let router = start_with(&format!("consul: {{ url: 'http://{}' }}", gate.address), "");
     let admin = asking(&format!("http://{}", router.addresses().admin.expect("an admin listener")));
-    until("both are in first choice", || async { chosen(&admin).await == 2 }).await;
+    until("both are in first choice", || async { standing(&admin).await == [2, 0] }).await;
 
     let load = Load::start(router.addresses().clients[0].0, options.rate).await;
     sleep(Duration::from_secs(5)).await;
-    let before = gate.calls.load(Relaxed);
+    beating.store(false, Relaxed);
+    let before = gate.calls();
     consul.node("kill");
     sleep(Duration::from_secs(options.seconds)).await;
-    let calls = gate.calls.load(Relaxed) - before;
-    let kept = chosen(&admin).await;
+    let calls = gate.calls() - before;
+    let kept = standing(&admin).await[0];
     consul.node("start");
-    until("Consul answers", || async { answer(&direct, "/v1/health/service/freshness").await.is_some() }).await;
-    let first = passing(&direct).await;
-    until("both pass again", || async { passing(&direct).await == 2 }).await;
+    until("no check passes", || async { passing(&direct).await == Some(0) }).await;
+    sleep(LATE).await;
+    let meanwhile = standing(&admin).await;
+    beating.store(true, Relaxed);
+    until("both pass again", || async { passing(&direct).await == Some(2) }).await;
     let passed = Instant::now();
-    until("both are in first choice again", || async { chosen(&admin).await == 2 }).await;
+    until("both are in first choice again", || async { standing(&admin).await == [2, 0] }).await;
     let right = passed.elapsed();
     sleep(Duration::from_secs(5)).await;
-    let (sent, errors, times) = load.end().await;
-    println!("consul    dead for {} s: {sent} requests, {errors} errors; {times}", options.seconds);
+    let mut outcome = Outcome::default();
+    load.end(&mut outcome).await;
+    println!("consul    dead for {} s: {outcome}", options.seconds);
     println!("consul    dead: {:.1} calls/s to it, {kept} instances kept", calls as f64 / options.seconds as f64);
-    println!("consul    back: {first} of 2 checks passed at first; right {right:.0?} after both did");
+    println!("consul    back, no check passes: {} in first choice, {} in last resort", meanwhile[0], meanwhile[1]);
+    println!("consul    right {right:.1?} after both passed");
 }
 
 fn asking(url: &str) -> Asking {
@@ -94,90 +101,43 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     }
 }
 
-/// A service whose check takes a second or two to pass after Consul has started.
+/// An instance whose check passes for a while after each heartbeat.
 async fn register(consul: &Asking, id: &str, address: SocketAddr) {
     let body = serde_json::json!({ "ID": id, "Name": SERVICE, "Address": address.ip(), "Port": address.port(),
-        "Meta": { "protocol": "h2c" }, "Check": { "TCP": address.to_string(), "Interval": "2s" } });
+        "Meta": { "protocol": "h2c" }, "Check": { "CheckID": id, "TTL": TTL } });
     let deadline = Instant::now() + PATIENCE;
     let path = "/v1/agent/service/register";
     let done = consul.send(http::Method::PUT, path, body.to_string().into(), deadline).await.expect("Consul answers");
     assert!(done.status.is_success(), "{:?}", done.body);
 }
 
-/// Instances that pass, as Consul says.
-async fn passing(consul: &Asking) -> usize {
-    let list = answer(consul, &format!("/v1/health/service/{SERVICE}?passing")).await;
-    list.as_ref().and_then(Value::as_array).map_or(0, Vec::len)
+/// Sends the heartbeats of both.
+async fn beat(consul: Asking, beating: Arc<AtomicBool>) {
+    let mut ticks = interval(BEAT);
+    loop {
+        ticks.tick().await;
+        for id in [HOST, GUEST] {
+            if beating.load(Relaxed) {
+                let path = format!("/v1/agent/check/pass/{id}");
+                // Consul may be dead.
+                consul.put(&path, Bytes::new(), Instant::now() + BEAT).await.ok();
+            }
+        }
+    }
 }
 
-/// Instances that the router chooses from.
-async fn chosen(admin: &Asking) -> usize {
+/// Instances that pass, as Consul says, if it says anything of them.
+async fn passing(consul: &Asking) -> Option<usize> {
+    let list = answer(consul, &format!("/v1/health/service/{SERVICE}")).await?;
+    let all = list.as_array().filter(|all| all.len() == 2)?;
+    let passes =
+        |entry: &&Value| entry["Checks"].as_array().is_some_and(|all| all.iter().all(|one| one["Status"] == "passing"));
+    Some(all.iter().filter(passes).count())
+}
+
+/// Instances that the router chooses from, and those it keeps for want of others.
+async fn standing(admin: &Asking) -> [usize; 2] {
     let service = answer(admin, &format!("/table/{SERVICE}")).await.unwrap_or_default();
     let all = service["members"].as_array().cloned().unwrap_or_default();
-    all.iter().filter(|member| member["standing"] == "serving").count()
-}
-
-/// The way to Consul, that counts how often it is taken. While Consul is dead, whoever comes is sent away.
-struct Gate {
-    address: SocketAddr,
-    calls: Arc<AtomicU64>,
-}
-
-impl Gate {
-    async fn open(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let (address, calls) = (listener.local_addr().expect("bound"), Arc::<AtomicU64>::default());
-        let count = calls.clone();
-        tokio::spawn(async move {
-            while let Ok((mut from, _)) = listener.accept().await {
-                count.fetch_add(1, Relaxed);
-                tokio::spawn(async move {
-                    if let Ok(mut to) = TcpStream::connect(to).await {
-                        copy_bidirectional(&mut from, &mut to).await.ok();
-                    }
-                });
-            }
-        });
-        Self { address, calls }
-    }
-}
-
-/// Requests at a steady rate, whatever becomes of those before.
-struct Load {
-    task: JoinHandle<()>,
-    answers: Arc<Mutex<JoinSet<(bool, Duration)>>>,
-}
-
-impl Load {
-    async fn start(router: SocketAddr, rate: u32) -> Self {
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            clients.push(Arc::new(Client::h2c(router).await));
-        }
-        let answers = Arc::<Mutex<JoinSet<_>>>::default();
-        let (asked, mut ticks) = (answers.clone(), interval(Duration::from_secs(1) / rate));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let task = tokio::spawn(async move {
-            for client in clients.iter().cycle() {
-                ticks.tick().await;
-                let (client, begun) = (client.clone(), Instant::now());
-                let one = async move { (client.send(get("/", &[])).await.status.is_success(), begun.elapsed()) };
-                asked.lock().await.spawn(one);
-            }
-        });
-        Self { task, answers }
-    }
-
-    /// Requests, errors, and the times of all.
-    async fn end(self) -> (usize, usize, Spread) {
-        self.task.abort();
-        let (mut sent, mut errors, mut times) = (0, 0, Spread::default());
-        let mut answers = self.answers.lock().await;
-        while let Some(done) = answers.join_next().await {
-            let (good, took) = done.unwrap_or_default();
-            (sent, errors) = (sent + 1, errors + usize::from(!good));
-            times.add(took);
-        }
-        (sent, errors, times)
-    }
+    ["serving", "resort"].map(|standing| all.iter().filter(|member| member["standing"] == standing).count())
 }

@@ -16,6 +16,9 @@ pub(super) struct Claim {
     /// Sorted by id and address, so that equal lists compare equal in whatever order they came.
     pub(super) instances: Vec<Arc<Instance>>,
     pub(super) suspects: Vec<Suspect>,
+    /// Left a short while ago, without a word of their own and without suspicion, and nobody came since. If more leave until
+    /// it looks like a fault, these left by the same one: checks fail one after the other.
+    pub(super) recent: Vec<Suspect>,
     /// Whether the source still speaks of the service; if not, the claim goes with its last suspect.
     pub(super) named: bool,
     /// The word of the source's predecessor, or what was remembered, until the source speaks itself.
@@ -61,12 +64,25 @@ impl Claim {
     /// The first word of a source.
     pub(super) fn new(source: SourceId, mut list: Vec<Arc<Instance>>, named: bool) -> Self {
         sort(&mut list);
-        Self { source, instances: list, suspects: Vec::new(), named, inherited: false, recalled: false }
+        Self {
+            source,
+            instances: list,
+            suspects: Vec::new(),
+            recent: Vec::new(),
+            named,
+            inherited: false,
+            recalled: false,
+        }
     }
 
     /// Whether it names nobody, and nobody it named is under suspicion.
     pub(super) fn is_empty(&self) -> bool {
         self.instances.is_empty() && self.suspects.is_empty()
+    }
+
+    /// Whether some left so lately that it may yet turn out to be a fault.
+    pub(super) fn remembers(&self) -> bool {
+        !self.recent.is_empty()
     }
 
     /// Takes in a new list; instances that left suspiciously stay until the given time.
@@ -79,6 +95,7 @@ impl Claim {
             diff.settled.extend(gone.then(|| suspect.instance.clone()));
             !gone && !returned(suspect)
         });
+        self.recent.retain(|recent| !deregistered.contains(&recent.instance.id) && !returned(recent));
         let inherited = std::mem::take(&mut self.inherited);
         // Another list because of other settings is no fault of a registry.
         let waived = inherited && !std::mem::take(&mut self.recalled);
@@ -108,18 +125,27 @@ impl Claim {
         // Those that left on their own word count neither as before nor as gone.
         let before = staying + unsaid.len();
         diff.removed = said;
-        if !waived && !unsaid.is_empty() && is_suspect(before, list.len(), !diff.added.is_empty()) {
-            self.suspects.extend(unsaid.iter().map(|i| Suspect { instance: i.clone(), until }));
-            diff.suspected = unsaid;
+        let added = !diff.added.is_empty();
+        if waived || added {
+            self.recent.clear();
+        }
+        if !waived && !unsaid.is_empty() && is_suspect(before, list.len(), added) {
+            let left = unsaid.into_iter().chain(self.recent.drain(..).map(|recent| recent.instance));
+            diff.suspected = left.collect();
+            self.suspects.extend(diff.suspected.iter().map(|i| Suspect { instance: i.clone(), until }));
         } else {
+            if !waived && !added {
+                self.recent.extend(unsaid.iter().map(|i| Suspect { instance: i.clone(), until }));
+            }
             diff.removed.extend(unsaid);
         }
         self.instances = list;
         diff
     }
 
-    /// Drops suspects; who went.
+    /// Drops suspects, and those that may become some; which suspects went.
     pub(super) fn settle(&mut self, gone: impl Fn(&Suspect) -> bool) -> Vec<Arc<Instance>> {
+        self.recent.retain(|recent| !gone(recent));
         let mut settled = Vec::new();
         self.suspects.retain(|suspect| {
             let gone = gone(suspect);

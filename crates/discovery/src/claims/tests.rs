@@ -67,6 +67,33 @@ fn a_withdrawal_is_suspect_only_if_too_much_leaves_and_nothing_comes() {
     check(&after(&[says("a"), says("")]), "/a");
 }
 
+/// As when an agent comes back and its checks fail one after the other.
+#[test]
+fn who_left_shortly_before_a_suspect_is_one_too() {
+    check(&after(&[says("abc"), says("bc"), says("c")]), "c/");
+    check(&after(&[says("abc"), says("bc"), says("c"), says("")]), "/abc");
+    check(&after(&[says("abcd"), says("bcd"), says("d")]), "d/abc");
+    check(&after(&[says("abc"), says("bc"), says("c"), says(""), says("a")]), "a/bc");
+    // Who came since took its place, and so did who came at the same time.
+    check(&after(&[says("ab"), says("b"), says("bc"), says("")]), "/bc");
+    check(&after(&[says("ab"), says("bc"), says("")]), "/bc");
+    // It left on its own word, be that late.
+    check(&after(&[says("ab"), says_without("b", "a"), says("")]), "/b");
+    check(&after(&[says("ab"), says("b"), says_without("b", "a"), says("")]), "/b");
+    // It does not answer.
+    let mut claims = after(&[says("abc"), says("bc"), says("c")]);
+    let b = instance("b", b'b').endpoint.address;
+    assert_eq!(claims.connect_failed(&service("petstore"), &b, at(1)), []);
+    claims.apply(0, says(""), at(1));
+    check(&claims, "/ac");
+    // That was long ago.
+    let mut claims = after(&[says("ab"), says("b")]);
+    assert_eq!(claims.next_deadline(), Some(at(30)));
+    assert!(claims.expire(at(30)).is_empty());
+    claims.apply(0, says(""), at(31));
+    check(&claims, "/b");
+}
+
 #[test]
 fn who_leaves_on_its_own_word_is_never_suspect() {
     check(&after(&[says("a"), says_without("", "a")]), "/");
@@ -248,7 +275,7 @@ fn a_change_says_what_became_of_each_instance() {
         [&diff.added, &diff.removed, &diff.suspected, &diff.settled].map(|list| ids(list))
     };
     assert_eq!(diff(says("abc")), ["", "d", "", ""]);
-    assert_eq!(diff(says_without("", "b")), ["", "b", "ac", ""]);
+    assert_eq!(diff(says_without("", "b")), ["", "b", "acd", ""]);
     assert_eq!(diff(says_without("ax", "c")), ["ax", "", "", "c"]);
     assert_eq!(diff(says("ax")), ["", "", "", ""]);
     let heavy = Instance { weight: 9, ..instance("a", b'a') };

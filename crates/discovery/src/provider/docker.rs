@@ -37,7 +37,7 @@ use transport::{
 use self::{
     contents::Contents,
     engine::{Engine, Found},
-    event::{Event, Pieces},
+    event::{Event, Pieces, What},
 };
 use super::{
     Feed, Provider,
@@ -120,7 +120,8 @@ impl Docker {
                 heard.iter().for_each(|event| self.contents.hear(event, tick()));
                 // What an operator said counts before the container is asked: an engine answers when it has stopped it.
                 self.tell(feed, seen).await?;
-                let asked = self.read(&engine, heard.into_iter().map(|event| event.container).collect()).await?;
+                let heard = heard.into_iter().filter(|event| event.what != What::Signalled);
+                let asked = self.read(&engine, heard.map(|event| event.container).collect()).await?;
                 if asked.failures > 0 {
                     end = end.min(Instant::now() + AGAIN);
                 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
@@ -14,10 +15,7 @@ use crate::Aside;
 /// Watches the directories of files, not the files: editors and config maps replace them.
 #[derive(Debug, Default)]
 pub(super) struct Hint {
-    /// Given by notify's thread, taken by [`super::Files`]. Holds at most one hint; more would say the same.
-    bell: Arc<Notify>,
-    /// The same, of a file that is whole: moved into place, or closed by who wrote it.
-    whole: Arc<Notify>,
+    bells: Arc<Bells>,
     files: BTreeSet<PathBuf>,
     watched: BTreeSet<PathBuf>,
     watcher: Option<RecommendedWatcher>,
@@ -27,23 +25,44 @@ pub(super) struct Hint {
     behind: bool,
 }
 
+/// Rung by notify's thread, heard by [`super::Files`]. Each holds at most one ring; more would say the same.
+#[derive(Debug, Default)]
+pub(super) struct Bells {
+    /// Something may have changed.
+    pub(super) any: Notify,
+    /// A file is whole: moved into place, or closed by who wrote it.
+    whole: Notify,
+    /// The same, or a file is gone.
+    done: Notify,
+}
+
 /// What is watched anew.
 type Begun = (BTreeSet<PathBuf>, notify::Result<RecommendedWatcher>);
 
 impl Hint {
     #[cfg(test)]
-    pub(super) fn bell(&self) -> Arc<Notify> {
-        Arc::clone(&self.bell)
+    pub(super) fn bells(&self) -> Arc<Bells> {
+        Arc::clone(&self.bells)
     }
 
     /// Waits for a hint.
     pub(super) async fn given(&self) {
-        self.bell.notified().await;
+        self.bells.any.notified().await;
     }
 
     /// Waits for a hint that one of the files is whole.
     pub(super) async fn whole(&self) {
-        self.whole.notified().await;
+        self.bells.whole.notified().await;
+    }
+
+    /// Whether that was said already.
+    pub(super) fn was_whole(&self) -> bool {
+        pin!(self.bells.whole.notified()).as_mut().enable()
+    }
+
+    /// Waits for a hint that one of the files is whole or gone.
+    pub(super) async fn done(&self) {
+        self.bells.done.notified().await;
     }
 
     /// Watches the directories of these files from now on, `all` there are or those that can be looked for now. What
@@ -51,8 +70,8 @@ impl Hint {
     pub(super) async fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>, all: bool) {
         let files: BTreeSet<PathBuf> = paths.cloned().collect();
         let same = (files == self.files && self.watcher.is_some()).then(|| self.watched.clone());
-        let (ours, bell, whole) = (Ours(files.clone()), Arc::clone(&self.bell), Arc::clone(&self.whole));
-        let begun = self.aside.run(move || begin(ours, same.as_ref(), bell, whole)).await;
+        let (ours, bells) = (Ours(files.clone()), Arc::clone(&self.bells));
+        let begun = self.aside.run(move || begin(ours, same.as_ref(), bells)).await;
         self.behind = !all || begun.is_err();
         let Ok(Some((directories, watcher))) = begun else { return };
         self.files = files;
@@ -73,13 +92,13 @@ impl Hint {
 }
 
 /// Watches the directories of these files, unless the `same` files are watched there already. Blocks.
-fn begin(ours: Ours, same: Option<&BTreeSet<PathBuf>>, bell: Arc<Notify>, whole: Arc<Notify>) -> Option<Begun> {
+fn begin(ours: Ours, same: Option<&BTreeSet<PathBuf>>, bells: Arc<Bells>) -> Option<Begun> {
     let directories: BTreeSet<PathBuf> = ours.0.iter().flat_map(|path| directories(path)).collect();
     if same == Some(&directories) {
         return None;
     }
     // A new watcher rather than a changed one: a directory that was removed and made again is another one.
-    let watcher = watch(&directories, ours, bell, whole);
+    let watcher = watch(&directories, ours, bells);
     Some((directories, watcher))
 }
 
@@ -107,22 +126,21 @@ impl Ours {
     }
 }
 
-fn watch(
-    directories: &BTreeSet<PathBuf>,
-    ours: Ours,
-    bell: Arc<Notify>,
-    whole: Arc<Notify>,
-) -> notify::Result<RecommendedWatcher> {
+fn watch(directories: &BTreeSet<PathBuf>, ours: Ours, bells: Arc<Bells>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
         Ok(event) if may_change_content(event.kind) => {
-            if is_whole(event.kind) && event.paths.iter().any(|path| ours.has(path)) {
-                whole.notify_one();
+            let (whole, gone) = (is_whole(event.kind), is_gone(event.kind));
+            if (whole || gone) && event.paths.iter().any(|path| ours.has(path)) {
+                if whole {
+                    bells.whole.notify_one();
+                }
+                bells.done.notify_one();
             }
-            bell.notify_one();
+            bells.any.notify_one();
         }
         Ok(_) => {}
         // A full queue may stand for any number of changes.
-        Err(_) => bell.notify_one(),
+        Err(_) => bells.any.notify_one(),
     })?;
     for directory in directories {
         if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
@@ -144,4 +162,9 @@ fn is_whole(kind: EventKind) -> bool {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
     )
+}
+
+/// Nobody goes by this name any more.
+fn is_gone(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)))
 }

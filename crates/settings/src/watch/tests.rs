@@ -251,15 +251,59 @@ async fn a_file_written_in_steps_is_told_when_its_writer_closes_it() {
     rest.await.expect("wrote");
 }
 
+/// Of two that hear the same, the one that lets files settle is told later.
+#[tokio::test]
+async fn of_files_that_stand_apart_one_that_is_gone_is_told_soon_even_after_a_look_that_found_nothing() {
+    let directory = directory();
+    let mut files = Files::new([directory.path().to_owned()], NEVER).await.apart();
+    let mut together = Files::new([directory.path().to_owned()], NEVER).await;
+    for round in 1..=5 {
+        let a = file(&directory, "a", "0");
+        files.set_paths([a.clone(), directory.path().to_owned()]).await;
+        together.set_paths([a.clone(), directory.path().to_owned()]).await;
+        // Its writing is a reason to compare, which finds no difference but the name.
+        tokio::join!(files.changed(), together.changed()).0.expect("nothing hangs");
+        fs::remove_file(&a).expect("removed");
+        let (told, later) = tokio::join!(async { (files.changed().await, tokio::time::Instant::now()) }, async {
+            (together.changed().await, tokio::time::Instant::now())
+        });
+        assert!(told.0.expect("nothing hangs").contains(&a) && later.0.expect("nothing hangs").contains(&a));
+        assert!(told.1 < later.1, "round {round}: who stands apart heard of it after who lets files settle");
+    }
+}
+
+/// As version control and some editors replace one. Paused time stands still while files are read.
+#[tokio::test(start_paused = true)]
+async fn of_files_that_stand_apart_one_that_is_there_again_soon_was_never_gone() {
+    let directory = directory();
+    let a = file(&directory, "a", "old");
+    let mut files = Files::new([a.clone()], SOON).await.apart();
+    files.hint = Hint::default();
+    let writer = tokio::spawn({
+        let a = a.clone();
+        async move {
+            tokio::time::sleep(SOON - Duration::from_millis(1)).await;
+            fs::remove_file(&a).expect("removed");
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            fs::write(&a, "half").expect("written");
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            fs::write(&a, "whole").expect("written");
+        }
+    });
+    assert_eq!(files.changed().await, Ok(vec![a.clone()]));
+    assert_eq!(fs::read_to_string(&a).expect("reads"), "whole");
+    writer.await.expect("wrote");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_busy_neighbour_in_the_directory_costs_few_comparisons() {
     let directory = directory();
     let a = file(&directory, "a", "one");
     let mut files = Subject::new([a.clone()], By::Event).await;
-    let bell = files.files.hint.bell();
+    let bells = files.files.hint.bells();
     let neighbour = tokio::spawn(async move {
         loop {
-            bell.notify_one();
+            bells.any.notify_one();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });

@@ -37,7 +37,7 @@ impl Contents {
     /// Takes in what an operator did. The container itself is asked for afterwards.
     pub(super) fn hear(&mut self, event: &Event, now: Tick) {
         match event.what {
-            What::Told => {
+            What::Told | What::Signalled => {
                 self.told.insert(event.container.clone(), now);
                 self.late.extend(self.vanished.remove(&event.container).unwrap_or_default());
             }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_container_that_is_stopped_drains_and_then_leaves_on_its_word() {
         let mut contents = two();
-        event(&mut contents, A, What::Told);
+        event(&mut contents, A, What::Signalled);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Draining, Standing::Serving], 0)]);
         contents.set(A, Container::default());
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 1)]);

@@ -23,7 +23,10 @@ pub(super) struct Event {
 /// What it means for us; what it means for the container we ask the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// An operator told it to end, or to rest; or it ended because of that.
+    /// An operator sent it a signal to end. It runs until it says that it ended, and the engine, busy with its end, answers no
+    /// question about it before.
+    Signalled,
+    /// An operator told it to rest; or it ended because of a signal.
     Told,
     /// It runs, by an operator's word or by itself: what was said before is over.
     Begun,
@@ -106,7 +109,7 @@ impl Line {
         }
         let container = if self.kind == "network" { attribute("container")?.clone() } else { self.actor.id.clone() };
         let what = match action {
-            "kill" if attribute("signal").is_some_and(|signal| ENDS.contains(&&**signal)) => What::Told,
+            "kill" if attribute("signal").is_some_and(|signal| ENDS.contains(&&**signal)) => What::Signalled,
             "pause" | "stop" => What::Told,
             "start" | "restart" | "unpause" => What::Begun,
             _ => What::Changed,
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn each_event_says_whom_it_concerns_and_what_it_means() {
         check(&line("container", "start", ""), Some(("c1", What::Begun)));
-        check(&line("container", "kill", r#""signal":"15""#), Some(("c1", What::Told)));
+        check(&line("container", "kill", r#""signal":"15""#), Some(("c1", What::Signalled)));
         check(&line("container", "kill", r#""signal":"1""#), Some(("c1", What::Changed)));
         check(&line("container", "pause", ""), Some(("c1", What::Told)));
         check(&line("container", "die", r#""exitCode":"1""#), Some(("c1", What::Changed)));

@@ -272,6 +272,22 @@ async fn a_change_while_everything_is_read_is_seen() {
     assert!(seen <= fake.inspected.lock().unwrap().unwrap(), "it counts from the event");
 }
 
+/// An engine is busy with its end, and would answer late; the event that it ended would wait for that.
+#[tokio::test]
+async fn one_that_is_told_to_end_is_not_asked_for_before_it_has() {
+    let kill = event("kill", "a").replace(r#""Attributes":{"#, r#""Attributes":{"signal":"15","#);
+    // It can be asked for once, and is not there afterwards.
+    let fake = Fake { events: Mutex::new(kill), once: true, ..Fake::default() };
+    let (fake, url) = fake.start().await;
+    fake.put("a", &running("a"));
+    let mut updates = source(&url, NEVER);
+    assert_eq!(everything(&mut updates).await, 1);
+    let told = next(&mut updates).await;
+    let Update::Service { knowledge: Knowledge::Known(list), .. } = &told else { panic!("{told:?}") };
+    assert_eq!(list[0].standing, model::Standing::Draining);
+    assert!(timeout(Duration::from_millis(300), updates.recv()).await.is_err());
+}
+
 #[tokio::test]
 async fn a_stream_that_fell_silent_is_found_by_reading_anew() {
     let (fake, url) = Fake::default().start().await;

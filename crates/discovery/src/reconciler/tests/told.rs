@@ -89,10 +89,10 @@ async fn the_history_tells_what_happened_and_why() {
         "up test",
         "added a test 1,2,3",
         "removed a test 3",
-        "suspected a test 1,2",
+        "suspected a test 1,2,3",
         "down test",
         "settled a test 1",
-        "settled a test 2",
+        "settled a test 2,3",
         "skipped test",
         "up test",
         "added a test 4",
@@ -102,7 +102,7 @@ async fn the_history_tells_what_happened_and_why() {
     let causes: Vec<_> = [5, 6, 7, 8, 9].map(|at: usize| all[at].cause.as_str()).into();
     let told = ["cannot reach the test", "connect failed", "hold over", "no port", "it was down for 32 s"];
     assert_eq!(causes, told);
-    assert_eq!(stage.source().suspected, 2, "withdrawals that looked like a fault");
+    assert_eq!(stage.source().suspected, 3, "withdrawals that looked like a fault");
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ impl Running {
         let mut files = Files::new(start.origin.file().cloned(), settings::watch::POLL).await;
         let settings = start.origin.load(&start.overrides)?;
         let (made, pem) = make()?;
-        let compiled = compile(&settings, &made, &mut Vec::new())?;
+        let compiled = settings::told_if_slow(waits, || compile(&settings, &made, &mut Vec::new()))?;
         warn(&compiled.warnings);
         files.set_paths(watched(&start.origin, &compiled.operations)).await;
 
@@ -90,6 +90,10 @@ impl Running {
         running.announce().await;
         Ok(running)
     }
+}
+
+fn waits() {
+    tracing::warn!("still reading certificates, keys and what registries keep: does their file system answer?");
 }
 
 /// What is made once for the process; the certificate also as PEM.
