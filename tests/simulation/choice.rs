@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use balancer::Ask;
+use balancer::{Ask, Stake};
 use discovery::{Member, Service, Table, TableReader};
 use model::{Fault, Outcome, Tick, UpstreamKey};
 use router::retry::{Facts, Next, Retries, Verdict, decide};
@@ -92,6 +92,10 @@ impl Request {
         Some(wait)
     }
 
+    fn stake(&self) -> Stake {
+        if self.repeatable { Stake::Nothing } else { Stake::Request }
+    }
+
     pub(crate) fn was_sent_to(&self, key: UpstreamKey) -> bool {
         self.tried.contains(&key)
     }
@@ -169,7 +173,7 @@ fn lease(
             resort: member.resort,
             spare: laws.better(service, member, &passed, now).is_some(),
         };
-        if member.upstream.vitals.try_begin(now, || true) || sabotage == Sabotage::Blind {
+        if member.upstream.vitals.try_begin(now, || request.stake()) || sabotage == Sabotage::Blind {
             if sabotage == Sabotage::Blind && member.upstream.vitals.in_flight() == laws.in_flight(&attempt) {
                 member.upstream.vitals.begin();
             }

@@ -73,8 +73,8 @@ fn work(mut reader: TableReader, seen: &Mutex<HashMap<UpstreamKey, Arc<Vitals>>>
             let table = reader.load();
             let Ok(member) = table.exposed(SERVICE).unwrap().pick(None, &ask) else { continue };
             let upstream = member.upstream.clone();
-            let lease =
-                Lease::try_take(&upstream, u32::MAX, ask.now, || true).unwrap_or_else(|| Lease::take(upstream.clone()));
+            let lease = Lease::try_take(&upstream, u32::MAX, ask.now, || balancer::Stake::Nothing)
+                .unwrap_or_else(|| Lease::take(upstream.clone()));
             seen.lock().unwrap().insert(upstream.key, upstream.vitals.clone());
             held.push(lease);
         } else if !held.is_empty() {

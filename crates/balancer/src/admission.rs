@@ -4,21 +4,16 @@
 //! others (`hold`) until they let go.
 
 mod hold;
+mod rest;
 
-use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use model::Tick;
 
 use crate::Peers;
 
 pub use hold::{Hold, Holds};
-
-/// How long the probe may take before another request may be the probe: longer than the default wait for a response
-/// head (15 s), so that only probes that do not end (a stream, a lost lease) are ever overtaken.
-const PROBE: Duration = Duration::from_secs(30);
+use rest::Rest;
 
 /// Whether an instance takes requests, and if not why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +95,29 @@ impl Cause {
     }
 }
 
+/// What an instance lets a request do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing: another instance is to be asked.
+    Barred,
+    /// Be sent there.
+    Open,
+    /// Have it found out whether a connection can be made again, before any request is sent there. That is nothing to wait
+    /// for.
+    Knock,
+}
+
+/// What is at stake if a request is the one that tries an instance which failed others before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stake {
+    /// All of it has come, and it can be sent elsewhere if it fails.
+    Nothing,
+    /// All of it has come. If it fails it is lost.
+    Request,
+    /// The turn: its body is still to come, and how long that takes is its client's affair.
+    Turn,
+}
+
 /// Which side of the gate an instance is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -116,8 +134,8 @@ pub(crate) enum Side {
 /// 0 if there is none), who holds it (3), rests in a row (6), who probes (2), and a time in microseconds (48 bits, nine
 /// years): the end of the rest, or the start of the probe.
 ///
-/// The two times are for display only, and in tenths of a second (13 years). They are written after `word`, so a reader
-/// may for an instant see the previous one.
+/// The two times are in tenths of a second (13 years). They are written after `word`, so a reader may for an instant see the
+/// previous one; what follows from them is decided a second later at the earliest.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     word: AtomicU64,
@@ -127,73 +145,52 @@ pub(crate) struct Gate {
     held: AtomicU32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Rest {
-    cause: Cause,
-    row: u8,
-    probe: Probe,
-    micros: u64,
-}
-
-/// Who tries an instance whose rest is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Probe {
-    Nobody = 0,
-    /// A request whose body is still to come. How long that takes is its client's affair, so it keeps no whole request
-    /// from being the probe in its place.
-    Upload = 1,
-    /// A request that is complete.
-    Whole = 2,
-}
-
-/// Microseconds from a probe that said nothing to the next one, at least.
-const AGAIN: u64 = 1_000_000;
-const TIME_BITS: u32 = 48;
-const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
-const CAUSE_SHIFT: u32 = 59;
 const HOLDS_SHIFT: u32 = 56;
 const HOLDS_MASK: u64 = 0b111 << HOLDS_SHIFT;
-/// Rests in a row that are counted.
-const MOST: u8 = 0x3F;
 /// Nanoseconds in a tenth of a second.
 const TENTH: u64 = 100_000_000;
 
 impl Gate {
     pub(crate) fn admits(&self, now: Tick) -> bool {
         let word = self.word.load(Relaxed);
-        word == 0 || word & HOLDS_MASK == 0 && Rest::of(word).is_none_or(|rest| rest.is_due(Probe::Whole, now))
+        word == 0 || word & HOLDS_MASK == 0 && Rest::of(word).is_none_or(|rest| rest.is_due(now))
     }
 
-    /// Takes the probe if a rest is over. True if the caller may go ahead. `is_whole`: whether all of its request has come.
-    pub(crate) fn enter(&self, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
+    /// Takes the probe if a rest is over, and says what the caller may do.
+    pub(crate) fn enter(&self, now: Tick, stake: impl FnOnce() -> Stake) -> Entry {
         let word = self.word.load(Relaxed);
         if word == 0 {
-            return true;
+            return Entry::Open;
         }
         if word & HOLDS_MASK != 0 {
-            return false;
+            return Entry::Barred;
         }
-        let Some(rest) = Rest::of(word) else { return true };
-        let by = if is_whole() { Probe::Whole } else { Probe::Upload };
-        let probe = Rest { probe: by, micros: micros(now), ..rest };
-        rest.is_due(by, now) && self.word.compare_exchange(word, probe.word(), Relaxed, Relaxed).is_ok()
+        let Some(rest) = Rest::of(word) else { return Entry::Open };
+        let stake = stake();
+        let probe = rest.probed(stake, now);
+        let due = rest.is_due_for(stake, self.since(), now);
+        if !due || self.word.compare_exchange(word, probe.word(), Relaxed, Relaxed).is_err() {
+            return Entry::Barred;
+        }
+        if rest.is_unreached() { Entry::Knock } else { Entry::Open }
     }
 
     /// The instance answered a request that began then: no rest is due. What it was judged for is not undone by the answer
-    /// to a request that it had before, and who holds it knows better than one answer.
-    pub(crate) fn succeed(&self, began: Tick) {
+    /// to a request that it had before, and who holds it knows better than one answer. True if the answer says how the
+    /// instance is now.
+    pub(crate) fn succeed(&self, began: Tick) -> bool {
         let word = self.word.load(Relaxed);
         // Most calls find it in; a write then would take the cache line from every reader.
         if word == 0 {
-            return;
+            return true;
         }
-        if let Some(rest) = Rest::of(word)
-            && (!rest.cause.is_judged() || rest.is_tried_by(began))
-        {
+        let Some(rest) = Rest::of(word) else { return true };
+        let tried = rest.is_tried_by(began);
+        if tried || !rest.cause.is_judged() {
             // If somebody was faster, what he found is newer.
             let _ = self.word.compare_exchange(word, word & HOLDS_MASK, Relaxed, Relaxed);
         }
+        tried
     }
 
     /// What is out for what it answered comes back, whatever the others say of it.
@@ -202,9 +199,9 @@ impl Gate {
         let _ = self.word.fetch_update(Relaxed, Relaxed, next);
     }
 
-    /// Puts it out after so many rests of late, if it does not rest already. True if so.
-    pub(crate) fn eject(&self, cause: Cause, rests: u8, peers: &Peers, now: Tick) -> bool {
-        let rest = Rest { cause, row: rests, probe: Probe::Nobody, micros: 0 }.next(peers, now);
+    /// Puts it out after so many ejections of late, if it does not rest already. True if so.
+    pub(crate) fn eject(&self, cause: Cause, before: u8, peers: &Peers, now: Tick) -> bool {
+        let rest = Rest::first(cause, before, peers, now);
         let done = self.step(|before| before.is_none().then_some(rest)).is_some();
         if done {
             self.rests.store(tenths(now), Relaxed);
@@ -214,9 +211,9 @@ impl Gate {
 
     /// No connection could be made. While a rest lasts, that says nothing new. True if it took requests until now.
     pub(crate) fn cut_off(&self, peers: &Peers, now: Tick) -> bool {
-        let next = |rest: Rest| Rest { cause: Cause::Connect, ..rest }.next(peers, now);
+        let next = |rest: Rest| Rest { cause: Cause::Connect, ..rest }.next(self.since(), 0, peers, now);
         let before = self.step(|rest| match rest {
-            None => Some(Rest::first(Cause::Connect, peers, now)),
+            None => Some(Rest::first(Cause::Connect, 0, peers, now)),
             Some(rest) if rest.is_probed() || rest.is_over(now) => Some(next(rest)),
             // A fact, whatever it was judged for: no pardon lets it in.
             Some(rest) if rest.cause.is_judged() => Some(Rest { cause: Cause::Connect, ..rest }),
@@ -228,19 +225,19 @@ impl Gate {
         before == Some(None)
     }
 
-    /// A request that began then failed, and the instance rests: if it was sent when the rest was over, the next rest
-    /// begins. An instance that can be connected to again and then fails is out for what it answers, if that is allowed;
-    /// else it is in. False if it does not rest.
-    pub(crate) fn fail_again(&self, began: Tick, peers: &Peers, now: Tick) -> bool {
+    /// A request that began then failed, and the instance rests, after so many ejections of late: if it was sent when the
+    /// rest was over, the next rest begins. An instance that can be connected to again and then fails is out for what it
+    /// answers, if that is allowed; else it is in. False if it does not rest.
+    pub(crate) fn fail_again(&self, began: Tick, ejections: u8, peers: &Peers, now: Tick) -> bool {
         let word = self.word.load(Relaxed);
         let Some(rest) = Rest::of(word) else { return false };
         if !rest.is_tried_by(began) {
             return true;
         }
         let judged = rest.cause.is_judged();
+        let cause = if judged { rest.cause } else { Cause::Consecutive };
         let next = match judged || peers.claim() {
-            true if judged => rest.next(peers, now).word(),
-            true => Rest { cause: Cause::Consecutive, ..rest }.next(peers, now).word(),
+            true => Rest { cause, ..rest }.next(self.since(), ejections, peers, now).word(),
             false => 0,
         };
         let done = self.word.compare_exchange(word, next | word & HOLDS_MASK, Relaxed, Relaxed).is_ok();
@@ -250,14 +247,23 @@ impl Gate {
         true
     }
 
+    /// Who tried that could make a connection. Of that alone no request is answered: the next one is to tell.
+    pub(crate) fn reached(&self, began: Tick, now: Tick) {
+        self.step(|rest| rest.filter(|r| r.is_probed() && r.is_tried_by(began)).map(|r| r.reached(now)));
+    }
+
+    /// Somebody else says that it is well: no rest lasts longer, and the next request is to tell. Of what was judged by
+    /// comparison he knows nothing.
+    pub(crate) fn seems_well(&self, now: Tick) {
+        if self.word.load(Relaxed) != 0 {
+            self.step(|rest| rest.filter(|r| r.is_waiting(now) && !r.cause.is_compared()).map(|r| r.over(now)));
+        }
+    }
+
     /// A request that began then ended without saying anything about the instance. If it was the probe, the next request
     /// is. Of any that began before the probe that is known not to be so.
     pub(crate) fn give_back(&self, began: Tick, now: Tick) {
-        self.step(|rest| {
-            let rest = rest.filter(|r| r.is_probed() && r.is_tried_by(began))?;
-            // One try a second: clients that give up soon must not knock at a dead instance one after the other.
-            Some(Rest { probe: Probe::Nobody, micros: micros(now).max(rest.micros + AGAIN), ..rest })
-        });
+        self.step(|rest| rest.filter(|r| r.is_probed() && r.is_tried_by(began)).map(|r| r.given_back(now)));
     }
 
     pub(crate) fn hold(&self, cause: Hold, now: Tick) -> bool {
@@ -283,7 +289,18 @@ impl Gate {
     }
 
     pub(crate) fn rest(&self) -> Option<(Cause, Tick)> {
-        Rest::of(self.word.load(Relaxed)).map(|rest| (rest.cause, tick(self.rests.load(Relaxed))))
+        Rest::of(self.word.load(Relaxed)).map(|rest| (rest.cause, self.since()))
+    }
+
+    /// Whether it rests or is probed. One load while all is well.
+    pub(crate) fn rests(&self) -> bool {
+        let word = self.word.load(Relaxed);
+        word != 0 && Rest::of(word).is_some()
+    }
+
+    /// When the first rest in this row began.
+    fn since(&self) -> Tick {
+        tick(self.rests.load(Relaxed))
     }
 
     pub(crate) fn state(&self, now: Tick) -> Admission {
@@ -295,7 +312,7 @@ impl Gate {
         match Rest::of(word) {
             None => Admission::In,
             Some(rest @ Rest { cause, row, .. }) => {
-                let since = tick(self.rests.load(Relaxed));
+                let since = self.since();
                 match rest.is_probed() && !rest.is_over(now) {
                     true => Admission::Probing { cause, since, row },
                     false => Admission::Out { cause, since, until: Tick(rest.ends() * 1000), row },
@@ -308,53 +325,6 @@ impl Gate {
     fn step(&self, next: impl Fn(Option<Rest>) -> Option<Rest>) -> Option<Option<Rest>> {
         let next = |word| Some(next(Rest::of(word))?.word() | word & HOLDS_MASK);
         self.word.fetch_update(Relaxed, Relaxed, next).ok().map(Rest::of)
-    }
-}
-
-impl Rest {
-    fn first(cause: Cause, peers: &Peers, now: Tick) -> Self {
-        Self { cause, row: 1, probe: Probe::Nobody, micros: micros(peers.end_of_rest(0, now)) }
-    }
-
-    /// The rest after this one. Those of outliers are the longest from the first on.
-    fn next(self, peers: &Peers, now: Tick) -> Self {
-        let row = self.row.saturating_add(1).min(MOST);
-        let before = if self.cause.is_compared() { MOST } else { self.row };
-        Self { row, probe: Probe::Nobody, micros: micros(peers.end_of_rest(before, now)), ..self }
-    }
-
-    /// Whether a request that began then was sent after the rest was over, so that its fate says how the instance is now.
-    fn is_tried_by(self, began: Tick) -> bool {
-        micros(began) >= self.micros
-    }
-
-    fn ends(self) -> u64 {
-        if self.is_probed() { self.micros + micros(Tick::default().after(PROBE)) } else { self.micros }
-    }
-
-    fn is_over(self, now: Tick) -> bool {
-        micros(now) >= self.ends()
-    }
-
-    fn is_probed(self) -> bool {
-        self.probe != Probe::Nobody
-    }
-
-    /// Whether a request of this kind may be the probe.
-    fn is_due(self, by: Probe, now: Tick) -> bool {
-        self.is_over(now) || (self.probe, by) == (Probe::Upload, Probe::Whole)
-    }
-
-    fn of(word: u64) -> Option<Self> {
-        let cause = Cause::of((word >> CAUSE_SHIFT) as u8)?;
-        let flags = (word >> TIME_BITS) as u8;
-        let probe = [Probe::Nobody, Probe::Upload, Probe::Whole][usize::from(flags & 0b11).min(2)];
-        Some(Self { cause, row: flags >> 2, probe, micros: word & TIME_MASK })
-    }
-
-    fn word(self) -> u64 {
-        let flags = self.row << 2 | self.probe as u8;
-        (self.cause as u64) << CAUSE_SHIFT | u64::from(flags) << TIME_BITS | self.micros & TIME_MASK
     }
 }
 

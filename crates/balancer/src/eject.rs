@@ -25,7 +25,7 @@ pub use peers::Peers;
 pub struct Eject {
     /// After so many failures in a row; `None`: never for that.
     pub consecutive: Option<NonZeroU16>,
-    /// The first rest. Each one in a row is twice as long as the one before.
+    /// The first rest. Those after it are twice as long at least, and grow with the time that the instance is out.
     pub base: Duration,
     /// The longest rest, and the rest of outliers: what took long to see is not over at once.
     pub longest: Duration,

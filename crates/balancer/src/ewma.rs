@@ -12,8 +12,8 @@ use model::Tick;
 use crate::{Decay, due::millis};
 
 /// How many times as low an answer of an instance that was slow, to a request that went to see, makes the average at least.
-/// What it answers now says more than what it did then: after a timeout of 15 s it is back within four such answers, which
-/// is 20 s.
+/// What it answers now says more than what it did then: after a timeout of 15 s it is back within four such answers. The next
+/// one may go to see at once, and what is left of the average is forgotten when it is within [`RISE`] of the answer.
 const FALL: u32 = 8;
 
 /// How many times as high one answer can make the average. One that is slow for what it was asked, and not for who was asked,
@@ -34,8 +34,8 @@ const FAILED: u32 = 1_000_000;
 /// The clock of one core is not so many milliseconds behind that of another one.
 const SKEW: u32 = 60_000;
 
-/// After so many milliseconds without an answer an average is doubted.
-const DOUBT: u32 = 5000;
+/// After so many milliseconds without an answer an average is doubted, whatever is under way.
+pub(crate) const DOUBT: u32 = 5000;
 
 /// A peak exponentially weighted moving average, after Finagle's `PeakEwma`.
 ///
@@ -66,10 +66,13 @@ impl Ewma {
     pub(crate) fn observe(&self, elapsed: Duration, now: Tick, decay: Decay) {
         let sample = micros(elapsed);
         self.update(now, |old, age| match old.micros {
-            0 => sample,
-            known if sample >= known => sample.min(known.saturating_mul(RISE)),
-            known if old.asked => mixed(known, sample, age, decay).min(known / FALL).max(sample),
-            known => mixed(known, sample, age, decay).max(sample),
+            0 => (sample, false),
+            known if sample >= known => (sample.min(known.saturating_mul(RISE)), false),
+            known if old.asked => {
+                let left = mixed(known, sample, age, decay).min(known / FALL);
+                if left <= sample.saturating_mul(RISE) { (sample, false) } else { (left, true) }
+            }
+            known => (mixed(known, sample, age, decay).max(sample), false),
         });
     }
 
@@ -81,40 +84,49 @@ impl Ewma {
                 0 => FAILED,
                 known => mixed(known, known.saturating_mul(FAILURE), age, decay).min(WORST).max(known),
             };
-            failed.max(sample)
+            (failed.max(sample), false)
         });
     }
 
-    /// Something is known anew: makes the average what becomes of the old one and its age.
-    fn update(&self, now: Tick, new: impl Fn(State, u32) -> u32) {
+    /// Nothing is known any more.
+    pub(crate) fn forget(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    /// Something is known anew: makes the average what becomes of the old one and its age, and says whether more is to be
+    /// explored at once.
+    fn update(&self, now: Tick, new: impl Fn(State, u32) -> (u32, bool)) {
         let millis = millis(now);
         let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
             let old = State::of(word);
             let at = if old.micros == 0 { millis } else { old.millis.wrapping_add(old.passed(millis)) };
-            Some(State { micros: new(old, old.age(millis)), asked: false, millis: at }.word())
+            let (micros, asked) = new(old, old.age(millis));
+            Some(State { micros, asked, millis: at }.word())
         });
     }
 
-    /// If nothing was heard for long, tells the caller alone to go and see. What comes of that counts as much as an answer
-    /// after this time; if it took longer still to ask, the average goes towards what is typical for the rest of it, as it
-    /// says less and less of what is now.
-    pub(crate) fn explore(&self, typical: u32, now: Tick, decay: Decay) -> bool {
+    /// If nothing was heard for `pause`, in milliseconds, tells the caller alone to go and see. What comes of that counts as
+    /// much as an answer after a long time; if it took longer still to ask, the average goes towards what is typical for the
+    /// rest of it, as it says less and less of what is now. `idle`: no request is in flight. Then whoever went to see last
+    /// is back, and unless that was in vain the next one may go.
+    pub(crate) fn explore(&self, typical: u32, pause: u32, idle: bool, now: Tick, decay: Decay) -> bool {
         let word = self.0.load(Relaxed);
         let old = State::of(word);
-        let Some(rest) = old.passed(millis(now)).checked_sub(DOUBT) else { return false };
+        let pause = if old.asked && idle { 0 } else { pause };
+        let Some(rest) = old.passed(millis(now)).checked_sub(pause) else { return false };
         let new = State { micros: mixed(old.micros, typical, rest, decay), asked: true, millis: millis(now) };
         self.0.compare_exchange(word, new.word(), Relaxed, Relaxed).is_ok()
     }
 
-    /// No answer came within `elapsed`: raises the average to that if it is lower, and never lowers it. No time says nothing.
+    /// No answer came within `elapsed`: raises the average to that if it is lower, and never lowers it. No time says nothing,
+    /// but that whoever went to see did so in vain.
     pub(crate) fn at_least(&self, elapsed: Duration, now: Tick) {
-        if elapsed.is_zero() {
-            return;
-        }
-        let sample = micros(elapsed);
+        let sample = if elapsed.is_zero() { 0 } else { micros(elapsed) };
         let millis = millis(now);
         let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
-            (sample > State::of(word).micros).then(|| State { micros: sample, asked: false, millis }.word())
+            let old = State::of(word);
+            let micros = old.micros.max(sample);
+            (old.asked || micros > old.micros).then(|| State { micros, asked: false, millis }.word())
         });
     }
 
@@ -240,6 +252,12 @@ mod tests {
         assert_eq!(ewma.get(), Some(10 * MS));
         ewma.at_least(700 * MS, at(60_000));
         assert_eq!(ewma.get(), Some(700 * MS));
+        for elapsed in [Duration::ZERO, 5 * MS] {
+            assert!(ewma.explore(10_000, 0, true, at(60_000), TEN));
+            ewma.at_least(elapsed, at(60_000));
+            assert_eq!(ewma.get(), Some(700 * MS));
+            assert!(!ewma.explore(10_000, 1000, true, at(60_999), TEN), "impatient clients must not follow each other");
+        }
     }
 
     #[test]
@@ -273,25 +291,52 @@ mod tests {
         let slow = || {
             let ewma = Ewma::default();
             ewma.observe(1000 * MS, at(0), TEN);
-            assert!(!ewma.explore(10_000, at(4999), TEN));
-            assert!(ewma.explore(10_000, at(5000), TEN) && !ewma.explore(10_000, at(5001), TEN));
+            assert!(!ewma.explore(10_000, DOUBT, false, at(4999), TEN));
+            assert!(ewma.explore(10_000, DOUBT, false, at(5000), TEN));
+            assert!(!ewma.explore(10_000, DOUBT, false, at(5001), TEN));
             assert_eq!(ewma.get(), Some(1000 * MS), "nothing is known yet");
             ewma
         };
         let (well, still_slow, fails) = (slow(), slow(), slow());
         well.observe(10 * MS, at(5010), TEN);
         assert_eq!(well.get(), Some(125 * MS), "an eighth");
+        assert!(!well.explore(10_000, DOUBT, false, at(5010), TEN) && well.explore(10_000, DOUBT, true, at(5010), TEN));
         well.observe(10 * MS, at(5020), TEN);
-        assert!(well.get() > Some(124 * MS), "only the first one: {:?}", well.get());
+        assert_eq!(well.get(), Some(10 * MS), "what is left is within threefold");
+        assert!(!well.explore(10_000, DOUBT, true, at(5021), TEN), "nothing is in doubt");
         still_slow.observe(1000 * MS, at(6000), TEN);
         assert_eq!(still_slow.get(), Some(1000 * MS));
         fails.failed(MS, at(5001), TEN);
         assert!(fails.get() > Some(5000 * MS), "{:?}", fails.get());
+        for known in [&still_slow, &fails] {
+            assert!(!known.explore(10_000, DOUBT, true, at(6001), TEN), "it was in vain");
+        }
         let long_ago = slow();
-        assert!(long_ago.explore(10_000, at(100_000), TEN) && long_ago.get() < Some(11 * MS), "{:?}", long_ago.get());
+        assert!(
+            long_ago.explore(10_000, DOUBT, false, at(100_000), TEN) && long_ago.get() < Some(11 * MS),
+            "{:?}",
+            long_ago.get()
+        );
     }
 
     proptest! {
+        /// However slow it was, a few answers to requests that went to see are enough.
+        #[test]
+        fn one_that_has_recovered_is_back_within_seven_answers(slow in 1_000_u64..35 * 60_000, quick in 1_u64..1000) {
+            let ewma = Ewma::default();
+            ewma.observe(Duration::from_millis(slow), at(0), TEN);
+            let (typical, mut now) = (micros(Duration::from_millis(quick)), u64::from(DOUBT));
+            for answers in 0.. {
+                prop_assert!(answers <= 7, "{:?} after {slow} ms and {quick} ms", ewma.get());
+                if ewma.micros() <= RISE * typical {
+                    break;
+                }
+                prop_assert!(ewma.explore(typical, DOUBT, true, at(now), TEN));
+                now += quick;
+                ewma.observe(Duration::from_millis(quick), at(now), TEN);
+            }
+        }
+
         #[test]
         fn it_stays_between_the_lowest_and_the_highest_sample(
             samples in prop::collection::vec((1_u64..10_000_000, 0_u64..u64::MAX / 2), 1..50),

@@ -54,7 +54,7 @@ use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
 use model::{Instance, Tick, UpstreamKey};
 
-pub use admission::{Admission, Cause, Hold, Holds};
+pub use admission::{Admission, Cause, Entry, Hold, Holds, Stake};
 pub use algorithm::{Algorithm, ConsistentHash, Decay, HashKey, Scheme};
 pub use balance::{Balance, Contender};
 pub use breaker::{Breaker, Rule};

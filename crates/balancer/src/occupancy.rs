@@ -97,7 +97,7 @@ fn subtract(count: &AtomicU32) {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{sync::Barrier, thread};
 
     use super::*;
 
@@ -125,46 +125,61 @@ mod tests {
         assert_eq!(occupancy.vacant_since(), None);
     }
 
+    /// Enough for threads to meet each other in the middle of a step also on two busy cores.
+    const ROUNDS: usize = 1_000_000;
+
+    /// Runs on four threads that begin at once.
+    fn together(work: impl Fn() + Sync) {
+        let start = Barrier::new(4);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    (0..ROUNDS).for_each(|_| work());
+                });
+            }
+        });
+    }
+
     /// Whoever is turned away was so because all places were taken, and not because others were being turned away too.
     #[test]
     fn those_who_wait_are_never_more_than_the_limit_even_for_a_moment() {
         let occupancy = Occupancy::default();
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        let entered = occupancy.try_enter_in_turn(2);
-                        assert!(occupancy.in_flight() <= 2);
-                        if entered {
-                            thread::yield_now();
-                            occupancy.leave();
-                        }
-                    }
-                });
-            }
+        assert!(occupancy.try_enter_in_turn(2) && occupancy.try_enter_in_turn(2));
+        together(|| {
+            assert!(!occupancy.try_enter_in_turn(2));
+            assert_eq!(occupancy.in_flight(), 2);
         });
-        assert_eq!(occupancy.in_flight(), 0);
+        occupancy.leave();
+        assert!(occupancy.try_enter_in_turn(2));
     }
 
-    /// Four threads at a limit of three: nobody inside ever sees more than the limit beside himself, and all is zero at
-    /// the end.
+    #[test]
+    fn of_those_who_come_and_go_at_once_none_is_lost() {
+        let occupancy = Occupancy::default();
+        for enter in [Occupancy::try_enter, Occupancy::try_enter_in_turn] {
+            together(|| {
+                assert!(enter(&occupancy, 4), "there is room for all");
+                occupancy.leave();
+            });
+            assert_eq!(occupancy.in_flight(), 0);
+        }
+    }
+
+    /// At a limit of three: nobody inside ever sees more than the limit beside himself, and all is zero at the end.
     #[test]
     fn threads_never_are_more_than_the_limit() {
         let occupancy = Occupancy::default();
         let inside = AtomicU32::new(0);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        if occupancy.try_enter(3) {
-                            assert!(inside.fetch_add(1, Relaxed) < 3);
-                            inside.fetch_sub(1, Relaxed);
-                            occupancy.leave();
-                        }
-                    }
-                });
-            }
-        });
-        assert_eq!(occupancy.in_flight(), 0);
+        for enter in [Occupancy::try_enter, Occupancy::try_enter_in_turn] {
+            together(|| {
+                if enter(&occupancy, 3) {
+                    assert!(inside.fetch_add(1, Relaxed) < 3);
+                    inside.fetch_sub(1, Relaxed);
+                    occupancy.leave();
+                }
+            });
+            assert_eq!(occupancy.in_flight(), 0);
+        }
     }
 }

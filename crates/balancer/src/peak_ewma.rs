@@ -2,11 +2,16 @@
 //!
 //! The one of two that will probably answer first.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use model::Tick;
 
-use crate::{Ask, Balancer, Decay, Vitals, draws::Draws, due::Due};
+use crate::{
+    Ask, Balancer, Decay, Vitals,
+    draws::Draws,
+    due::{Due, millis},
+    ewma::DOUBT,
+};
 
 /// How old the typical latency may be, in milliseconds.
 const PERIOD: u32 = 100;
@@ -14,6 +19,16 @@ const PERIOD: u32 = 100;
 /// Above so many times the typical latency an instance is slow: it gets requests only while others are busier in that
 /// measure, and a single one now and then to see whether it still is.
 const SLOW: u32 = 3;
+
+/// A slow instance is asked with this part of its fair share. Of ten instances one costs a thousandth of the requests, and
+/// the 99.9th percentile shows what it always was.
+const PROBED: u64 = 100;
+
+/// How often it is asked at most, in milliseconds. At least it is every [`DOUBT`].
+const QUICK: u32 = 1000;
+
+/// Over how many milliseconds the rate of requests is measured, at least.
+const WINDOW: u32 = 1000;
 
 /// One pick of so many among instances that are not slow goes by requests in flight alone, so that none is starved for being
 /// a little slower: that leaves each a quarter of its fair share, whatever the others are.
@@ -34,11 +49,18 @@ pub(crate) struct PeakEwma {
     due: Due,
     /// Microseconds; 0 while no instance has answered.
     typical: AtomicU32,
+    /// How long a slow instance is left alone, in milliseconds.
+    pause: AtomicU32,
+    /// Requests that had ended when that was worked out, and when it was, in milliseconds; only whoever claims the work uses
+    /// them.
+    ended: AtomicU64,
+    measured: AtomicU32,
 }
 
 impl PeakEwma {
     pub(crate) fn new(draws: Draws, decay: Decay) -> Self {
-        Self { draws, decay, due: Due::default(), typical: AtomicU32::new(0) }
+        let (pause, ended, measured) = (AtomicU32::new(DOUBT), AtomicU64::default(), AtomicU32::default());
+        Self { draws, decay, due: Due::default(), typical: AtomicU32::default(), pause, ended, measured }
     }
 
     /// The median latency of the candidates that take requests and have answered, of all if none of those is left; of an even number the lower one of the two
@@ -53,8 +75,34 @@ impl PeakEwma {
                 typical => typical,
             };
             self.typical.store(typical, Relaxed);
+            self.measure(now);
         }
         self.typical.load(Relaxed)
+    }
+
+    /// Works out how long a slow instance is left alone.
+    fn measure(&self, now: Tick) {
+        let (now, before) = (millis(now).max(1), self.measured.load(Relaxed));
+        let passed = now.wrapping_sub(before);
+        if before != 0 && passed < WINDOW {
+            return;
+        }
+        let roster = self.draws.roster();
+        let ended: u64 = (0..roster.len()).map(|at| roster.vitals(at).totals().requests).sum();
+        if before != 0 {
+            let requests = ended.saturating_sub(self.ended.load(Relaxed));
+            self.pause.store(pause(requests, passed, roster.len()), Relaxed);
+        }
+        self.ended.store(ended, Relaxed);
+        self.measured.store(now, Relaxed);
+    }
+
+    /// Whether the caller is to find out whether a slow instance still is. While a request is in flight there, it tells.
+    fn explores(&self, at: usize, typical: u32, now: Tick) -> bool {
+        let vitals = self.draws.roster().vitals(at);
+        let idle = vitals.in_flight() == 0;
+        let pause = if idle { self.pause.load(Relaxed) } else { DOUBT };
+        vitals.ewma().explore(typical, pause, idle, now, self.decay)
     }
 
     fn latency(&self, at: usize, typical: u32) -> u32 {
@@ -84,7 +132,7 @@ impl Balancer for PeakEwma {
         let (a, b) = (self.latency(one, typical), self.latency(other, typical));
         let slow = typical.saturating_mul(SLOW);
         // A request that has failed somewhere already is not the one to find out.
-        if a > slow && ask.tried.is_empty() && roster.vitals(one).ewma().explore(typical, now, self.decay) {
+        if a > slow && ask.tried.is_empty() && self.explores(one, typical, now) {
             return Some(one);
         }
         let is_better = if a.max(b) <= slow && fastrand::u8(..UNBIASED) == 0 {
@@ -96,6 +144,13 @@ impl Balancer for PeakEwma {
         };
         Some(if is_better { other } else { one })
     }
+}
+
+/// How long a slow one of so many instances is left alone, in milliseconds, if together they had so many requests within
+/// this time. Pure.
+fn pause(requests: u64, millis: u32, instances: usize) -> u32 {
+    let fair = u64::from(millis) * instances as u64 / requests.max(1);
+    u32::try_from(fair.saturating_mul(PROBED)).unwrap_or(u32::MAX).clamp(QUICK, DOUBT)
 }
 
 /// The lower median of the numbers that are not 0, or up to an eighth more: they are counted in classes, eight for each power
@@ -143,6 +198,18 @@ mod tests {
         {
             assert_eq!(median(numbers.iter().copied()), expected, "{numbers:?}");
         }
+    }
+
+    #[test]
+    fn slow_ones_are_asked_for_a_part_of_their_share() {
+        // Ten instances.
+        for (per_second, expected) in
+            [(0, DOUBT), (10, DOUBT), (200, DOUBT), (400, 2500), (1000, QUICK), (100_000, QUICK)]
+        {
+            assert_eq!(pause(per_second, 1000, 10), expected, "{per_second}/s");
+            assert_eq!(pause(7 * per_second, 7000, 10), expected, "{per_second}/s");
+        }
+        assert_eq!(pause(1000, 1000, 40), 4000);
     }
 
     proptest! {

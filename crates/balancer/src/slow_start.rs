@@ -19,9 +19,9 @@ pub struct SlowStart {
 }
 
 impl Default for SlowStart {
-    /// Over 30 s, evenly, from a tenth.
+    /// Over 10 s, evenly, from a tenth.
     fn default() -> Self {
-        Self { window: Duration::from_secs(30), aggression: 1.0, least: 0.1 }
+        Self { window: Duration::from_secs(10), aggression: 1.0, least: 0.1 }
     }
 }
 

@@ -35,6 +35,11 @@ impl Streak {
         u8::try_from(before / EJECTION).unwrap_or(u8::MAX)
     }
 
+    /// Ejections of late.
+    pub(crate) fn ejections(&self) -> u8 {
+        u8::try_from(self.0.load(Relaxed) / EJECTION).unwrap_or(u8::MAX)
+    }
+
     /// Some time went by without one: one less. True if any is left to forget.
     pub(crate) fn forget(&self) -> bool {
         let next = |word| (word >= EJECTION).then(|| word - EJECTION);
@@ -53,8 +58,9 @@ mod tests {
         assert_eq!(streak.eject(), 0);
         streak.succeed();
         assert_eq!((streak.fail(), streak.eject()), (1, 1));
+        assert_eq!(streak.ejections(), 2);
         assert!(streak.forget() && !streak.forget() && !streak.forget());
-        assert_eq!((streak.fail(), streak.eject()), (2, 0));
+        assert_eq!((streak.ejections(), streak.fail(), streak.eject()), (0, 2, 0));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use model::{Outcome, Tick};
 
 use crate::{
-    Admission, Cause, Hold, Peers, Sample,
+    Admission, Cause, Entry, Hold, Peers, Sample, Stake,
     admission::{Gate, Side},
     ewma::Ewma,
     streak::Streak,
@@ -67,25 +67,26 @@ impl Vitals {
     /// A request begins if the instance takes requests: always while it is in, and exactly one when a rest is over,
     /// as its probe. On `false` nothing began: pick another, or [`begin`](Self::begin) if there is none.
     ///
-    /// `is_whole` tells whether all of the request has come. One whose body is still to come may be the probe too, but the
-    /// first one that is whole takes its place: nobody can keep an instance out by sending slowly.
+    /// `stake` tells what is lost if the probe fails. One whose body is still to come may be the probe too, but the first one
+    /// that is whole takes its place: nobody can keep an instance out by sending slowly.
     #[must_use]
-    pub fn try_begin(&self, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
-        let entered = self.gate.enter(now, is_whole);
+    pub fn try_begin(&self, now: Tick, stake: impl FnOnce() -> Stake) -> bool {
+        let entered = self.gate.enter(now, stake) != Entry::Barred;
         if entered {
             self.begin();
         }
         entered
     }
 
-    /// The same if fewer than `most` are in flight. On `false` nothing began.
+    /// The same if fewer than `most` are in flight. On [`Entry::Barred`] nothing began.
     #[must_use]
-    pub fn try_begin_within(&self, most: u32, now: Tick, is_whole: impl FnOnce() -> bool) -> bool {
-        let within = self.in_flight.fetch_add(1, Relaxed) < most && self.gate.enter(now, is_whole);
-        if !within {
+    pub fn try_begin_within(&self, most: u32, now: Tick, stake: impl FnOnce() -> Stake) -> Entry {
+        let room = self.in_flight.fetch_add(1, Relaxed) < most;
+        let entry = if room { self.gate.enter(now, stake) } else { Entry::Barred };
+        if entry == Entry::Barred {
             self.in_flight.fetch_sub(1, Relaxed);
         }
-        within
+        entry
     }
 
     /// A request begins, whatever the state of the instance, if fewer than `most` are in flight. On `false` nothing began.
@@ -101,12 +102,13 @@ impl Vitals {
         match outcome {
             Outcome::Answered(status) => {
                 if status < 500 {
-                    self.latency.observe(elapsed, now, peers.decay());
                     self.streak.succeed();
-                    self.gate.succeed(began);
+                    if self.gate.succeed(began) {
+                        self.latency.observe(elapsed, now, peers.decay());
+                    }
                 } else {
                     // A server's error that comes fast is no quick answer.
-                    self.latency.failed(elapsed, now, peers.decay());
+                    self.slowed(elapsed, now, peers);
                     self.answered_error(status, began, now, peers);
                 }
             }
@@ -116,20 +118,20 @@ impl Vitals {
             }
             // It took at least this long: without that, a hung instance behind impatient clients looks quick for ever.
             Outcome::Abandoned => {
-                self.latency.at_least(elapsed, now);
+                self.silent(elapsed, now);
                 self.gate.give_back(began, now);
             }
             // A polite no: it closes, or is full.
             Outcome::Refused => {
                 self.failures.fetch_add(1, Relaxed);
-                self.latency.failed(elapsed, now, peers.decay());
+                self.slowed(elapsed, now, peers);
                 self.gate.give_back(began, now);
             }
             Outcome::Reset | Outcome::TimedOut | Outcome::Protocol => {
                 if outcome == Outcome::TimedOut {
-                    self.latency.at_least(elapsed, now);
+                    self.silent(elapsed, now);
                 } else {
-                    self.latency.failed(elapsed, now, peers.decay());
+                    self.slowed(elapsed, now, peers);
                 }
                 self.failures.fetch_add(1, Relaxed);
                 self.errors.fetch_add(1, Relaxed);
@@ -143,7 +145,7 @@ impl Vitals {
     /// answer will tell. [`convict`](Self::convict) or [`acquit`](Self::acquit) is to follow.
     pub fn suspect(&self, elapsed: Duration, now: Tick, peers: &Peers) {
         self.ended.add(elapsed);
-        self.latency.failed(elapsed, now, peers.decay());
+        self.slowed(elapsed, now, peers);
         self.leave();
     }
 
@@ -158,6 +160,34 @@ impl Vitals {
         self.gate.give_back(began, now);
     }
 
+    /// A connection could be made to find out whether that is so, and the request that began then for this is over: the next
+    /// one may tell more.
+    pub fn reached(&self, began: Tick, now: Tick) {
+        self.gate.reached(began, now);
+        self.leave();
+    }
+
+    /// Somebody who knows of it by other ways than requests says that it is well: a rest that lasts is over, and one request
+    /// tries it. Outliers rest on.
+    pub fn seems_well(&self, now: Tick) {
+        self.gate.seems_well(now);
+    }
+
+    /// A request failed. Who is out is out for what he did, and comes back as one of whom nothing is known: what he fails
+    /// meanwhile makes him no slower.
+    fn slowed(&self, elapsed: Duration, now: Tick, peers: &Peers) {
+        if !self.gate.rests() {
+            self.latency.failed(elapsed, now, peers.decay());
+        }
+    }
+
+    /// A request was given up.
+    fn silent(&self, elapsed: Duration, now: Tick) {
+        if !self.gate.rests() {
+            self.latency.at_least(elapsed, now);
+        }
+    }
+
     /// The last of an end, so that who sees the request gone sees what it left. Saturating: an `end` too many must not
     /// make the instance look like the busiest of all for as long as the process runs.
     fn leave(&self) {
@@ -169,6 +199,7 @@ impl Vitals {
     pub fn cut_off(&self, now: Tick, peers: &Peers) -> bool {
         let first = self.gate.cut_off(peers, now);
         if first {
+            self.latency.forget();
             peers.stir();
         }
         first
@@ -204,17 +235,19 @@ impl Vitals {
 
     fn fail(&self, began: Tick, now: Tick, peers: &Peers) {
         let row = self.streak.fail();
-        if !self.gate.fail_again(began, peers, now) && peers.is_too_many(row) && peers.claim() {
+        if !self.gate.fail_again(began, self.streak.ejections(), peers, now) && peers.is_too_many(row) && peers.claim()
+        {
             self.eject_claimed(Cause::Consecutive, self.streak.eject(), now, peers);
         }
     }
 
-    fn eject_claimed(&self, cause: Cause, rests: u8, now: Tick, peers: &Peers) -> bool {
-        let done = self.gate.eject(cause, rests, peers, now);
+    fn eject_claimed(&self, cause: Cause, before: u8, now: Tick, peers: &Peers) -> bool {
+        let done = self.gate.eject(cause, before, peers, now);
         if done {
-            peers.stir()
+            self.latency.forget();
+            peers.stir();
         } else {
-            peers.unclaim()
+            peers.unclaim();
         }
         done
     }
@@ -226,9 +259,13 @@ impl Vitals {
         self.gate.hold(cause, now)
     }
 
-    /// This cause keeps it out no longer; others may. True if it did.
+    /// This cause keeps it out no longer; others may. True if it did. How fast it was before says little of what is now.
     pub fn release(&self, cause: Hold) -> bool {
-        self.gate.release(cause)
+        let released = self.gate.release(cause);
+        if released {
+            self.latency.forget();
+        }
+        released
     }
 
     /// Requests in flight.

@@ -32,7 +32,7 @@ use crate::{TableCell, history::History};
 use compare::Compare;
 use watch::Watch;
 
-/// How often news are looked for. No rest is shorter, so none is missed.
+/// How often news are looked for. Few rests are shorter, so hardly one is missed.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// An interval of comparison, in looks. Envoy's ten seconds.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `h1`, `h2` | one try over either protocol |
 //! | `choice` | which instance gets it |
+//! | `knock` | one to which no connection could be made |
 //! | `patience` | how long a request waits for its answer |
 //! | `deadline` | the time its client gives it, read and passed on |
 //! | `tried` | what was tried, and what follows; the decision is [`retry`](crate::retry)'s |
@@ -20,6 +21,7 @@ mod first_use;
 mod h1;
 mod h2;
 mod hedge;
+mod knock;
 mod patience;
 mod tried;
 
@@ -263,8 +265,9 @@ fn choose(
         }
         let affinity = affinity_of(exchange, service, out);
         let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
-        let chosen =
-            entered.and_then(|()| choice::lease(service, environment, affinity, tried.keys(), || out.is_whole()));
+        let stake = || knock::stake(exchange, out);
+        let choice = || choice::lease(service, environment, affinity, tried.keys(), stake);
+        let chosen = entered.and_then(|()| knock::first(exchange, out, choice));
         if chosen.is_err() && tried.needs_admission() {
             circuit::postpone(exchange, service);
         }

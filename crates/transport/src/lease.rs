@@ -4,6 +4,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use balancer::{Entry, Stake};
 use model::{Outcome, Tick};
 
 use crate::{Upstream, clock, upload::Tally};
@@ -19,6 +20,8 @@ pub struct Lease {
     /// How long the response head took.
     head: Option<Duration>,
     settled: bool,
+    /// It is to be found out first whether a connection can be made.
+    knock: bool,
 }
 
 impl Lease {
@@ -37,12 +40,26 @@ impl Lease {
     }
 
     /// Takes a lease at `now` if the instance has fewer than `most` requests in flight and may be sent one. One that was out
-    /// and is due again admits a single request to find out; for all others that is a no. `is_whole`: whether all of the
-    /// request has come.
+    /// and is due again admits a single request to find out; for all others that is a no. `stake`: what is lost if it fails.
     #[must_use]
-    pub fn try_take(upstream: &Arc<Upstream>, most: u32, now: Tick, is_whole: impl FnOnce() -> bool) -> Option<Self> {
-        let admitted = upstream.vitals.try_begin_within(most, now, is_whole);
-        admitted.then(|| Self::new(Arc::clone(upstream), now))
+    pub fn try_take(upstream: &Arc<Upstream>, most: u32, now: Tick, stake: impl FnOnce() -> Stake) -> Option<Self> {
+        let entry = upstream.vitals.try_begin_within(most, now, stake);
+        let mut lease = (entry != Entry::Barred).then(|| Self::new(Arc::clone(upstream), now))?;
+        lease.knock = entry == Entry::Knock;
+        Some(lease)
+    }
+
+    /// Whether it is to be found out first if a connection can be made: to an instance to which none could be.
+    #[must_use]
+    pub fn is_knock(&self) -> bool {
+        self.knock
+    }
+
+    /// A connection could be made, and no request used it: the next one is to tell.
+    pub fn reached(&mut self) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.upstream.vitals.reached(self.began, clock::tick());
+        }
     }
 
     /// The instance.
@@ -52,7 +69,7 @@ impl Lease {
     }
 
     fn new(upstream: Arc<Upstream>, began: Tick) -> Self {
-        Self { upstream, began, upload: None, head: None, settled: false }
+        Self { upstream, began, upload: None, head: None, settled: false, knock: false }
     }
 
     /// The request has this body. How long its client takes for it is held against nobody.

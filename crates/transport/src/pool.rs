@@ -20,7 +20,7 @@ use std::{
 };
 
 use http2::Buffers;
-use model::UpstreamKey;
+use model::{Outcome, UpstreamKey};
 use tokio::{
     sync::watch,
     task::{AbortHandle, spawn_local},
@@ -32,7 +32,7 @@ pub use silence::Listening;
 use silence::Silence;
 
 use crate::{
-    Upstream, clock,
+    Lease, Upstream, clock,
     dial::{Dial, DialError, Network, dial},
     farewell::Farewell,
     h1, h2,
@@ -201,6 +201,29 @@ impl Pool {
         }
     }
 
+    /// Whether a request would be sent at once, on a connection that is there.
+    #[must_use]
+    pub fn is_ready(&self, repeatable: bool) -> bool {
+        let longest = longest(repeatable);
+        self.h2.borrow().iter().any(|c| c.has_room())
+            || self.h1.borrow().iter().any(|c| c.is_fresh(longest) && c.send.is_ready())
+    }
+
+    /// Finds out whether a connection can be made to an instance to which none could be. The lease is the turn to find out,
+    /// and ends with what is found.
+    ///
+    /// # Errors
+    /// If none can be made within `limit`.
+    pub async fn knock(self: &Rc<Self>, mut lease: Lease, limit: Duration) -> Result<(), DialError> {
+        let found = self.share(limit).await;
+        match &found {
+            Ok(()) => lease.reached(),
+            Err(error) if error.is_ours() => lease.settle(Outcome::Abandoned),
+            Err(_) => lease.settle(Outcome::ConnectFailed),
+        }
+        found
+    }
+
     /// Takes back an HTTP/1.1 connection whose exchange is over.
     pub fn give_back(&self, mut connection: h1::Connection) {
         if !self.retired.get() && !connection.send.is_closed() {
@@ -211,7 +234,7 @@ impl Pool {
     }
 
     fn idle(&self, repeatable: bool) -> Option<h1::Connection> {
-        let longest = if repeatable { h1::IDLE } else { h1::IDLE_UNSAFE };
+        let longest = longest(repeatable);
         let mut idle = self.h1.borrow_mut();
         let at = idle.iter().rposition(|c| c.is_fresh(longest) && c.send.is_ready())?;
         Some(idle.remove(at))
@@ -338,4 +361,9 @@ impl Pool {
             });
         }
     }
+}
+
+/// How long an HTTP/1.1 connection may have been idle to be used for a request. Who may send it again risks more.
+fn longest(repeatable: bool) -> Duration {
+    if repeatable { h1::IDLE } else { h1::IDLE_UNSAFE }
 }

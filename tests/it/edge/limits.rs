@@ -1,11 +1,16 @@
 //! How much clients may ask for at once, and how large it may be.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use bytes::Bytes;
+use router::{
+    Router, Start,
+    control::{Origin, Overrides},
+};
 use testkit::{
     Client, Failure, Gate, Instance, Reply, Socket, bounded, eventually,
     frame::{self, Frame},
@@ -189,4 +194,32 @@ async fn one_address_cannot_have_all_connections_and_a_trusted_proxy_can() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_how_many_connections_an_address_may_have() {
+    const ONE: [u8; 4] = [127, 0, 0, 1];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    let limits = "{ connections_per_address: MOST }";
+    let config = Config::new().set("listeners", "[ { address: 127.0.0.1:0 } ]").set("limits", limits);
+    let write = |most: &str| fs::write(&file, config.yaml().replace("MOST", most)).unwrap();
+    write("1");
+    let origin = Origin::File(file.clone());
+    let router = Router::start(Start { origin, overrides: Overrides::default(), log: None }).unwrap();
+    let address = router.addresses().clients[0].0;
+    let _first = client_at(ONE, address).await.expect("the first");
+    assert!(client_at(ONE, address).await.is_none(), "the second of one");
+
+    write("2");
+    router.reload().await.unwrap();
+    let _second = client_at(ONE, address).await.expect("the second of two");
+    assert!(client_at(ONE, address).await.is_none(), "who came before counts");
+
+    write("1");
+    router.reload().await.unwrap();
+    assert!(client_at(ONE, address).await.is_none(), "the third of one; the others stay");
+    write("off");
+    router.reload().await.unwrap();
+    assert!(client_at(ONE, address).await.is_some());
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::until_circuit;
+use super::{member, page, until_circuit};
 use crate::support::{Config, Front, Running};
 
 /// A listener that accepts no more.
@@ -68,6 +68,37 @@ async fn an_instance_that_drops_syns_delays_some_requests_and_fails_none() {
         let url = format!("{scheme}://{}", hole.address());
         let out = until_circuit(&router, &url, Some("open")).await;
         assert_eq!(out["circuit"]["causes"][0], "connect", "{out}");
+    }
+}
+
+/// Requests that were sent elsewhere because no connection could be made.
+async fn sent_on(router: &Running) -> String {
+    let metrics = page(router, "/metrics").await;
+    let line = metrics.lines().find(|line| line.starts_with("pointsman_retries_total{fault=\"connect\"}"));
+    line.unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn while_it_is_out_it_is_tried_again_and_no_request_waits_for_that() {
+    for scheme in ["http", "h2c"] {
+        let mut hole = Hole::new();
+        hole.close().await;
+        let good = Instance::http().start().await;
+        let url = format!("{scheme}://{}", hole.address());
+        let router = start(&[url.clone(), good.url()]);
+        let client = router.client(Front::H2c).await;
+        let ask = async || assert_eq!(client.send(get("/", &[("service_id", "pets")])).await.status, 200, "{scheme}");
+        while member(&router, &url).await["circuit"].is_null() {
+            ask().await;
+        }
+        let before = sent_on(&router).await;
+        testkit::bounded("another try in vain", async {
+            while member(&router, &url).await["circuit"]["rest"].as_u64() < Some(2) {
+                ask().await;
+            }
+        })
+        .await;
+        assert_eq!(sent_on(&router).await, before, "{scheme}");
     }
 }
 

@@ -1,6 +1,11 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    rest::{MOST, Probe, TIME_MASK},
+    *,
+};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -8,12 +13,21 @@ fn at(millis: u64) -> Tick {
     Tick(millis * 1_000_000)
 }
 
-fn whole() -> bool {
-    true
+fn safe() -> Stake {
+    Stake::Nothing
 }
 
-fn upload() -> bool {
-    false
+fn risky() -> Stake {
+    Stake::Request
+}
+
+fn upload() -> Stake {
+    Stake::Turn
+}
+
+/// Whether the gate lets it in, to try or to knock.
+fn enters(gate: &Gate, now: Tick, stake: fn() -> Stake) -> bool {
+    gate.enter(now, stake) != Entry::Barred
 }
 
 /// A gate that failed at 0 and whose rest is over at 2 s.
@@ -33,7 +47,7 @@ fn rest(gate: &Gate, now: Tick) -> Duration {
 #[test]
 fn a_failure_rests_the_instance_for_a_second_and_a_bit() {
     let gate = failed();
-    assert!(!gate.admits(at(999)) && !gate.enter(at(999), whole));
+    assert!(!gate.admits(at(999)) && !enters(&gate, at(999), safe));
     assert!(gate.admits(at(1251)));
     let rest = rest(&gate, at(0));
     assert!((S..=S * 5 / 4).contains(&rest), "{rest:?}");
@@ -42,30 +56,89 @@ fn a_failure_rests_the_instance_for_a_second_and_a_bit() {
 #[test]
 fn one_request_probes_and_its_answer_lets_the_instance_in() {
     let gate = failed();
-    assert!(gate.enter(at(2000), whole));
+    assert!(enters(&gate, at(2000), safe));
     assert!(matches!(gate.state(at(2000)), Admission::Probing { cause: Cause::Connect, row: 1, .. }));
-    assert!(!gate.admits(at(2001)) && !gate.enter(at(2001), whole));
+    assert!(!gate.admits(at(2001)) && !enters(&gate, at(2001), safe));
     gate.succeed(at(0));
     assert_eq!(gate.state(at(2002)), Admission::In);
-    assert!(gate.admits(at(2002)) && gate.enter(at(2002), whole));
+    assert!(gate.admits(at(2002)) && enters(&gate, at(2002), safe));
 }
 
 #[test]
-fn rests_double_up_to_thirty_seconds_and_keep_their_beginning() {
+fn rests_grow_with_the_time_it_is_out_and_keep_their_beginning() {
     let gate = Gate::default();
     let mut now = at(500);
     for row in 0..40 {
         gate.cut_off(&Peers::default(), now);
-        let expected = (S * 2_u32.pow(row.min(10))).min(30 * S);
+        let out = now.since(at(500)) / 8;
+        let expected = out.clamp(if row == 0 { S } else { 2 * S }, 30 * S);
         let rest = rest(&gate, now);
-        assert!((expected..=expected * 5 / 4).contains(&rest), "rest {row}: {rest:?}");
+        assert!((expected..=expected * 5 / 4).contains(&rest), "rest {row} after {out:?}: {rest:?}");
         assert!(matches!(gate.state(now), Admission::Out { since, .. } if since == at(500)));
         now = now.after(rest);
-        assert!(gate.enter(now, whole), "rest {row}");
+        assert!(enters(&gate, now, safe), "rest {row}");
     }
+    assert!(now > at(300_000), "the longest was never reached");
     gate.succeed(at(0));
     gate.cut_off(&Peers::default(), now);
     assert!(rest(&gate, now) <= S * 5 / 4, "a success did not end the row");
+}
+
+#[test]
+fn one_that_could_not_be_connected_to_is_knocked_at_before_a_request_tries_it() {
+    let gate = failed();
+    assert_eq!(gate.enter(at(2000), safe), Entry::Knock);
+    assert_eq!(gate.enter(at(2001), safe), Entry::Barred);
+    gate.reached(at(1999), at(2002));
+    assert_eq!(gate.enter(at(2002), safe), Entry::Barred, "that was another one");
+    gate.reached(at(2000), at(2003));
+    assert_eq!(gate.enter(at(2003), risky), Entry::Open, "a connection was made");
+    assert_eq!(gate.enter(at(2004), safe), Entry::Barred);
+    // It can be connected to and no more.
+    let peers = Peers::default();
+    let others = [crate::Vitals::default(), crate::Vitals::default()];
+    peers.recount(&crate::Eject::default(), others.iter());
+    assert!(gate.fail_again(at(2003), 0, &peers, at(2004)));
+    assert!(matches!(gate.state(at(2004)), Admission::Out { cause: Cause::Consecutive, row: 2, .. }));
+    // A knock in vain is a rest more, and nothing is known after one that was given up.
+    let gate = failed();
+    assert_eq!(gate.enter(at(2000), safe), Entry::Knock);
+    gate.give_back(at(2000), at(2001));
+    assert_eq!(gate.enter(at(3000), safe), Entry::Knock);
+    gate.cut_off(&Peers::default(), at(4000));
+    assert!(rest(&gate, at(4000)) >= 2 * S);
+}
+
+#[test]
+fn a_request_that_would_be_lost_leaves_the_turn_to_others_for_a_while() {
+    let gate = Gate::default();
+    assert!(gate.eject(Cause::Consecutive, 0, &Peers::default(), at(0)));
+    let over = at(0).after(rest(&gate, at(0)));
+    assert!(!enters(&gate, over, risky) && !enters(&gate, over, upload) && gate.admits(over));
+    let later = at(0).after(over.since(at(0)) * 3 / 2 + S / 1000);
+    assert!(enters(&gate, later, risky));
+    assert!(gate.fail_again(later, 1, &Peers::default(), later));
+    assert!(enters(&gate, later.after(rest(&gate, later)), safe), "one that is not lost need not wait");
+    // Without connections nobody is lost.
+    let gate = failed();
+    assert!(enters(&gate, at(1251), risky));
+}
+
+#[test]
+fn who_hears_that_it_is_well_lets_a_request_try_at_once() {
+    let gate = Gate::default();
+    gate.seems_well(at(0));
+    assert_eq!(gate.state(at(0)), Admission::In);
+    assert!(gate.eject(Cause::Consecutive, 4, &Peers::default(), at(0)));
+    gate.seems_well(at(500));
+    assert!(!gate.admits(at(499)) && !enters(&gate, at(600), risky), "it has not answered anybody yet");
+    assert!(enters(&gate, at(600), safe));
+    gate.seems_well(at(700));
+    assert!(!gate.admits(at(701)), "it is tried");
+    let outlier = Gate::default();
+    assert!(outlier.eject(Cause::Latency, 0, &Peers::default(), at(0)));
+    outlier.seems_well(at(500));
+    assert!(!outlier.admits(at(29_000)));
 }
 
 #[test]
@@ -88,18 +161,18 @@ fn a_last_resort_that_fails_after_the_rest_lengthens_it() {
 #[test]
 fn a_probe_that_says_nothing_is_followed_by_one_a_second_later() {
     let gate = failed();
-    assert!(gate.enter(at(2000), whole));
+    assert!(enters(&gate, at(2000), safe));
     gate.give_back(at(2000), at(2100));
     assert!(matches!(gate.state(at(2100)), Admission::Out { .. }));
-    assert!(!gate.enter(at(2999), whole));
-    assert!(gate.enter(at(3000), whole));
-    assert!(!gate.enter(at(3000), whole));
+    assert!(!enters(&gate, at(2999), safe));
+    assert!(enters(&gate, at(3000), safe));
+    assert!(!enters(&gate, at(3000), safe));
 }
 
 #[test]
 fn older_requests_that_end_do_not_free_the_probe() {
     let gate = failed();
-    assert!(gate.enter(at(2000), whole));
+    assert!(enters(&gate, at(2000), safe));
     gate.give_back(at(1999), at(2100));
     assert!(matches!(gate.state(at(2100)), Admission::Probing { .. }));
 }
@@ -107,20 +180,20 @@ fn older_requests_that_end_do_not_free_the_probe() {
 #[test]
 fn a_probe_without_end_is_overtaken() {
     let gate = failed();
-    assert!(gate.enter(at(2000), whole));
-    assert!(!gate.enter(at(31_999), whole));
-    assert!(gate.enter(at(32_000), whole));
-    assert!(!gate.enter(at(32_001), whole));
+    assert!(enters(&gate, at(2000), safe));
+    assert!(!enters(&gate, at(31_999), safe));
+    assert!(enters(&gate, at(32_000), safe));
+    assert!(!enters(&gate, at(32_001), safe));
 }
 
 #[test]
 fn an_upload_probes_and_the_first_whole_request_takes_its_place() {
     let gate = failed();
-    assert!(gate.enter(at(2000), upload));
+    assert!(enters(&gate, at(2000), upload));
     assert!(matches!(gate.state(at(2001)), Admission::Probing { .. }));
-    assert!(!gate.enter(at(2001), upload), "another upload is nothing better");
-    assert!(gate.admits(at(2001)) && gate.enter(at(2002), whole));
-    assert!(!gate.admits(at(2003)) && !gate.enter(at(2003), whole) && !gate.enter(at(2003), upload));
+    assert!(!enters(&gate, at(2001), upload), "another upload is nothing better");
+    assert!(gate.admits(at(2001)) && enters(&gate, at(2002), safe));
+    assert!(!gate.admits(at(2003)) && !enters(&gate, at(2003), safe) && !enters(&gate, at(2003), upload));
     // The upload that is given up late takes nothing away from the probe.
     gate.give_back(at(2000), at(2004));
     assert!(matches!(gate.state(at(2004)), Admission::Probing { .. }));
@@ -130,12 +203,12 @@ fn an_upload_probes_and_the_first_whole_request_takes_its_place() {
 fn where_there_are_only_uploads_they_probe_and_bring_it_back() {
     let gate = Gate::default();
     assert!(gate.eject(Cause::Consecutive, 0, &Peers::default(), at(0)));
-    assert!(gate.enter(at(2000), upload));
+    assert!(enters(&gate, at(2000), upload));
     gate.succeed(at(2000));
     assert_eq!(gate.state(at(9000)), Admission::In);
     let gate = failed();
-    assert!(gate.enter(at(2000), upload) && !gate.enter(at(31_999), upload));
-    assert!(gate.enter(at(32_000), upload), "one without end is overtaken");
+    assert!(enters(&gate, at(2000), upload) && !enters(&gate, at(31_999), upload));
+    assert!(enters(&gate, at(32_000), upload), "one without end is overtaken");
 }
 
 #[test]
@@ -143,7 +216,7 @@ fn exactly_one_of_many_threads_gets_the_probe() {
     for _ in 0..200 {
         let gate = failed();
         let entered: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| usize::from(gate.enter(at(2000), whole)))).collect();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| usize::from(enters(&gate, at(2000), safe)))).collect();
             threads.into_iter().map(|t| t.join().unwrap()).sum()
         });
         assert_eq!(entered, 1);
@@ -153,7 +226,7 @@ fn exactly_one_of_many_threads_gets_the_probe() {
 #[test]
 fn a_word_holds_every_rest() {
     for row in [0, 1, MOST] {
-        for probe in [Probe::Nobody, Probe::Upload, Probe::Whole] {
+        for probe in [Probe::Nobody, Probe::Upload, Probe::Whole, Probe::Reached] {
             for micros in [0, 1, TIME_MASK] {
                 for cause in Cause::ALL {
                     let rest = Rest { cause, row, probe, micros };
@@ -171,7 +244,7 @@ fn what_is_held_stays_out_until_all_let_go() {
     assert!(gate.hold(Hold::Check, at(100)) && gate.hold(Hold::Drained, at(900)));
     assert!(!gate.hold(Hold::Check, at(1000)), "it was held for that already");
     gate.succeed(at(0));
-    assert!(!gate.admits(at(90_000_000)) && !gate.enter(at(90_000_000), whole));
+    assert!(!gate.admits(at(90_000_000)) && !enters(&gate, at(90_000_000), safe));
     match gate.state(at(1000)) {
         Admission::Held { by, since } => {
             assert_eq!(by.to_string(), "drained, check");
@@ -182,7 +255,7 @@ fn what_is_held_stays_out_until_all_let_go() {
     assert!(gate.release(Hold::Check) && !gate.release(Hold::Check) && !gate.release(Hold::Unproven));
     assert!(!gate.admits(at(2000)));
     assert!(gate.release(Hold::Drained));
-    assert!(gate.admits(at(2000)) && gate.enter(at(2000), whole));
+    assert!(gate.admits(at(2000)) && enters(&gate, at(2000), safe));
     assert_eq!(gate.state(at(2000)), Admission::In);
 }
 
@@ -240,7 +313,7 @@ proptest! {
                         None => now >= due,
                         Some((by_whole, since)) => now >= since + 30_000 || whole && !by_whole,
                     };
-                    prop_assert_eq!(gate.enter(at(now), || whole), may);
+                    prop_assert_eq!(enters(&gate, at(now), if whole { safe } else { upload }), may);
                     if may {
                         probe = Some((whole, now));
                     }

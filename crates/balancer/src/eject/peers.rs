@@ -119,12 +119,54 @@ impl Peers {
         self.room.fetch_add(1, Relaxed);
     }
 
-    /// How long the rest after so many in a row is: doubling up to the longest, and up to a quarter more at random, so
-    /// that routers that saw the same failure do not come back in step.
-    pub(crate) fn end_of_rest(&self, row: u8, now: Tick) -> Tick {
-        let longest = Duration::from_millis(self.longest_ms.load(Relaxed).into());
-        let base = Duration::from_millis(self.base_ms.load(Relaxed).into());
-        let wait = base.saturating_mul(1 << row.min(31)).min(longest);
-        now.after(wait + wait.mul_f64(fastrand::f64() / 4.0))
+    /// When a rest that begins now is over, for an instance that was put out so often of late and is out for so long
+    /// already. Up to a quarter later at random, so that routers that saw the same failure do not come back in step.
+    pub(crate) fn end_of_rest(&self, ejections: u8, out: Duration, now: Tick) -> Tick {
+        let millis = |of: &AtomicU32| Duration::from_millis(of.load(Relaxed).into());
+        let rest = rest(millis(&self.base_ms), millis(&self.longest_ms), ejections, out);
+        now.after(rest + rest.mul_f64(fastrand::f64() / 4.0))
+    }
+}
+
+/// A rest lasts so long as a part of the time that the instance is out by then, that much later at most is it found to have
+/// recovered: it is tried often at first, when it may be back any moment, and seldom if it is gone for good.
+const PART: u32 = 8;
+
+/// How long a rest is. Pure.
+fn rest(base: Duration, longest: Duration, ejections: u8, out: Duration) -> Duration {
+    base.saturating_mul(1 << ejections.min(31)).max(out / PART).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn rests_are_short_at_first_and_grow_with_the_time_it_is_out() {
+        for (ejections, out, expected) in
+            [(0, 0, 1), (1, 0, 2), (1, 16, 2), (1, 80, 10), (1, 1000, 30), (4, 0, 16), (9, 0, 30)]
+        {
+            assert_eq!(rest(S, 30 * S, ejections, out * S), expected * S, "{ejections} {out}");
+        }
+        assert_eq!(rest(S, 30 * S, 0, Duration::MAX), 30 * S, "an outlier");
+    }
+
+    proptest! {
+        #[test]
+        fn no_rest_is_longer_than_it_has_to_be_nor_shorter(
+            base in 1_u64..10_000, more in 0_u64..100_000, ejections: u8, out in 0_u64..10_000_000,
+        ) {
+            let millis = Duration::from_millis;
+            let (base, longest, out) = (millis(base), millis(base + more), millis(out));
+            let found = rest(base, longest, ejections, out);
+            prop_assert!((base..=longest).contains(&found));
+            prop_assert!(found >= (out / PART).min(longest), "dead ones are tried too often");
+            prop_assert!(ejections > 1 || found <= (2 * base).max(out / PART), "recovered ones wait");
+            prop_assert!(found <= rest(base, longest, ejections.saturating_add(1), out), "those that come and go");
+        }
     }
 }

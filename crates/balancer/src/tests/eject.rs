@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Admission, Cause, Eject};
+use crate::{Admission, Cause, Eject, Stake};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -23,7 +23,7 @@ fn service(rules: &Eject, count: usize) -> (Peers, Vec<Vitals>) {
 
 /// One request that took a millisecond.
 fn ask(vitals: &Vitals, outcome: Outcome, now: Tick, peers: &Peers) {
-    if !vitals.try_begin(now, || true) {
+    if !vitals.try_begin(now, || Stake::Nothing) {
         vitals.begin();
     }
     vitals.end(outcome, now, MS, now.after(MS), peers);
@@ -84,7 +84,7 @@ fn old_answers_do_not_bring_it_back_and_the_probe_does() {
     it.end(Outcome::Answered(200), at(0), MS, at(100), &peers);
     assert!(!it.admits(at(101)), "the answer to a request from before");
     // A stream that began before and ends while it is probed says nothing either.
-    assert!(it.try_begin(at(2000), || true));
+    assert!(it.try_begin(at(2000), || Stake::Nothing));
     it.begin();
     it.end(Outcome::Answered(200), at(0), MS, at(2001), &peers);
     assert!(matches!(it.state(at(2001)), Admission::Probing { cause: Cause::Consecutive, row: 1, .. }));
@@ -100,10 +100,35 @@ fn a_probe_that_fails_makes_the_rest_longer() {
     for row in 1..9_u8 {
         let Admission::Out { until, row: found, .. } = all[0].state(now) else { panic!("row {row}") };
         assert_eq!(found, row);
-        let expected = (S * 2_u32.pow(u32::from(row) - 1)).min(30 * S);
-        assert!((expected..=expected * 5 / 4 + MS).contains(&until.since(now)), "row {row}: {:?}", until.since(now));
+        // When it went out is known to a tenth of a second.
+        let least = (now.since(at(0)) / 8).max(if row == 1 { S } else { 2 * S });
+        assert!((least..=least * 5 / 4 + 100 * MS).contains(&until.since(now)), "row {row}: {:?}", until.since(now));
         ask(&all[0], Outcome::Reset, until, &peers);
         now = until.after(MS);
+    }
+}
+
+#[test]
+fn what_is_back_is_taken_for_typical_and_not_for_what_it_was() {
+    let (peers, all) = service(&Eject::default(), 4);
+    for outcome in [Outcome::ConnectFailed, Outcome::Reset] {
+        let it = &all[0];
+        ask(it, Outcome::Answered(200), at(0), &peers);
+        // It was slow before, and what was sent then ends while it is out.
+        it.begin();
+        it.end(Outcome::Abandoned, at(0), 20 * S, at(1), &peers);
+        it.begin();
+        peers.recount(&Eject::default(), all.iter());
+        (0..5).for_each(|_| ask(it, outcome, at(1), &peers));
+        it.end(Outcome::Abandoned, at(0), 20 * S, at(2), &peers);
+        for second in [10, 20] {
+            assert_eq!(it.latency(), None, "{outcome:?}: it is out, and that is enough");
+            ask(it, outcome, at(second * 1000), &peers);
+        }
+        ask(it, Outcome::Answered(200), at(60_000), &peers);
+        assert_eq!((it.state(at(60_001)), it.latency()), (Admission::In, Some(MS)), "{outcome:?}");
+        assert!(it.hold(crate::Hold::Check, at(60_002)) && it.release(crate::Hold::Check));
+        assert_eq!(it.latency(), None);
     }
 }
 
@@ -202,7 +227,7 @@ fn a_failure_whose_cause_is_not_known_counts_only_once_it_is() {
     let it = &all[0];
     let marks = it.marks();
     let suspect = |now: Tick| {
-        assert!(it.try_begin(now, || true));
+        assert!(it.try_begin(now, || Stake::Nothing));
         it.suspect(MS, now.after(MS), &peers);
         assert_eq!(it.in_flight(), 0);
     };

@@ -65,29 +65,33 @@ fn what_is_slow_for_everybody_is_held_against_nobody() {
 
 #[test]
 fn a_slow_one_is_probed_and_no_more_and_comes_back() {
-    let slow: Behaviour = Box::new(|now| {
-        let ms = if now < 100 * SECOND { 500 } else { 10 };
-        (Some(ms * MS), Outcome::Answered(200))
-    });
-    let mut world = world(500, (0..9).map(|_| steady(10)).chain([slow]).collect());
-    world.run(20);
-    let tally = world.run(60);
-    assert!((8..=13).contains(&tally[9]), "about one in 5 s: {tally:?}");
-    world.run(20 + 60);
-    assert_eq!(world.now() / SECOND, 161);
-    let tally = world.run(60);
-    assert!(f64::from(tally[9]) > 0.8 * fair(&tally), "{tally:?}");
+    // About one in 5 s; a hundredth of its fair share; one a second. Less what each of them takes.
+    for (per_second, least, most) in [(100, 8, 13), (500, 20, 31), (2000, 30, 61)] {
+        let slow: Behaviour = Box::new(|now| {
+            let ms = if now < 100 * SECOND { 500 } else { 10 };
+            (Some(ms * MS), Outcome::Answered(200))
+        });
+        let mut world = world(per_second, (0..9).map(|_| steady(10)).chain([slow]).collect());
+        world.run(20);
+        let tally = world.run(60);
+        assert!((least..=most).contains(&tally[9]), "{per_second}/s: {tally:?}");
+        // Well from 100 s on: the next one that goes to see finds out, and another one makes sure.
+        world.run(25);
+        assert_eq!(world.now() / SECOND, 106);
+        let tally = world.run(10);
+        assert!(f64::from(tally[9]) > 0.7 * fair(&tally), "{per_second}/s: {tally:?}");
+    }
 }
 
 #[test]
 fn one_that_fails_fast_does_not_look_quick() {
-    for per_second in [100, 1000, 5000] {
+    for (per_second, most) in [(100, 13), (1000, 61), (5000, 61)] {
         let fails: Behaviour = Box::new(|_| (Some(MS), Outcome::Answered(500)));
         let mut world = world(per_second, (0..4).map(|_| steady(20)).chain([fails]).collect());
         let began = world.run(5);
         assert!(f64::from(began[4]) < 0.3 * fair(&began), "{per_second}/s, at first: {began:?}");
         let tally = world.run(60);
-        assert!(tally[4] <= 13, "{per_second}/s: about one in 5 s: {tally:?}");
+        assert!(tally[4] <= most, "{per_second}/s: it is asked now and then: {tally:?}");
     }
 }
 
@@ -101,7 +105,7 @@ fn one_that_begins_to_fail_loses_its_share_within_seconds() {
     let tally = world.run(5);
     assert!(f64::from(tally[4]) < 0.4 * fair(&tally), "{tally:?}");
     let tally = world.run(10);
-    assert!(tally[4] <= 3, "{tally:?}");
+    assert!(tally[4] <= 11, "one a second: {tally:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Admission, Totals};
+use crate::{Admission, Stake, Totals};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -55,15 +55,18 @@ fn a_probe_is_one_request_and_every_end_of_it_is_an_end() {
     let later = NOW.after(Duration::from_secs(2));
     for outcome in [Outcome::Abandoned, Outcome::Refused] {
         let vitals = ended(Outcome::ConnectFailed);
-        assert!(!vitals.try_begin(NOW, || true));
-        assert!(vitals.try_begin(later, || true));
+        assert!(!vitals.try_begin(NOW, || Stake::Nothing));
+        assert!(vitals.try_begin(later, || Stake::Nothing));
         assert!(matches!(vitals.state(later), Admission::Probing { .. }));
         assert_eq!(vitals.in_flight(), 1);
-        assert!(!vitals.try_begin(later, || true));
+        assert!(!vitals.try_begin(later, || Stake::Nothing));
         end(&vitals, outcome, 5 * MS, later.after(5 * MS));
         assert_eq!(vitals.in_flight(), 0);
         let next = later.after(Duration::from_secs(1));
-        assert!(!vitals.try_begin(later.after(6 * MS), || true) && vitals.try_begin(next, || true), "{outcome:?}");
+        assert!(
+            !vitals.try_begin(later.after(6 * MS), || Stake::Nothing) && vitals.try_begin(next, || Stake::Nothing),
+            "{outcome:?}"
+        );
         end(&vitals, Outcome::Answered(200), MS, next.after(MS));
         assert_eq!(vitals.state(next), Admission::In);
     }
@@ -88,7 +91,7 @@ fn in_flight_is_exact_under_threads_and_never_more_than_there_are() {
                 scope.spawn(move || {
                     for number in 0..20_000_u32 {
                         let now = Tick(u64::from(number) * 1_000_000);
-                        if !vitals.try_begin(now, || true) {
+                        if !vitals.try_begin(now, || Stake::Nothing) {
                             vitals.begin();
                         }
                         let outcome = match (number + worker) % 5 {

@@ -22,6 +22,14 @@ pub struct Check {
     pub pace: Pace,
 }
 
+impl Check {
+    /// Whether an instance that passes will probably take requests: it was found well where they go.
+    #[must_use]
+    pub(super) fn tells_of_requests(&self) -> bool {
+        self.role == Role::Readiness && self.port.is_none()
+    }
+}
+
 /// How often an instance is looked at, and how many looks make a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {

@@ -111,6 +111,9 @@ impl Subject {
             Found::Nothing(saw) => (None, saw),
         };
         inner.looks[number].saw = saw.as_str().into();
+        if passed == Some(true) && self.checks[number].tells_of_requests() {
+            inner.target.upstream.vitals.seems_well(now);
+        }
         let state = inner.state.step(&self.checks, number, passed?, now);
         let (from, to) = (inner.state.standing(&self.checks), state.standing(&self.checks));
         inner.state = state;

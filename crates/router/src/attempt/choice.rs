@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use balancer::Ask;
+use balancer::{Ask, Stake};
 use discovery::{Member, Service};
 use model::{Refusal, Standing, Tick, UpstreamKey};
 use transport::{Lease, clock};
@@ -31,8 +31,8 @@ pub(super) struct Affinity {
     pub(super) held: Option<u64>,
 }
 
-/// A lease on the instance that the client stays with, else on the balancer's choice; and its token. `is_whole`: whether
-/// all of the request has come.
+/// A lease on the instance that the client stays with, else on the balancer's choice; and its token. `stake`: what is lost
+/// if the instance fails the request.
 ///
 /// # Errors
 /// [`Refusal::ServiceFull`] if only such are left as have as many requests as they may, else what picking says.
@@ -41,7 +41,7 @@ pub(super) fn lease(
     environment: Option<&str>,
     Affinity { hash, held }: Affinity,
     tried: &[UpstreamKey],
-    is_whole: impl Fn() -> bool,
+    stake: impl Fn() -> Stake,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let now = clock::tick();
     let choice = |tried: &[UpstreamKey]| {
@@ -49,7 +49,7 @@ pub(super) fn lease(
         let stays = held.and_then(|token| service.held(environment, token, &ask));
         stays.map_or_else(|| service.pick(environment, &ask), Ok)
     };
-    take(choice, tried, service.policy.bounds.per_instance, now, is_whole)
+    take(choice, tried, service.policy.bounds.per_instance, now, stake)
 }
 
 /// A lease on the first choice besides those that were tried, if it lets the request in and has fewer than `most` in flight.
@@ -58,12 +58,12 @@ fn take<'a>(
     tried: &[UpstreamKey],
     most: u32,
     now: Tick,
-    is_whole: impl Fn() -> bool,
+    stake: impl Fn() -> Stake,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let member = choice(tried)?;
-    match Lease::try_take(&member.upstream, most, now, &is_whole) {
+    match Lease::try_take(&member.upstream, most, now, &stake) {
         Some(lease) => Ok((lease, member.token)),
-        None => look_on(choice, member, tried, most, now, is_whole),
+        None => look_on(choice, member, tried, most, now, stake),
     }
 }
 
@@ -76,7 +76,7 @@ fn look_on<'a>(
     tried: &[UpstreamKey],
     most: u32,
     now: Tick,
-    is_whole: impl Fn() -> bool,
+    stake: impl Fn() -> Stake,
 ) -> Result<(Lease, Option<u64>), Refusal> {
     let mut passed = tried.to_vec();
     // Whether any was full, and whether one of them was no spare.
@@ -98,7 +98,7 @@ fn look_on<'a>(
             Ok(member) if !(barred && is_spare(member)) => member,
             _ => break,
         };
-        if let Some(lease) = Lease::try_take(&member.upstream, most, now, &is_whole) {
+        if let Some(lease) = Lease::try_take(&member.upstream, most, now, &stake) {
             return Ok((lease, member.token));
         }
     }

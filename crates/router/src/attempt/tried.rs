@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use balancer::Stake;
 use discovery::Service;
 use http::{HeaderName, header::EXPECT};
 use model::{Fault, Outcome, Refusal, UpstreamKey, Withheld};
@@ -81,7 +82,8 @@ impl Tried {
     ) -> Option<(Lease, Option<u64>)> {
         let tried = [self.keys(), &[key]].concat();
         let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
-        let choose = |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried, || true);
+        let choose =
+            |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried, || Stake::Nothing);
         ready.then(|| with_service(exchange, out, choose))?.ok()
     }
 

@@ -11,7 +11,7 @@ use super::Percent;
 pub struct Eject {
     /// Failures in a row. 5.
     pub consecutive: Option<Located<OrOff<u16>>>,
-    /// The first rest; each one in a row is twice as long. 1 s.
+    /// The first rest; those after it are twice as long at least. 1 s.
     pub base: Option<Span>,
     /// The longest rest. 30 s.
     pub longest: Option<Located<Span>>,

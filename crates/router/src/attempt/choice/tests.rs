@@ -43,7 +43,7 @@ fn chosen(members: &[Member], tried: &[UpstreamKey], most: u32) -> (Result<u64, 
         let named = left().find(|member| member.upstream.vitals.admits(NOW)).or_else(|| left().next());
         named.ok_or(Refusal::NoInstance)
     };
-    let taken = take(choice, tried, most, NOW, || true);
+    let taken = take(choice, tried, most, NOW, || Stake::Nothing);
     (
         taken.map(|(lease, token)| {
             assert!(lease.upstream().vitals.in_flight() > 0);
@@ -90,7 +90,7 @@ fn one_that_rests_is_used_within_its_limit_also_if_it_was_filled_while_others_we
         }
         members.iter().find(|member| !tried.contains(&member.upstream.key)).ok_or(Refusal::NoInstance)
     };
-    assert_eq!(take(choice, &[], 1, NOW, || true).map(|(_, token)| token).unwrap(), Some(1));
+    assert_eq!(take(choice, &[], 1, NOW, || Stake::Nothing).map(|(_, token)| token).unwrap(), Some(1));
     assert_eq!(members[0].upstream.vitals.in_flight(), 1);
 }
 

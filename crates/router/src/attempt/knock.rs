@@ -1,0 +1,54 @@
+//! An instance to which no connection could be made is knocked at before a request is sent there again. No request waits for
+//! that: a host that swallows what it is sent would cost each of them a second.
+
+use balancer::Stake;
+use model::Refusal;
+use tokio::task::spawn_local;
+use transport::Lease;
+
+use super::{Outbound, tried::may_repeat};
+use crate::exchange::Exchange;
+
+/// The first choice that needs no knock, or has a connection. Those before it are knocked at meanwhile; each takes its turn
+/// for that, so that nobody is chosen twice.
+pub(super) fn first<T>(
+    exchange: &Exchange,
+    out: &Outbound,
+    choice: impl Fn() -> Result<(Lease, T), Refusal>,
+) -> Result<(Lease, T), Refusal> {
+    loop {
+        let (lease, token) = choice()?;
+        if !lease.is_knock() || !knock(exchange, out, &lease) {
+            return Ok((lease, token));
+        }
+        begin(exchange, lease);
+    }
+}
+
+/// Whether a request would wait for a connection.
+#[cold]
+fn knock(exchange: &Exchange, out: &Outbound, lease: &Lease) -> bool {
+    !exchange.core.pools.of(lease.upstream()).is_ready(out.head.method.is_idempotent())
+}
+
+fn begin(exchange: &Exchange, lease: Lease) {
+    let (core, limit) = (exchange.core.clone(), exchange.limits().connect);
+    spawn_local(async move {
+        let upstream = lease.upstream().clone();
+        let found = core.pools.of(&upstream).knock(lease, limit).await;
+        if found.is_err_and(|error| !error.is_ours()) {
+            core.reporter.connect_failed(&upstream);
+        }
+    });
+}
+
+/// What is lost if an instance fails the request.
+pub(super) fn stake(exchange: &Exchange, out: &Outbound) -> Stake {
+    let policy = &exchange.limits().retries;
+    let replayable = exchange.record.upload.as_ref().is_none_or(|tally| !tally.is_lost());
+    match out.is_whole() {
+        false => Stake::Turn,
+        true if policy.attempts > 1 && replayable && may_repeat(policy, exchange, out) => Stake::Nothing,
+        true => Stake::Request,
+    }
+}
