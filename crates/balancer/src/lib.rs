@@ -52,7 +52,7 @@ pub mod weighing;
 
 use std::{fmt::Debug, net::IpAddr, sync::Arc};
 
-use model::{Instance, Tick, UpstreamKey};
+use model::{ArcStr, Instance, Tick, UpstreamKey};
 
 pub use admission::{Admission, Cause, Entry, Hold, Holds, Stake};
 pub use algorithm::{Algorithm, ConsistentHash, Decay, HashKey, Scheme};
@@ -114,5 +114,5 @@ pub struct Place {
     /// Addresses of this host. Loopback addresses count without being named.
     pub addresses: Vec<IpAddr>,
     /// Our zone, if configured.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<ArcStr>,
 }

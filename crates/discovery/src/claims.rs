@@ -333,6 +333,8 @@ impl Claims {
             None => {
                 let claim = Claim::new(source, list, named);
                 let diff = Diff { added: claim.instances.clone(), ..Diff::default() };
+                // Nearly all have one, and a list that grows begins with room for four.
+                claims.reserve_exact(1);
                 claims.push(claim);
                 (diff, true)
             }

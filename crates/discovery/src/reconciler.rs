@@ -222,11 +222,9 @@ impl Reconciler {
     /// Notes that the words of sources changed.
     fn changed(&mut self, changes: Vec<Change>, cause: &Cause) {
         let status = Arc::clone(&self.out.status.borrow());
-        for change in changes {
-            let source = status.source(change.source).map(|s| &s.name);
-            story::tell_change(&self.out.history, source, &change, cause);
-            self.touched.insert(change.service, cause.clone());
-        }
+        let name = |source| status.source(source).map(|s| &s.name);
+        story::tell_changes(&self.out.history, &changes, name, cause);
+        self.touched.extend(changes.into_iter().map(|change| (change.service, cause.clone())));
     }
 
     fn obey(&mut self, command: Command) {

@@ -1,6 +1,8 @@
 //! Names that were checked once. All are cheap to clone and are looked up by `&str`.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{borrow::Borrow, fmt};
+
+use arcstr::ArcStr;
 
 /// A name did not follow the rules of its kind; the text says which rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +17,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// The name as text.
@@ -129,7 +131,7 @@ impl Tag {
 }
 
 /// The name if it is as the rule of its kind wants it.
-fn checked(ok: bool, kind: &'static str, name: &str, rule: &'static str) -> Result<Arc<str>, NameError> {
+fn checked(ok: bool, kind: &'static str, name: &str, rule: &'static str) -> Result<ArcStr, NameError> {
     if ok { Ok(name.into()) } else { Err(NameError { kind, name: name.into(), rule }) }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
+use arcstr::ArcStr;
+
 use crate::{InstanceId, Tag};
 
 /// Where a socket is opened to: an address, or a name that is resolved when the connection is made.
@@ -120,7 +122,7 @@ pub struct Instance {
     /// Share of the traffic relative to the others; 0 is used only when nothing else is left.
     pub weight: u16,
     /// Zone (availability zone, rack), for local-first balancing.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<ArcStr>,
     /// Serving or draining.
     pub standing: Standing,
     /// Environments a client can narrow to by `env_tag`. Sorted, without doubles.
@@ -194,6 +196,11 @@ pub struct UpstreamKey(pub u64);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instance_that_many_hold_has_two_cache_lines_with_its_counts() {
+        assert!(size_of::<Instance>() + 2 * size_of::<usize>() <= 128);
+    }
 
     #[test]
     fn hosts_are_told_from_addresses() {

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod tick;
 pub mod update;
 
+pub use arcstr::ArcStr;
 pub use exposure::Exposure;
 pub use fields::Fields;
 pub use id::{InstanceId, NameError, ServiceId, Tag};

@@ -141,3 +141,13 @@ pub(crate) fn authority(address: &Address, protocol: Protocol, tls: Option<&Clie
 }
 
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_has_two_cache_lines_with_its_counts() {
+        assert!(size_of::<Upstream>() + 2 * size_of::<usize>() <= 128);
+    }
+}

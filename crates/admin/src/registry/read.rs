@@ -149,6 +149,7 @@ pub(super) async fn audit(
 ) -> Result<Json<Trail>, Fault> {
     let Query(Since { index }) = since.map_err(|e| Fault::invalid(e.body_text()))?;
     let caller = Caller::of(api.registry.settings(), &api.tokens, &headers).await?;
-    let entries = api.registry.audit(index).into_iter().filter(|entry| caller.rights().may_write(&entry.service));
+    let entries =
+        api.registry.audit(index).into_iter().filter(|entry| caller.rights().may_write(entry.service.as_str()));
     Ok(Json(Trail { index: api.registry.index(), entries: entries.collect() }))
 }

@@ -88,7 +88,7 @@ fn only_hashing_looks_at_a_key() {
 fn local_comes_before_zone_before_the_rest() {
     let zoned = |number, zone: &str| {
         let mut candidate = candidate(number, 1);
-        let zone = Some(Arc::from(zone));
+        let zone = Some(zone.into());
         candidate.instance = Arc::new(Instance { zone, ..(*candidate.instance).clone() });
         candidate
     };

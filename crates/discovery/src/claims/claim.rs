@@ -1,11 +1,8 @@
 //! What one source says of one service, and what a new word changes in it. Pure.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use model::{Address, Instance, InstanceId, Tick};
+use model::{Instance, InstanceId, Tick};
 
 use super::{SourceId, rank};
 
@@ -58,6 +55,12 @@ impl Diff {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether instances came, and nothing else happened.
+    pub(crate) fn only_adds(&self) -> bool {
+        let Self { added, removed, suspected, changed, settled, confirmed: _ } = self;
+        !added.is_empty() && [removed, suspected, changed, settled].iter().all(|list| list.is_empty())
+    }
 }
 
 impl Claim {
@@ -89,7 +92,7 @@ impl Claim {
     pub(super) fn replace(&mut self, mut list: Vec<Arc<Instance>>, deregistered: &[InstanceId], until: Tick) -> Diff {
         sort(&mut list);
         let mut diff = Diff::default();
-        let returned = |s: &Suspect| list.iter().any(|i| rank(i) == rank(&s.instance));
+        let returned = |s: &Suspect| find(&list, &s.instance).is_some();
         self.suspects.retain(|suspect| {
             let gone = deregistered.contains(&suspect.instance.id);
             diff.settled.extend(gone.then(|| suspect.instance.clone()));
@@ -103,23 +106,20 @@ impl Claim {
             diff.confirmed = inherited;
             return diff;
         }
-        let old: HashMap<(&InstanceId, &Address), &Arc<Instance>> =
-            self.instances.iter().map(|i| (rank(i), i)).collect();
         let mut staying = 0;
         for instance in &list {
-            match old.get(&rank(instance)) {
+            match find(&self.instances, instance) {
                 None => diff.added.push(instance.clone()),
                 Some(same) => {
                     staying += 1;
-                    diff.changed.extend((**same != *instance).then(|| instance.clone()));
+                    diff.changed.extend((same != instance).then(|| instance.clone()));
                 }
             }
         }
-        let new: HashSet<_> = list.iter().map(|i| rank(i)).collect();
         let (said, unsaid): (Vec<_>, Vec<_>) = self
             .instances
             .iter()
-            .filter(|i| !new.contains(&rank(i)))
+            .filter(|i| find(&list, i).is_none())
             .cloned()
             .partition(|i| deregistered.contains(&i.id));
         // Those that left on their own word count neither as before nor as gone.
@@ -159,6 +159,11 @@ impl Claim {
 /// Whether a withdrawal that leaves `remaining` of `before` instances looks like a fault of the registry.
 fn is_suspect(before: usize, remaining: usize, added: bool) -> bool {
     remaining == 0 || (remaining * 2 < before && !added)
+}
+
+/// The one of a sorted list that is the same instance, whatever is said of it.
+fn find<'a>(list: &'a [Arc<Instance>], like: &Instance) -> Option<&'a Arc<Instance>> {
+    list.binary_search_by(|instance| rank(instance).cmp(&rank(like))).ok().map(|at| &list[at])
 }
 
 fn sort(list: &mut [Arc<Instance>]) {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use model::{Address, Endpoint, Host, Instance, InstanceId, Protocol, ServiceId, Standing, Tag};
+use model::{Address, ArcStr, Endpoint, Host, Instance, InstanceId, Protocol, ServiceId, Standing, Tag};
 use serde::{Deserialize, Serialize};
 
 use super::{FILE, Recalled, Word};
@@ -53,7 +53,7 @@ struct StoredInstance {
     protocol: Option<Protocol>,
     weight: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    zone: Option<Arc<str>>,
+    zone: Option<ArcStr>,
     #[serde(default, skip_serializing_if = "is_false")]
     draining: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

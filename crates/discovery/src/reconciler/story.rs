@@ -7,13 +7,13 @@ use transport::Upstream;
 
 use crate::{
     Member, Table,
-    claims::{Change, TooOld},
+    claims::{Change, SourceId, TooOld},
     history::{About, History, What},
     status::Turn,
 };
 
-/// How many services of one table get a log line of their own: more is a start or a reload, which nobody reads line by
-/// line.
+/// How many services of one table get a log line of their own, and of one update an event of what they gain: more is a
+/// start or a reload, which nobody reads line by line.
 const LOGGED: usize = 32;
 
 /// Why a service is looked at again.
@@ -42,8 +42,29 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Tells the history what changed in a source's word.
-pub(super) fn tell_change(history: &History, source: Option<&Arc<str>>, change: &Change, cause: &Cause) {
+/// Tells the history what changed in the words of sources. What many services gain at once is one event, or nothing else
+/// would be left of the history after a start; what they lose is told of each.
+pub(super) fn tell_changes<'a>(
+    history: &History,
+    changes: &[Change],
+    source: impl Fn(SourceId) -> Option<&'a Arc<str>>,
+    cause: &Cause,
+) {
+    let gains = changes.iter().filter(|change| change.diff.only_adds());
+    let services = gains.clone().count();
+    let together = services > LOGGED;
+    if together && let Some(first) = gains.clone().next() {
+        let instances: usize = gains.map(|change| change.diff.added.len()).sum();
+        let cause = format!("{instances} instances of {services} services");
+        history.record(What::Added, About { service: None, source: source(first.source), cause }, &[]);
+    }
+    for change in changes.iter().filter(|change| !(together && change.diff.only_adds())) {
+        tell_change(history, source(change.source), change, cause);
+    }
+}
+
+/// Tells the history what changed in a source's word of one service.
+fn tell_change(history: &History, source: Option<&Arc<str>>, change: &Change, cause: &Cause) {
     let diff = &change.diff;
     let settled = match cause {
         Cause::Source(_) => "it deregistered".to_owned(),

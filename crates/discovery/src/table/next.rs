@@ -75,7 +75,7 @@ impl Table {
         Self {
             generation: self.generation + 1,
             policies: policies.clone(),
-            shards: self.shards.clone(),
+            groups: self.groups.clone(),
             hasher: self.hasher.clone(),
             digest: self.digest,
             services: self.services,

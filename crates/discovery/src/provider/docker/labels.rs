@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Protocol, ServiceId, Tag};
+use model::{ArcStr, Protocol, ServiceId, Tag};
 
 /// All our labels begin so.
 const PREFIX: &str = "pointsman.";
@@ -18,7 +18,7 @@ pub(super) struct Entry {
     pub(super) protocol: Option<Protocol>,
     pub(super) tags: Vec<Tag>,
     pub(super) weight: u16,
-    pub(super) zone: Option<Arc<str>>,
+    pub(super) zone: Option<ArcStr>,
     pub(super) network: Option<String>,
     pub(super) meta: Vec<(Arc<str>, Arc<str>)>,
 }

@@ -7,6 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use model::{InstanceId, ServiceId};
 use serde::Serialize;
 
 use super::lease::Key;
@@ -46,9 +47,9 @@ pub struct Entry {
     /// What was done.
     pub action: Action,
     /// To which service.
-    pub service: Arc<str>,
+    pub service: ServiceId,
     /// To which instance of it.
-    pub instance: Arc<str>,
+    pub instance: InstanceId,
     /// Why, or with which values.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: String,
@@ -87,7 +88,7 @@ pub(super) struct Audit {
 impl Audit {
     /// Notes a change, and logs it.
     pub(super) fn note(&mut self, by: &By, action: Action, (service, instance): &Key, index: u64, detail: &str) {
-        let from = by.from.map(|from| from.to_string());
+        let from = by.from.map(tracing::field::display);
         tracing::info!(target: "audit", who = %by.who, from, ?action, %service, %instance, index, detail, "registry changed");
         if self.entries.len() == KEPT {
             self.entries.pop_front();
@@ -99,8 +100,8 @@ impl Audit {
             who: by.who.clone(),
             from: by.from,
             action,
-            service: service.as_str().into(),
-            instance: instance.as_str().into(),
+            service: service.clone(),
+            instance: instance.clone(),
             detail: detail.to_owned(),
         });
     }
@@ -113,8 +114,6 @@ impl Audit {
 
 #[cfg(test)]
 mod tests {
-    use model::{InstanceId, ServiceId};
-
     use super::*;
 
     #[test]

@@ -191,7 +191,7 @@ impl Registration {
         Instance {
             weight: self.weight,
             standing: if self.maintenance.is_some() { Standing::Draining } else { Standing::Serving },
-            zone: self.zone.as_deref().map(Arc::from),
+            zone: self.zone.as_deref().map(Into::into),
             environments: self.environment.iter().cloned().collect(),
             tags: self.tags.iter().cloned().collect(),
             labels: labels.into_iter().collect(),

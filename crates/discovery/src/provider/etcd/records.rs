@@ -81,7 +81,7 @@ impl Written {
         instance.environments = environments.into();
         instance.tags = tags.into();
         instance.weight = self.weight.unwrap_or(1);
-        instance.zone = self.zone.as_deref().map(Arc::from);
+        instance.zone = self.zone.as_deref().map(Into::into);
         instance.labels = self.labels();
         Ok(instance.normalised())
     }

@@ -46,7 +46,7 @@ impl Long {
         }
         instance.weight = self.weight;
         instance.tags = self.tags.into();
-        instance.zone = self.zone.map(Arc::from);
+        instance.zone = self.zone.map(Into::into);
         instance.environments = instance.environments.into_iter().chain(self.environment).collect();
         instance.labels = self.labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         Ok(instance)

@@ -134,10 +134,11 @@ impl Candidate<'_> {
         let Self { key, slice, endpoint, protocol } = self;
         let mut instance = Instance::new(id, To { address, protocol: *protocol });
         instance.weight = slice.marks.weight.unwrap_or(1);
-        instance.zone = endpoint.zone.clone();
+        let mut zone = endpoint.zone.as_ref();
         if hinted && !endpoint.for_zones.iter().any(|zone| Some(zone) == endpoint.zone.as_ref()) {
-            instance.zone = endpoint.for_zones.first().cloned().or_else(|| endpoint.zone.clone());
+            zone = endpoint.for_zones.first().or(zone);
         }
+        instance.zone = zone.map(|zone| (**zone).into());
         instance.tags = slice.marks.tags.clone().into();
         instance.environments = slice.marks.tags.clone().into();
         // Where it runs comes before what the service's owner wrote: nobody should be able to tell it wrong. The slice

@@ -106,6 +106,24 @@ async fn the_history_tells_what_happened_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_many_services_gain_at_once_is_one_event_and_what_they_lose_is_told_of_each() {
+    let stage = Stage::new().await;
+    let everything = |services: std::ops::Range<u8>| {
+        let list = |number: u8| (service(&format!("s{number}")), vec![Arc::new(instance("1", number))]);
+        (7, Update::Everything(services.map(list).collect()))
+    };
+    stage.updates.send(everything(0..40)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(events(&stage), ["arranged", "up test", "added test"]);
+    assert_eq!(stage.history.select(&Filter::default())[2].cause, "40 instances of 40 services");
+    stage.updates.send(everything(1..42)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let mut told = events(&stage).split_off(3);
+    told.sort();
+    assert_eq!(told, ["added s40 test 1", "added s41 test 1", "suspected s0 test 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn freshness_counts_from_when_the_change_was_seen() {
     let stage = Stage::new().await;
     sleep(Duration::from_secs(1)).await;
