@@ -285,7 +285,7 @@ async fn one_that_is_told_to_end_is_not_asked_for_before_it_has() {
     let told = next(&mut updates).await;
     let Update::Service { knowledge: Knowledge::Known(list), .. } = &told else { panic!("{told:?}") };
     assert_eq!(list[0].standing, model::Standing::Draining);
-    assert!(timeout(Duration::from_millis(300), updates.recv()).await.is_err());
+    assert!(timeout(Duration::from_millis(300), updates.updates.recv()).await.is_err());
 }
 
 #[tokio::test]
