@@ -5,6 +5,7 @@ mod certificates;
 mod check;
 mod drain;
 mod every_key;
+mod explain;
 mod history;
 pub(crate) mod process;
 mod registry;

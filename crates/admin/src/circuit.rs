@@ -6,35 +6,38 @@ use serde::Serialize;
 
 /// What keeps an instance out.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct CircuitView {
+pub struct CircuitView {
     /// `open`: it rests; `half_open`: one request tries it; `held`: until somebody lets go.
-    state: &'static str,
-    causes: Vec<&'static str>,
+    pub state: &'static str,
+    /// What put it out.
+    pub causes: Vec<&'static str>,
     /// Seconds since it takes no requests, over all rests in a row.
-    since_s: u64,
+    pub since_s: u64,
     /// Seconds until a request may try it; 0 if one may now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    until_s: Option<u64>,
+    pub until_s: Option<u64>,
     /// What lets it in.
-    ends: &'static str,
+    pub ends: &'static str,
     /// Which rest in a row this is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rest: Option<u8>,
+    pub rest: Option<u8>,
 }
 
 /// The circuit breaker of a service.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct BreakerView {
+pub struct BreakerView {
     /// `closed`, `open` or `half_open`.
-    state: &'static str,
+    pub state: &'static str,
+    /// Seconds until one request may try it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    until_s: Option<u64>,
+    pub until_s: Option<u64>,
     /// How often it opened.
-    opened: u32,
+    pub opened: u32,
 }
 
 /// One word, and the causes and seconds if it is out.
-pub(crate) fn word(admission: Admission, now: Tick) -> String {
+#[must_use]
+pub fn word(admission: Admission, now: Tick) -> String {
     let seconds = |since| now.since(since).as_secs();
     match admission {
         Admission::In => "in".to_owned(),
@@ -45,7 +48,8 @@ pub(crate) fn word(admission: Admission, now: Tick) -> String {
 }
 
 /// `None` if it takes requests.
-pub(crate) fn of_instance(admission: Admission, now: Tick) -> Option<CircuitView> {
+#[must_use]
+pub fn of_instance(admission: Admission, now: Tick) -> Option<CircuitView> {
     let seconds = |since| now.since(since).as_secs();
     Some(match admission {
         Admission::In => return None,
@@ -77,7 +81,8 @@ pub(crate) fn of_instance(admission: Admission, now: Tick) -> Option<CircuitView
 }
 
 /// `None` if the service has no breaker.
-pub(crate) fn of_service(breaker: &balancer::Breaker, now: Tick) -> Option<BreakerView> {
+#[must_use]
+pub fn of_service(breaker: &balancer::Breaker, now: Tick) -> Option<BreakerView> {
     let (state, until_s) = match breaker.circuit() {
         Circuit::Off => return None,
         Circuit::Closed => ("closed", None),

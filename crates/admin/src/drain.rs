@@ -47,7 +47,20 @@ async fn turn(
         return Err(Fault::forbidden("instances are put out and let in from this machine only: ask 127.0.0.1"));
     }
     let changed = admin.operator.drain(&service, &instance, drained).await;
-    let changed =
-        changed.ok_or_else(|| Fault::not_found(format!("there is no instance {instance:?} of {service:?}")))?;
+    let changed = changed.ok_or_else(|| Fault::not_found(missing(&admin, &service, &instance)))?;
     Ok(Json(Turned { service, instance, drained, changed }))
+}
+
+/// What is not there, and what is.
+fn missing(admin: &Admin, service: &str, instance: &str) -> String {
+    const SHOWN: usize = 10;
+    let Some(found) = admin.table.load().service(service).cloned() else {
+        return format!("there is no service {service:?}; GET /table names all");
+    };
+    let ids: Vec<&str> = found.members.iter().map(|member| member.instance.id.as_str()).take(SHOWN).collect();
+    let more = if found.members.len() > SHOWN { ", ..." } else { "" };
+    match ids.is_empty() {
+        true => format!("there is no instance {instance:?} of {service:?}: it has none"),
+        false => format!("there is no instance {instance:?} of {service:?}; there are: {}{more}", ids.join(", ")),
+    }
 }

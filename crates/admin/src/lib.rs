@@ -3,14 +3,14 @@
 //! * [`health`]: is the router alive, is it ready.
 //! * [`history`]: what happened, and why.
 //! * [`metrics`]: the counters, for Prometheus.
-//! * [`table`]: who serves what, as the router sees it now; `circuit`: why not.
+//! * [`table`]: who serves what, as the router sees it now; [`circuit`]: why not.
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
 //! * [`drain`]: puts an instance out.
 //! * [`fault`]: errors, in the shape clients know from the router.
 //! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` is what one of them may take.
 
-mod circuit;
+pub mod circuit;
 pub mod drain;
 pub mod fault;
 pub mod guard;
@@ -60,17 +60,18 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
 }
 
-/// The admin API for a listener at this address.
-pub fn app(admin: Admin, address: SocketAddr) -> Router {
+/// The admin API for a listener at this address, with what is added to it.
+pub fn app(admin: Admin, more: Router, address: SocketAddr) -> Router {
     guard::around(
         fault::closed(
             health::routes()
                 .merge(table::routes())
                 .merge(drain::routes())
                 .merge(history::routes())
-                .merge(metrics::routes()),
-        )
-        .with_state(admin),
+                .merge(metrics::routes())
+                .with_state(admin)
+                .merge(more),
+        ),
         address,
     )
 }

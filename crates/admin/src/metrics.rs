@@ -204,7 +204,7 @@ fn family(
 }
 
 fn histogram(freshness: &Freshness, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-    let bound = |bound: Option<Duration>| bound.as_ref().map_or(f64::MAX, Duration::as_secs_f64);
+    let bound = |bound: Option<Duration>| bound.as_ref().map_or(f64::INFINITY, Duration::as_secs_f64);
     let counts: Vec<(f64, u64)> = freshness.counts().map(|(at, count)| (bound(at), count)).collect();
     let count = counts.iter().map(|(_, count)| count).sum();
     encoder.encode_histogram::<NoLabelSet>(freshness.sum().as_secs_f64(), count, &counts, None)

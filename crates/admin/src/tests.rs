@@ -41,6 +41,14 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
     let retired = Mutex::new(Vec::new());
     let retire = move |leaving| retired.lock().unwrap().extend(leaving);
     let discovery = Discovery::start(sources, policies(), None, retire).await.unwrap();
+    let (_, mut registry) = telemetry::metrics::Metrics::new();
+    registry.register_collector(Box::new(metrics::DiscoveryMetrics {
+        table: discovery.table(),
+        status: discovery.status(),
+        freshness: discovery.freshness(),
+        findings: discovery.findings(),
+        ejections: discovery.ejections(),
+    }));
     let admin = Admin {
         table: discovery.table(),
         status: discovery.status(),
@@ -50,9 +58,9 @@ async fn start(yaml: &str) -> (Discovery, Admin, Stage) {
         findings: discovery.findings(),
         readiness: Arc::default(),
         loads: Loads([].into()),
-        metrics: Arc::new(telemetry::metrics::Metrics::new().1),
+        metrics: Arc::new(registry),
     };
-    let stage = Stage::new(app(admin.clone(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+    let stage = Stage::new(app(admin.clone(), Router::new(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
     (discovery, admin, stage)
 }
 
@@ -117,7 +125,9 @@ async fn a_source_that_cannot_tell_about_a_service_says_which_why_and_since_when
     source.doubts = [(pets, discovery::status::Doubt { error, since: now })].into();
     let ready = async |source: discovery::status::Source| {
         let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
-        let stage = Stage::new(app(Admin { status, ..admin.clone() }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+        let stage =
+            Stage::new(app(Admin { status, ..admin.clone() }, Router::new(), SocketAddr::from(([127, 0, 0, 1], 0))))
+                .await;
         let doubts = stage.get("/sources").await.json()[0]["doubts"].clone();
         assert_eq!(
             (&doubts[0]["service"], &doubts[0]["error"]),
@@ -149,7 +159,7 @@ async fn what_is_remembered_makes_it_ready_and_stale() {
     source.inherited = [(ServiceId::new("pets").unwrap(), Duration::from_secs(70))].into();
     source.state = discovery::status::State::Down(model::ProviderError::Unreachable("dc1".into()));
     let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
-    let stage = Stage::new(app(Admin { status, ..admin }, SocketAddr::from(([127, 0, 0, 1], 0)))).await;
+    let stage = Stage::new(app(Admin { status, ..admin }, Router::new(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
     let answer = stage.get("/health/ready").await;
     assert_eq!(answer.status, 200);
     let says = "OK, stale:\nsource dc1 has not answered since the start; 1 services are remembered, of up to 7";
@@ -230,4 +240,46 @@ async fn an_instance_is_put_out_and_let_in_again() {
     assert_eq!(stage.get(&format!("{path}/drain")).await.status, 405);
     let page = stage.ask(&format!("POST {path}/drain"), &["origin: http://evil.example"], "").await;
     assert_eq!(page.status, 403);
+}
+
+/// The buckets of each histogram, by its name and labels without `le`: as Prometheus reads them.
+fn histograms(text: &str) -> std::collections::BTreeMap<String, (Vec<(String, u64)>, Option<u64>)> {
+    let families: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram")).collect();
+    let mut found = std::collections::BTreeMap::<String, (Vec<(String, u64)>, Option<u64>)>::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let Some(family) = families.iter().find(|family| name.starts_with(**family)) else { continue };
+        let (bounds, others): (Vec<&str>, Vec<&str>) = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter(|label| !label.is_empty())
+            .partition(|label| label.starts_with("le="));
+        let (buckets, count) = found.entry(format!("{family}{others:?}")).or_default();
+        match &name[family.len()..] {
+            "_bucket" => buckets.push((bounds[0].to_owned(), value.parse().unwrap())),
+            "_count" => *count = Some(value.parse().unwrap()),
+            "_sum" => assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}"),
+            other => panic!("{other} is no part of a histogram: {line}"),
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_histogram_ends_with_all_it_counted() {
+    let (discovery, _, stage) = start(PETS).await;
+    settled(&discovery).await;
+    let text = stage.get("/metrics").await.body;
+    let histograms = histograms(&text);
+    assert!(histograms.len() >= 2, "{text}");
+    for (name, (buckets, count)) in &histograms {
+        let (bound, all) = buckets.last().unwrap();
+        assert_eq!((bound.as_str(), Some(*all)), ("le=\"+Inf\"", *count), "{name}");
+        assert!(buckets.is_sorted_by_key(|(_, count)| *count), "{name} grows");
+        let bounds = buckets[..buckets.len() - 1].iter().map(|(bound, _)| bound[4..bound.len() - 1].parse::<f64>());
+        assert!(bounds.map(Result::unwrap).is_sorted(), "{name}: {buckets:?}");
+    }
+    assert!(histograms.values().any(|(_, count)| *count > Some(0)), "something was counted: {text}");
 }

@@ -44,4 +44,4 @@ pub use provider::Settings;
 pub use reconciler::Answer;
 pub use sticky::Sticky;
 pub use subscriptions::OnFirstUse;
-pub use table::{Member, Service, Table, TableCell, TableReader};
+pub use table::{Member, Reach, Service, Table, TableCell, TableReader};

@@ -5,6 +5,7 @@
 
 pub mod cell;
 mod next;
+mod reach;
 pub mod service;
 mod view;
 
@@ -16,6 +17,7 @@ use model::ServiceId;
 
 pub use cell::{TableCell, TableReader};
 pub use next::{Next, Touched};
+pub use reach::Reach;
 pub use service::{Member, Service};
 
 use crate::Policies;

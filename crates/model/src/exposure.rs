@@ -10,7 +10,7 @@ pub enum Exposure {
     /// Only what routes name.
     #[default]
     Routed,
-    /// Every registered service. For loopback and development.
+    /// Every registered service but Consul itself. For loopback and development.
     Everything,
     /// Services with one of these names or one instance with one of these tags.
     Matching {
@@ -23,13 +23,16 @@ pub enum Exposure {
     },
 }
 
+/// The service under which Consul lists its own servers: nobody means them by "everything".
+const CONSUL: &str = "consul";
+
 impl Exposure {
     /// Whether the name alone exposes the service, whatever its instances say.
     #[must_use]
     pub fn names(&self, service: &ServiceId) -> bool {
         match self {
             Self::Routed => false,
-            Self::Everything => true,
+            Self::Everything => service.as_str() != CONSUL,
             Self::Matching { services, prefixes, .. } => {
                 services.contains(service) || prefixes.iter().any(|p| service.as_str().starts_with(p.as_str()))
             }
@@ -88,5 +91,12 @@ mod tests {
         check(&some, "pets", &["blue"], false);
         check(&Exposure::Routed, "orders", &["public"], false);
         check(&Exposure::Everything, "orders", &[], true);
+        check(&Exposure::Everything, "consul", &[], false);
+        let named = Exposure::Matching {
+            services: [ServiceId::new("consul").unwrap()].into(),
+            prefixes: Vec::new(),
+            tags: BTreeSet::new(),
+        };
+        check(&named, "consul", &[], true);
     }
 }

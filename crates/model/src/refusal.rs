@@ -172,7 +172,9 @@ impl Refusal {
             Self::UpgradeRefused => "protocol upgrades are not forwarded",
             Self::UnknownService => "no service of this name is available to clients of this router",
             Self::Unanswered => "the registries are being asked about this service; try again in a moment",
-            Self::NoInstance => "the service has no instance that can take this request now; try again later",
+            Self::NoInstance => {
+                "the service has no instance that can take this request now, or none in the environment it names; try again later"
+            }
             Self::HoldTimeout => "the service has no instance, and none came while this request waited for one",
             Self::CircuitOpen(_) => {
                 "too many requests to this service failed, so none is sent for a while; try again later"

@@ -3,11 +3,11 @@
 //! What of a request says where it belongs: the key by which a service hashes its requests, and the token of the instance
 //! that a client stays with.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, net::IpAddr, sync::Arc};
 
 use balancer::HashKey;
 use discovery::{
-    Sticky,
+    Service, Sticky,
     sticky::{Carrier, Cookie},
 };
 use http::{
@@ -16,18 +16,26 @@ use http::{
     request::Parts,
 };
 
-use crate::{exchange::Exchange, query};
+use crate::query;
+
+/// The hash of this request's key and the token it carries, if its service goes by them and it has one.
+#[must_use]
+pub fn of(service: &Service, peer: Option<IpAddr>, head: &Parts) -> (Option<u64>, Option<u64>) {
+    let key = service.policy.balance.algorithm.hash_key();
+    let sticky = service.policy.sticky.as_ref();
+    (key.and_then(|key| hash(key, peer, head)), sticky.and_then(|sticky| token(sticky, &head.headers)))
+}
 
 /// The hash of this request's key, if it has one.
 #[must_use]
-pub fn hash(key: &HashKey, exchange: &Exchange, head: &Parts) -> Option<u64> {
+pub fn hash(key: &HashKey, peer: Option<IpAddr>, head: &Parts) -> Option<u64> {
     match key {
         HashKey::Header(name) => head.headers.get(name.as_str()).map(|value| balancer::hash(value.as_bytes())),
         HashKey::Cookie(name) => cookie(&head.headers, name).map(|value| balancer::hash(value.as_bytes())),
         HashKey::Query(name) => query::value(head.uri.query()?, name).map(|value| balancer::hash(value.as_bytes())),
-        HashKey::ClientAddress => Some(match exchange.client.peer.ip().to_canonical() {
-            std::net::IpAddr::V4(ip) => balancer::hash(&ip.octets()),
-            std::net::IpAddr::V6(ip) => balancer::hash(&ip.octets()),
+        HashKey::ClientAddress => Some(match peer?.to_canonical() {
+            IpAddr::V4(ip) => balancer::hash(&ip.octets()),
+            IpAddr::V6(ip) => balancer::hash(&ip.octets()),
         }),
     }
 }

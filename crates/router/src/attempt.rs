@@ -281,10 +281,8 @@ fn choose(
 
 /// What of the request says where it belongs, if its service goes by that.
 fn affinity_of(exchange: &Exchange, service: &Service, out: &Outbound) -> Affinity {
-    let key = service.policy.balance.algorithm.hash_key();
-    let hash = key.and_then(|key| affinity::hash(key, exchange, &out.head));
-    let sticky = service.policy.sticky.as_ref();
-    Affinity { hash, held: sticky.and_then(|sticky| affinity::token(sticky, &out.head.headers)) }
+    let (hash, held) = affinity::of(service, Some(exchange.client.peer.ip()), &out.head);
+    Affinity { hash, held }
 }
 
 /// Reads the service the request is for in the newest table, and the environment it is narrowed to.

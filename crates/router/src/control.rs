@@ -13,6 +13,7 @@ use std::{
     fmt::Write,
     io,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
     time::Duration,
@@ -88,9 +89,24 @@ impl StartError {
 /// What is wrong with them.
 pub fn check(origin: &Origin) -> Result<Vec<String>, StartError> {
     let settings = origin.load(&Overrides::default())?;
-    let made = run::make()?;
-    let compiled = crate::plan::compile(&settings, &made.0, &mut Vec::new())?;
+    let compiled = crate::plan::compile(&settings, &made()?, &mut Vec::new())?;
+    let log = &settings.access_log;
+    if let Some(file) = log.file.as_ref().filter(|_| log.format != telemetry::access::Format::Off) {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::metadata(folder).map_err(|error| unwritable(log, &error))?;
+    }
     Ok(compiled.warnings)
+}
+
+/// The access log cannot be written.
+fn unwritable(log: &telemetry::access::Settings, error: &io::Error) -> StartError {
+    let file = log.file.as_deref().map_or("standard output".into(), Path::to_string_lossy);
+    StartError::Io(format!("access_log.file: cannot write {file}: {error}; name a file in a folder that is there"))
+}
+
+/// What a plan needs besides its settings, made for this call.
+pub(crate) fn made() -> Result<crate::plan::Made, StartError> {
+    run::make().map(|(made, _)| made)
 }
 
 /// Where a running router can be reached.

@@ -26,7 +26,7 @@ use crate::{
     affinity::Stick,
     client::Client,
     core::Core,
-    plan::{Current, Limits},
+    plan::{Current, Limits, Plan},
     refuse,
     wait::Place,
 };
@@ -65,6 +65,17 @@ pub enum Asked {
     Route(usize),
     /// By name, in a header or the query.
     Name(Arc<str>),
+}
+
+impl Asked {
+    /// The name of the service, by this plan's routes.
+    #[must_use]
+    pub fn service<'a>(&'a self, plan: &'a Plan) -> &'a str {
+        match self {
+            Self::Route(route) => plan.route(*route).service.as_str(),
+            Self::Name(name) => name,
+        }
+    }
 }
 
 /// What the access log says of a request.
@@ -175,10 +186,7 @@ impl Exchange {
     /// The name of the service it is for.
     #[must_use]
     pub fn asked(&self) -> Option<&str> {
-        match self.record.asked.as_ref()? {
-            Asked::Route(route) => Some(self.plan.route(*route).service.as_str()),
-            Asked::Name(name) => Some(name),
-        }
+        Some(self.record.asked.as_ref()?.service(&self.plan))
     }
 
     /// The limits of the route or service it follows.

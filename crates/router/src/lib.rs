@@ -7,7 +7,7 @@
 //!
 //! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
 //! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration, [`history`] asks a running router what
-//! happened. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it;
+//! happened, and [`explain`] why a request goes where it goes. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it;
 //! [`registry`] is for operators of the embedded one.
 
 pub mod accept;
@@ -20,6 +20,7 @@ pub mod control;
 pub mod core;
 pub mod demo;
 pub mod exchange;
+pub mod explain;
 pub mod fallback;
 pub mod history;
 pub mod hygiene;

@@ -14,7 +14,7 @@ use discovery::history::Filter;
 use router::{
     Router, Start,
     control::{Origin, Overrides, StartError},
-    demo,
+    demo, explain,
     history::Query,
     register, registry,
 };
@@ -61,6 +61,8 @@ enum Verb {
     Register(Box<register::Arguments>),
     /// Look into the embedded registry of a router; put instances in maintenance, export and import them.
     Registry(registry::Arguments),
+    /// Say where a request would go, and why: by which rule, to which instances, and to which not.
+    Explain(explain::verb::Arguments),
     /// Ask a running router what happened to services and registries, and why.
     History {
         /// The router's admin listener.
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Verb::Check { config } => check(file(config)),
         Verb::Register(arguments) => return attend_service(*arguments),
         Verb::Registry(arguments) => operate(arguments),
+        Verb::Explain(arguments) => explain_request(arguments),
         Verb::History { admin, service, source, since, limit, json, follow } => {
             tell(&Query { admin, filter: Filter { service, source, since, limit }, json, follow })
         }
@@ -151,6 +154,11 @@ fn check(path: PathBuf) -> Result<(), String> {
 fn operate(arguments: registry::Arguments) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(registry::run(arguments, &mut std::io::stdout()))
+}
+
+fn explain_request(arguments: explain::verb::Arguments) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(explain::verb::run(arguments, &mut std::io::stdout()))
 }
 
 fn tell(query: &Query) -> Result<(), String> {

@@ -5,6 +5,7 @@ mod balance;
 mod bounds;
 mod checks;
 mod compile;
+mod doubts;
 mod fallback;
 mod guard;
 mod limits;
@@ -77,6 +78,8 @@ pub struct Listener {
 pub struct Rule {
     /// What the access log calls it.
     pub name: String,
+    /// Its line in the file; 0 if it came from none.
+    pub line: usize,
     /// Its limits.
     pub limits: Limits,
     /// What a client gets when its service cannot take the request.

@@ -7,7 +7,7 @@ use http::{Response, header::EXPECT};
 use model::Refusal;
 use transport::Body;
 
-use crate::{attempt::Outbound, exchange::Exchange, fallback, hygiene, limits, rewrite, shed, target};
+use crate::{attempt::Outbound, exchange::Exchange, fallback, limits, rewrite, shed, target};
 
 /// Takes one request to an instance and its response back.
 ///
@@ -36,12 +36,8 @@ pub async fn proxy(exchange: &mut Exchange, mut out: Box<Outbound>) -> Result<Re
 fn prepare(exchange: &mut Exchange, out: &mut Outbound) -> Result<(), Refusal> {
     let plan = exchange.plan.clone();
 
-    // What two parsers could read differently goes no further.
-    let authority = hygiene::check(&out.head, exchange.fields)?;
-    limits::check_head(&plan.limits, &out.head)?;
-
     // Which service is it for? The path becomes what the instance will see.
-    let target = target::find(&plan, &out.head, exchange.fields, authority.as_ref())?;
+    let target = target::of(&plan, &out.head, exchange.fields)?;
     exchange.record.asked = Some(target.asked);
     out.environment = target.environment;
     out.body = limits::take_body(exchange, &out.head)?;

@@ -92,7 +92,11 @@ pub async fn run(arguments: Arguments, to: &mut impl Write) -> Result<(), String
         Verb::List { service: None } => services(&registry.ask(Method::GET, "services", Bytes::new()).await?),
         Verb::List { service: Some(service) } => {
             let path = format!("services/{}", escaped(&service));
-            instances(&registry.ask(Method::GET, &path, Bytes::new()).await?)
+            let text = instances(&registry.ask(Method::GET, &path, Bytes::new()).await?);
+            if text.is_empty() {
+                return Err(format!("{service} has no instances here; `pointsman registry list` names all services"));
+            }
+            text
         }
         Verb::Export { file } => {
             let content = registry.ask(Method::GET, "export", Bytes::new()).await?;
@@ -111,9 +115,13 @@ pub async fn run(arguments: Arguments, to: &mut impl Write) -> Result<(), String
             let path = format!("services/{}/instances/{}/maintenance", escaped(&service), escaped(&id));
             let body = json!({ "enabled": state == State::On, "reason": reason }).to_string();
             let done = registry.ask(Method::PUT, &path, body.into()).await?;
-            let word = if done["changed"] == true { "now" } else { "already" };
-            let state = if state == State::On { "in maintenance" } else { "not in maintenance" };
-            format!("{service} {id} is {word} {state}\n{}", not_stored(&done))
+            let state = match (state, done["changed"] == true) {
+                (State::On, true) => "is now in maintenance",
+                (State::On, false) => "is already in maintenance",
+                (State::Off, true) => "is no longer in maintenance",
+                (State::Off, false) => "was not in maintenance",
+            };
+            format!("{service} {id} {state}\n{}", not_stored(&done))
         }
     };
     // Nobody may read any more, which is as well.

@@ -11,7 +11,8 @@
 //! 4. more conditions (method, each header, each query parameter) before fewer;
 //! 5. the order of the file.
 //!
-//! `pattern` compiles paths, `tree` finds them in one look-up per segment, `condition` holds the rest.
+//! `pattern` compiles paths, `tree` finds them in one look-up per segment, `condition` holds the rest; `why` tells people
+//! why it was not another rule.
 
 use std::{borrow::Cow, fmt};
 
@@ -21,6 +22,7 @@ use model::ServiceId;
 mod condition;
 mod pattern;
 mod tree;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ mod tests;
 pub use condition::When;
 use pattern::Pattern;
 use tree::Tree;
+pub use why::{PassedOver, Why};
 
 /// One rule: when it applies, and where it leads. `T` is what else the caller knows of it (timeouts, limits).
 #[derive(Debug, Clone)]
@@ -165,6 +168,15 @@ impl<T> Routes<T> {
     #[must_use]
     pub fn get(&self, index: usize) -> &Route<T> {
         &self.routes[index].route
+    }
+
+    /// The rules whose path is that of the request and that it does not follow, but another one or none, and why. Takes
+    /// its time: for people who ask.
+    #[must_use]
+    pub fn passed_over(&self, ask: &Ask<'_>) -> Vec<PassedOver> {
+        let found = self.find(ask).map(|found| found.index);
+        let others = self.routes.iter().enumerate().filter(|(index, _)| Some(*index) != found);
+        others.filter_map(|(route, other)| Some(PassedOver { route, why: why::of(&other.route.when, ask)? })).collect()
     }
 
     /// Rules nobody can reach: worth a warning, not an error.

@@ -83,7 +83,7 @@ pub struct Settings {
     /// Leaving without breaking anything.
     pub drain: Drain,
     /// Data cores; as many as the machine has if absent.
-    pub threads: Option<usize>,
+    pub threads: Option<Located<usize>>,
     /// What the router says of itself.
     pub log: Located<telemetry::log::Settings>,
     /// One line for each request.
@@ -121,7 +121,7 @@ impl Settings {
     /// How many data cores there shall be.
     #[must_use]
     pub fn cores(&self) -> usize {
-        self.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get)).max(1)
+        self.threads.as_deref().copied().unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get)).max(1)
     }
 }
 

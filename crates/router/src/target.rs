@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, Uri, request::Parts, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Uri, request::Parts, uri::PathAndQuery};
 use model::{Fields, Refusal};
 
-use crate::{authority::Authority, exchange::Asked, path, plan::Current, query, route::Ask};
+use crate::{authority::Authority, exchange::Asked, hygiene, limits, path, plan::Current, query, route::Ask};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -21,6 +21,27 @@ pub struct Target {
     pub uri: Uri,
 }
 
+/// What of a request says which service it is for.
+#[derive(Debug)]
+pub struct Said<'a> {
+    /// The service that a header or the query names; then no route is asked.
+    pub named: Option<Asked>,
+    /// The path in its normal form.
+    pub path: Cow<'a, str>,
+    /// The query, without the parameter that is ours.
+    pub query: Option<Cow<'a, str>>,
+}
+
+/// Where a head with these fields goes. What two parsers could read differently, or what is too large, goes no further.
+///
+/// # Errors
+/// Why it goes nowhere.
+pub fn of(plan: &Current, head: &Parts, fields: Fields) -> Result<Target, Refusal> {
+    let authority = hygiene::check(head, fields)?;
+    limits::check_head(&plan.limits, head)?;
+    find(plan, head, fields, authority.as_ref())
+}
+
 /// Finds, for a head with these fields, the service and the path its instance will see.
 ///
 /// # Errors
@@ -31,37 +52,57 @@ pub fn find(
     fields: Fields,
     authority: Option<&Authority<'_>>,
 ) -> Result<Target, Refusal> {
-    let names = &plan.names;
+    let mut said = read(plan, head, fields)?;
+    let (asked, outbound) = match said.named.take() {
+        Some(named) => (named, Cow::Borrowed(said.path.as_ref())),
+        None => {
+            let found = plan.routes.find(&said.ask(head, authority)).ok_or(Refusal::NoRoute)?;
+            (Asked::Route(found.index), found.outbound_path(&said.path))
+        }
+    };
+    let environment = if fields.may_have(&plan.names.environment) { environment(plan, head)? } else { None };
+    let uri = uri(head, &outbound, said.query.as_deref())?;
+    Ok(Target { asked, environment, uri })
+}
+
+/// What of a head says which service it is for.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] for a path or name that cannot be read.
+pub fn read<'a>(plan: &Current, head: &'a Parts, fields: Fields) -> Result<Said<'a>, Refusal> {
     let path = path::normalise(head.uri.path())?;
     let mut query = head.uri.query().map(Cow::Borrowed);
-    let mut asked = named(plan, head, fields)?;
-    if let (Some(name), Some(text)) = (&names.query, head.uri.query()) {
-        if asked.is_none()
+    let mut named = named(plan, head, fields)?;
+    if let (Some(name), Some(text)) = (&plan.names.query, head.uri.query()) {
+        if named.is_none()
             && let Some(service) = query::value(text, name)
         {
-            asked = Some(Asked::Name(service.as_ref().into()));
+            named = Some(Asked::Name(service.as_ref().into()));
         }
         // Spoken to this router: an instance does not see it, whoever decided.
         query = Some(query::without_parameter(text, name)).filter(|rest| !rest.is_empty());
     }
-    let outbound = match asked {
-        Some(_) => Cow::Borrowed(path.as_ref()),
-        None => {
-            let ask = Ask {
-                host: authority.map(|a| a.host.as_ref()),
-                method: &head.method,
-                path: &path,
-                query: query.as_deref(),
-                headers: &head.headers,
-            };
-            let found = plan.routes.find(&ask).ok_or(Refusal::NoRoute)?;
-            asked = Some(Asked::Route(found.index));
-            found.outbound_path(&path)
+    Ok(Said { named, path, query })
+}
+
+impl Said<'_> {
+    /// What it shows to the routes.
+    #[must_use]
+    pub fn ask<'a>(&'a self, head: &'a Parts, authority: Option<&'a Authority<'_>>) -> Ask<'a> {
+        Ask {
+            host: authority.map(|a| a.host.as_ref()),
+            method: &head.method,
+            path: &self.path,
+            query: self.query.as_deref(),
+            headers: &head.headers,
         }
-    };
-    let environment = if fields.may_have(&names.environment) { environment(plan, head)? } else { None };
-    let uri = uri(head, &outbound, query.as_deref())?;
-    asked.map(|asked| Target { asked, environment, uri }).ok_or(Refusal::NoRoute)
+    }
+}
+
+/// The header that names a service, if one does.
+#[must_use]
+pub fn naming<'a>(plan: &'a Current, head: &Parts) -> Option<&'a HeaderName> {
+    plan.names.service.iter().find(|name| head.headers.get_all(*name).iter().any(|value| !value.is_empty()))
 }
 
 /// The service a header names. Two different names are ambiguous.

@@ -100,6 +100,7 @@ pub use entries::Entries;
 pub use error::{Place, SettingsError};
 pub use load::{load, parse};
 pub use located::Located;
+pub use nearest::nearest;
 pub use one_or_many::OneOrMany;
 pub use or_off::OrOff;
 pub use secret::{Secret, SecretSource};

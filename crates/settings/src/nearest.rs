@@ -1,23 +1,31 @@
 //! The valid name closest to a mistyped one.
 
+/// Letters that two words must begin with to be forms of one.
+const STEM: usize = 4;
+
 /// `; did you mean "balance"? (allowed: balance, tls)`, as far as there is something to say.
 pub(crate) fn did_you_mean(name: &str, allowed: &[&str]) -> String {
     if allowed.is_empty() {
         return "; nothing is allowed here".to_owned();
     }
-    let guess = nearest(name, allowed).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-    format!("; {guess}(allowed: {})", allowed.join(", "))
+    let guess = nearest(name, allowed).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    format!("{guess} (allowed: {})", allowed.join(", "))
 }
 
-/// The candidate with the fewest edits, if so few that it may be meant: one edit for each three characters.
-fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
+/// The candidate with the fewest edits, if so few that it may be meant: one edit for each three characters. Else one that
+/// begins as the name does, but for its end: `retries` for `retry`.
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let name = folded(name);
-    candidates
+    let near = candidates
         .iter()
         .map(|candidate| (distance(&name, &folded(candidate)), *candidate))
         .filter(|(edits, _)| *edits <= (name.len() / 3).max(1))
         .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    let stem = &name[..name.len().saturating_sub(1)];
+    let same_stem = |candidate: &&&str| stem.len() >= STEM && folded(candidate).starts_with(stem);
+    near.or_else(|| candidates.iter().find(same_stem).copied())
 }
 
 /// `caFile`, `ca-file` and `ca_file` are the same word to the person who types.
@@ -60,6 +68,7 @@ mod tests {
         check("time_outs", Some("timeout"));
         check("tsl", Some("tls"));
         check("prt", Some("port"));
+        assert_eq!(nearest("retry", &["rewrite", "retries", "service"]), Some("retries"));
         check("colour", None);
         check("", None);
         check(&"x".repeat(100_000), None);
@@ -68,7 +77,7 @@ mod tests {
     #[test]
     fn says_what_is_allowed() {
         assert_eq!(did_you_mean("prot", &["port", "host"]), "; did you mean \"port\"? (allowed: port, host)");
-        assert_eq!(did_you_mean("colour", &["port", "host"]), "; (allowed: port, host)");
+        assert_eq!(did_you_mean("colour", &["port", "host"]), " (allowed: port, host)");
         assert_eq!(did_you_mean("port", &[]), "; nothing is allowed here");
     }
 }

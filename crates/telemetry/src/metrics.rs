@@ -1,14 +1,17 @@
 //! Counters for the operator. Every label of the request path is looked up before the first request; counting is one
 //! relaxed addition.
 
-use std::fmt::Debug;
+use std::{
+    fmt::Debug,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::StatusCode;
 use model::{Fault, Refusal, Withheld};
 pub use prometheus_client::registry::Registry;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
 };
 
 /// Counters of the data path. Clones count into the same numbers.
@@ -34,6 +37,9 @@ pub struct Metrics {
     pub accept_paused: Counter,
     /// Access-log lines that were dropped because the file or pipe did not keep up.
     pub access_lines_dropped: Counter,
+    reloads: [Counter; RELOADS.len()],
+    /// When settings were last followed, in seconds since 1970.
+    followed: Gauge,
 }
 
 /// Why a client connection ended.
@@ -117,6 +123,7 @@ impl Metrics {
         let fallbacks = Family::<Kind, Counter>::default();
         let faults = Family::<FaultLabel, Counter>::default();
         let withheld = Family::<Reason, Counter>::default();
+        let reloads = Family::<Outcome, Counter>::default();
         let metrics = Self {
             answered: CLASSES.map(|code_class| classes.get_or_create_owned(&Class { code_class })),
             refused: Refusal::ALL.map(|refusal| {
@@ -133,6 +140,8 @@ impl Metrics {
             connections: Gauge::default(),
             accept_paused: Counter::default(),
             access_lines_dropped: Counter::default(),
+            reloads: RELOADS.map(|result| reloads.get_or_create_owned(&Outcome { result })),
+            followed: Gauge::default(),
         };
         registry.register("requests", "Requests answered, by class of the status", classes);
         registry.register("refusals", "Requests the router answered itself, by reason", reasons);
@@ -153,6 +162,11 @@ impl Metrics {
             "Access-log lines dropped because writing did not keep up",
             metrics.access_lines_dropped.clone(),
         );
+        registry.register("reloads", "Times other settings were followed or refused", reloads);
+        let help = "When settings were last followed, in seconds since 1970";
+        registry.register("settings_followed_timestamp_seconds", help, metrics.followed.clone());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Always 1; which program this is", version);
         (metrics, registry)
     }
 
@@ -178,6 +192,20 @@ impl Metrics {
     /// A failed try is not followed by another one, for this reason.
     pub fn withheld(&self, why: Withheld) {
         self.withheld[why as usize].inc();
+    }
+
+    /// Settings were followed at this time, by a start or, if `reload`, by a later reading.
+    pub fn followed(&self, reload: bool, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.followed.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        if reload {
+            self.reloads[0].inc();
+        }
+    }
+
+    /// Settings were read anew and are not followed, because something is wrong with them.
+    pub fn not_followed(&self) {
+        self.reloads[1].inc();
     }
 
     /// A client connection was taken.
@@ -206,6 +234,14 @@ pub fn encode(registry: &Registry) -> String {
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// What becomes of settings that are read anew.
+const RELOADS: [&str; 2] = ["success", "failure"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Class {
@@ -250,6 +286,10 @@ mod tests {
         metrics.access_lines_dropped.inc_by(3);
         metrics.retried(Fault::Unavailable);
         metrics.withheld(Withheld::Budget);
+        metrics.followed(false, UNIX_EPOCH);
+        metrics.followed(true, UNIX_EPOCH + std::time::Duration::from_secs(7));
+        metrics.not_followed();
+        metrics.not_followed();
         let text = encode(&registry);
         for line in [
             "pointsman_requests_total{code_class=\"2xx\"} 1",
@@ -265,6 +305,10 @@ mod tests {
             "pointsman_retries_total{fault=\"503\"} 1",
             "pointsman_retries_withheld_total{reason=\"budget\"} 1",
             "pointsman_connections 1",
+            "pointsman_reloads_total{result=\"success\"} 1",
+            "pointsman_reloads_total{result=\"failure\"} 2",
+            "pointsman_settings_followed_timestamp_seconds 7",
+            concat!("pointsman_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "pointsman_access_lines_dropped_total 3",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

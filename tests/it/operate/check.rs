@@ -52,6 +52,10 @@ const MISTAKES: &[Mistake] = &[
     // --- what belongs together, and what does not
     ("listeners: [ { address: 127.0.0.1:1 }, { address: 127.0.0.1:1 } ]", (1, 51), "listeners[1].address", "listened on twice", "remove one"),
     ("listeners:\n  - address: 127.0.0.1:1\n    tls:\n      certificates:\n        - { chain: no.pem, key: no.pem }", (5, 11), "listeners[0].tls.certificates[0]", "cannot read certificates from no.pem", "No such file"),
+    ("listeners: [ { address: 127.0.0.1:1 } ]\nadmin: { address: 127.0.0.1:1 }", (2, 19), "admin.address", "is a listener of clients (listeners[0].address) too", "choose another"),
+    ("threads: 0", (1, 10), "threads", "0 threads serve nobody", "write at least 1"),
+    ("registries: { eureka: { eureka: {} } }", (1, 25), "registries.eureka.eureka", "unknown key \"eureka\" (allowed: ", "static"),
+    ("routes: [ { service: a, retry: off } ]", (1, 25), "routes[0].retry", "unknown key", "did you mean \"retries\"?"),
     ("services: { a: { tls: { client_key: a.pem } } }", (1, 23), "services.a.tls", "belong together", "give both"),
     ("services: { a: { balance: { consistent_hash: {} } } }", (1, 46), "services.a.balance.consistent_hash", "needs exactly one of", "`header: NAME`"),
     ("services: { a: { balance: { consistent_hash: { query: u, bounded_load: 1 } } } }", (1, 46), "services.a.balance.consistent_hash", "is not between 1.01 and 100", "write 1.25"),
@@ -91,6 +95,20 @@ fn every_mistake_is_told_with_place_cause_and_remedy() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_told_before_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    for (log, valid) in [("no/x.log", false), ("x.log", true)] {
+        let log = folder.path().join(log);
+        fs::write(&file, format!("access_log: {{ file: {log:?} }}")).unwrap();
+        let output = finish(&["check", "--config", file.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = said.contains(&format!("access_log.file: cannot write {}: ", log.display()));
+        assert_eq!((output.status.success(), told, log.exists()), (valid, !valid, false), "{said}");
+    }
+}
+
+#[test]
 fn a_good_file_is_valid_and_doubts_about_it_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("router.yml");
@@ -102,6 +120,16 @@ fn a_good_file_is_valid_and_doubts_about_it_are_told() {
             "routes: [ { header: { a: '*' }, service: a }, { header: { a: b }, service: b } ]",
             file.as_path(),
             "warning: ",
+        ),
+        (
+            "registries: { a: { static: { services: { petstore: 'http://b:1' } } } }\nroutes: [ { service: petstor } ]",
+            file.as_path(),
+            "warning: line 2: routes[0].service: service \"petstor\" is in no static list",
+        ),
+        (
+            "admin: { address: '0.0.0.0:8401' }",
+            file.as_path(),
+            "warning: line 1: admin.address: 0.0.0.0 can be reached",
         ),
         ("discovery: { on_first_use: {} }", file.as_path(), "does nothing: no name is exposed by a pattern"),
         (

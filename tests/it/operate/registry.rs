@@ -108,7 +108,9 @@ async fn maintenance_begins_and_ends() {
     serving(&router, "pets", &["two"]).await;
     assert!(told(&router, &on).await.starts_with("pets one is already in maintenance\n"));
     assert!(told(&router, &["list", "pets"]).await.contains(" maintenance (new disk)\n"));
-    told(&router, &["maintenance", "off", "pets", "one"]).await;
+    let off = ["maintenance", "off", "pets", "one"];
+    assert!(told(&router, &off).await.starts_with("pets one is no longer in maintenance\n"));
+    assert!(told(&router, &off).await.starts_with("pets one was not in maintenance\n"));
     serving(&router, "pets", &["one", "two"]).await;
 }
 

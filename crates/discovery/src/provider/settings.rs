@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use model::ServiceId;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -86,6 +87,15 @@ impl Settings {
     #[must_use]
     pub fn is_asked_by_name(&self) -> bool {
         is_asked_by_name(self.kind())
+    }
+
+    /// All services a source of these settings will ever tell of, if the file alone says it.
+    #[must_use]
+    pub fn foreseen(&self) -> Option<impl Iterator<Item = &ServiceId>> {
+        match self {
+            Self::Static(settings) => Some(settings.lists().keys()),
+            _ => None,
+        }
     }
 
     /// Whether these settings can work, as far as can be told without using them.

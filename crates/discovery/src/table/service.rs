@@ -11,7 +11,7 @@ use balancer::{
 use model::{Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
-use super::view::View;
+use super::{reach::Reach, view::View};
 use crate::{Policies, Policy, claims::Claimed, digest::Digest};
 
 /// One instance as the table has it.
@@ -115,6 +115,13 @@ impl Service {
     #[must_use]
     pub fn admits(&self, environment: Option<&str>, ask: &Ask<'_>) -> Option<bool> {
         self.view(environment)?.admits(&self.members, ask)
+    }
+
+    /// Each member, and what requests of this environment find of it. Takes nobody's turn.
+    pub fn reach(&self, environment: Option<&str>, ask: &Ask<'_>) -> impl Iterator<Item = (&Member, Reach)> {
+        let view = self.view(environment);
+        let of = move |at, member| view.map_or(Reach::Elsewhere, |view| view.reach(at, member, ask));
+        (0..).zip(&self.members).map(move |(at, member)| (member, of(at, member)))
     }
 
     /// The line in which requests of this environment wait that find all its instances full.

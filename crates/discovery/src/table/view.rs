@@ -3,7 +3,7 @@
 use balancer::{Ask, Balance, Balancer, Contender, Place};
 use model::{Instance, Standing};
 
-use super::Member;
+use super::{Member, reach::Reach};
 
 /// Members of first choice; suspects for when none of those admits requests; and draining ones for when there is nobody
 /// else, as Kubernetes does it: one that finishes what it has still serves better than nobody.
@@ -64,6 +64,27 @@ impl View {
         let upstreams = places.filter_map(|at| members.get(*at as usize)).map(|member| &member.upstream);
         let left = upstreams.filter(|upstream| !ask.tried.contains(&upstream.key));
         left.map(|upstream| upstream.vitals.admits(ask.now)).max()
+    }
+
+    /// What such requests find of the member at this place.
+    pub(super) fn reach(&self, at: u32, member: &Member, ask: &Ask<'_>) -> Reach {
+        // A choice keeps the order of the members.
+        let place = |choice: &Choice| choice.members.binary_search(&at).ok();
+        let Some(among_first) = place(&self.first) else {
+            return match place(&self.resort) {
+                Some(_) => Reach::Suspect,
+                None => place(&self.draining).map_or(Reach::Elsewhere, |_| Reach::Draining),
+            };
+        };
+        if self.first.balancer.as_ref().is_some_and(|balancer| balancer.reaches(among_first, ask)) {
+            Reach::Chosen
+        } else if !member.upstream.vitals.admits(ask.now) {
+            Reach::Out
+        } else if member.instance.weight == 0 {
+            Reach::Weightless
+        } else {
+            Reach::StandsBy
+        }
     }
 
     pub(super) fn pick<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {

@@ -21,7 +21,7 @@ use admin::{Admin, Readiness};
 use discovery::{Discovery, provider::embedded};
 use settings::{Aside, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Addresses, Command, Origin, Start, StartError,
@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     accept::{Acceptor, Desk, Doors, bind},
-    plan::{Listener, Made, Operations},
+    explain,
+    plan::{Listener, Made, Operations, Plan},
 };
 
 pub(super) use start::make;
@@ -43,6 +44,8 @@ struct Running {
     start: Start,
     made: Arc<Made>,
     pem: Arc<str>,
+    /// The plan that holds, for who asks.
+    plan: watch::Sender<Arc<Plan>>,
     desks: Arc<[Desk]>,
     cores: Vec<JoinHandle<()>>,
     acceptors: Vec<Acceptor>,
@@ -143,8 +146,10 @@ impl Running {
 
     async fn arrange_apis(&mut self, opened: Opened) -> Result<(), StartError> {
         let address = self.operations.admin;
-        let mut wanted =
-            vec![Wanted { name: ADMIN.to_owned(), address, directory: None, app: admin::app(self.admin(), address) }];
+        let more =
+            explain::api::routes(explain::api::Sources { plan: self.plan.subscribe(), table: self.discovery.table() });
+        let app = admin::app(self.admin(), more, address);
+        let mut wanted = vec![Wanted { name: ADMIN.to_owned(), address, directory: None, app }];
         for (name, embedded::Settings { address, directory, .. }, registry) in self.discovery.registries().await {
             let app = admin::registry::app(registry, address);
             wanted.push(Wanted { name: name.to_string(), address, directory, app });

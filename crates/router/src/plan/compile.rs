@@ -13,7 +13,7 @@ use transport::{
 };
 
 use super::{
-    Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, fallback, services,
+    Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, doubts, fallback, services,
 };
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
@@ -65,6 +65,18 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
             ));
         }
     }
+    if let Some(threads) = settings.threads.as_ref().filter(|threads| ***threads == 0) {
+        return Err(SettingsError::at(
+            threads,
+            "0 threads serve nobody; write at least 1, or leave it out for one a core",
+        ));
+    }
+    let admin = &settings.admin.address;
+    if let Some(same) = settings.listeners.iter().find(|l| *l.address == **admin && admin.port() != 0) {
+        let problem =
+            format!("{} is a listener of clients ({}) too; choose another", **admin, same.address.place().path);
+        return Err(SettingsError::at(admin, problem));
+    }
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
@@ -82,12 +94,9 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         routes,
     };
     let mut warnings: Vec<String> = plan.routes.shadowed().iter().map(ToString::to_string).collect();
-    if settings.registries.is_empty() {
-        warnings.push("no registry is configured: no instance can be known, and every request is refused".to_owned());
-    }
     let policies = Policies {
-        default: services.default,
-        services: services.policies,
+        default: Arc::clone(&services.default),
+        services: services::with_hopeless(settings, &services.default, services.policies, &routed),
         routed,
         exposure: settings.expose.compile()?,
         first_use: settings.discovery.on_first_use.as_ref().map(typed::OnFirstUse::compile).transpose()?,
@@ -96,6 +105,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         hold: settings.hold.get(),
         holds: services::holds(settings)?,
     };
+    warnings.extend(doubts::all(settings, &policies));
     warnings.extend(services::first_use_warning(settings, &policies));
     let mut sources = Vec::new();
     for (name, source) in &settings.registries {
@@ -112,7 +122,7 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
         announce: settings.announce.as_ref().map(|announce| (**announce).clone()),
         files: files.clone(),
         fixed: Fixed {
-            threads: settings.threads,
+            threads: settings.threads.as_deref().copied(),
             log: settings.log.format,
             access_log: settings.access_log.clone(),
             directory: settings.discovery.directory.clone(),
@@ -180,7 +190,12 @@ fn routes(
             }
         };
         routed.insert(service.clone());
-        rules.push(Route { rewrite: rewrite(route)?, when, service, data: Rule { name, limits, fallback } });
+        rules.push(Route {
+            rewrite: rewrite(route)?,
+            when,
+            service,
+            data: Rule { name, line: route.place().line, limits, fallback },
+        });
     }
     Routes::new(rules).map_err(|error| SettingsError::at(&settings.routes[error.route], error.problem))
 }

@@ -1,14 +1,20 @@
 //! `services:` compiled.
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use balancer::Place;
-use discovery::{Policies, Policy, Rules, claims::Merge, health::Check};
+use discovery::{Policies, Policy, Rules, WarmHold, claims::Merge, health::Check};
 use model::ServiceId;
 use settings::{Located, SettingsError, Span};
 use transport::{ClientTls, client::TlsSettings, tls::Trust};
 
-use super::{Limits, balance, bounds, guard};
+use super::{Limits, balance, bounds, doubts, guard};
 use crate::settings::{self as typed, Service, ServiceTls, Settings};
 
 /// What `services:` says.
@@ -42,6 +48,21 @@ pub(super) fn compile(
         policies.insert(id, Arc::new(policy(settings, service, &default, files)?));
     }
     Ok(Services { default: Arc::new(default), policies, limits: own_limits, others })
+}
+
+/// The policies, so that no request waits for an instance of a service that no source can ever bring.
+pub(super) fn with_hopeless(
+    settings: &Settings,
+    default: &Arc<Policy>,
+    mut policies: HashMap<ServiceId, Arc<Policy>>,
+    routed: &HashSet<ServiceId>,
+) -> HashMap<ServiceId, Arc<Policy>> {
+    let Some(foreseen) = doubts::foreseen(settings) else { return policies };
+    for service in routed.iter().filter(|service| !foreseen.contains(service)) {
+        let policy = policies.entry(service.clone()).or_insert_with(|| Arc::clone(default));
+        Arc::make_mut(policy).bounds.hold = WarmHold::Off;
+    }
+    policies
 }
 
 /// What a service says; what it leaves out is that of all.

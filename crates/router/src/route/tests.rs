@@ -32,6 +32,26 @@ fn check(routes: &Routes<()>, method: &Method, host: &str, path: &str, expected:
 }
 
 #[test]
+fn rules_with_the_path_of_a_request_are_passed_over_for_a_reason() {
+    let routes = routes(&[
+        ("GET", "", "/v1/pets..."),
+        ("POST", "*.example.com", "/v1/pets/7"),
+        ("", "", "/v1..."),
+        ("", "", "/v2..."),
+    ]);
+    let headers = HeaderMap::new();
+    let over = |method: &Method, path| {
+        let ask = Ask { host: Some("example.com"), method, path, query: None, headers: &headers };
+        routes.passed_over(&ask).into_iter().map(|over| (over.route, over.why)).collect::<Vec<_>>()
+    };
+    let unmet = |parts: &[&str]| Why::Unmet(parts.iter().map(|part| (*part).to_owned()).collect());
+    let other = "host *.example.com";
+    assert_eq!(over(&Method::GET, "/v1/pets/7"), [(1, unmet(&[other, "method POST"])), (2, Why::Later)]);
+    assert_eq!(over(&Method::POST, "/v1/pets/7"), [(0, unmet(&["method GET"])), (1, unmet(&[other]))]);
+    assert_eq!(over(&Method::GET, "/v3"), []);
+}
+
+#[test]
 fn prefixes_end_on_segment_borders_and_the_longest_wins() {
     let routes = routes(&[
         ("", "", "/v1/pets..."),

@@ -11,7 +11,7 @@ fn unknown_keys_name_the_nearest_and_the_allowed() {
     );
     refuse(
         "services:\n  \"a.b\":\n    tls: { verify: true, colour: 1 }",
-        "3:26: services.\"a.b\".tls.colour: unknown key \"colour\"; (allowed: ca_file, verify)",
+        "3:26: services.\"a.b\".tls.colour: unknown key \"colour\" (allowed: ca_file, verify)",
     );
     refuse(
         "registries:\n  dc1:\n    consul:\n      url: x\n      tokken: y",
@@ -19,7 +19,7 @@ fn unknown_keys_name_the_nearest_and_the_allowed() {
     );
     refuse(
         "registries: { local: { embedded: { directory: a, dir: b } } }",
-        "1:50: registries.local.embedded.dir: unknown key \"dir\"; (allowed: directory)",
+        "1:50: registries.local.embedded.dir: unknown key \"dir\" (allowed: directory)",
     );
 }
 

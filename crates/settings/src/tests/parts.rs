@@ -51,7 +51,7 @@ fn mistakes_are_told_as_if_the_keys_were_of_one_struct() {
             "{ url: x, usser: a }",
             "1:11: usser: unknown key \"usser\"; did you mean \"user\"? (allowed: url, wait, user, ca, port)",
         ),
-        ("{ $part: x }", "1:3: $part: unknown key \"$part\"; (allowed: url, wait, user, ca, port)"),
+        ("{ $part: x }", "1:3: $part: unknown key \"$part\" (allowed: url, wait, user, ca, port)"),
         ("[ x ]", "1:1: found a list, expected a map with keys among: url, wait, user, ca, port"),
         ("user: a", "1:1: missing key \"url\"; add `url: ...` here"),
         ("{ url: x, port: many }", "1:17: port: found \"many\", expected a whole number from 0 to 65535"),
@@ -59,5 +59,5 @@ fn mistakes_are_told_as_if_the_keys_were_of_one_struct() {
     ] {
         refuse_as::<Source>(text, expected);
     }
-    refuse_as::<Tls>("user: a", "1:1: user: unknown key \"user\"; (allowed: ca, port)");
+    refuse_as::<Tls>("user: a", "1:1: user: unknown key \"user\" (allowed: ca, port)");
 }

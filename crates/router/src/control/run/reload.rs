@@ -1,6 +1,6 @@
 //! Follows other settings without a stop.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 use settings::SettingsError;
 
@@ -32,8 +32,14 @@ impl Running {
     pub(super) async fn reload(&mut self) -> Result<(), StartError> {
         let result = Box::pin(self.try_reload()).await;
         match &result {
-            Ok(()) => tracing::info!("configuration reloaded"),
-            Err(error) => tracing::error!(%error, "configuration not reloaded, the old one goes on"),
+            Ok(()) => {
+                self.metrics.followed(true, SystemTime::now());
+                tracing::info!("configuration reloaded");
+            }
+            Err(error) => {
+                self.metrics.not_followed();
+                tracing::error!(%error, "configuration not reloaded, the old one goes on");
+            }
         }
         result
     }
@@ -55,6 +61,7 @@ impl Running {
         for desk in self.desks.iter() {
             desk.orders.send(Order::Plan(Arc::clone(&compiled.plan))).ok();
         }
+        self.plan.send_replace(Arc::clone(&compiled.plan));
         self.doors.follow(compiled.plan.connections.clone());
         // What no listener wants any more closes here.
         let mut open: Vec<Option<Acceptor>> = std::mem::take(&mut self.acceptors).into_iter().map(Some).collect();

@@ -6,10 +6,13 @@ use admin::metrics::DiscoveryMetrics;
 use discovery::{Discovery, Leave, Memory};
 use settings::{Aside, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
+use tokio::sync::watch;
 use transport::tls::{Tickets, TlsError};
 
 use super::{
-    super::{Start, StartError, announced::Announced, apis::Apis, cores::Seat, identity::Ephemeral, memory},
+    super::{
+        Start, StartError, announced::Announced, apis::Apis, cores::Seat, identity::Ephemeral, memory, unwritable,
+    },
     Running, open, warn, watched,
 };
 use crate::{
@@ -36,7 +39,7 @@ impl Running {
             .collect::<Result<_, _>>()?;
         let (metrics, mut registry) = Metrics::new();
         let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
-            .map_err(|error| StartError::Io(format!("access log: {error}")))?;
+            .map_err(|error| unwritable(&settings.access_log, &error))?;
         let seats: Vec<Seat> = (0..settings.cores()).map(|_| Seat::new()).collect();
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
@@ -65,6 +68,7 @@ impl Running {
         }
         let mut running = Self {
             start,
+            plan: watch::Sender::new(Arc::clone(&compiled.plan)),
             made: Arc::new(made),
             pem,
             desks,
@@ -88,6 +92,7 @@ impl Running {
             running.accept(socket, listener)?;
         }
         running.announce().await;
+        running.metrics.followed(false, std::time::SystemTime::now());
         Ok(running)
     }
 }

@@ -1,0 +1,150 @@
+//! What becomes of a request at its service: who takes it, and who does not.
+
+use admin::circuit;
+use balancer::{Ask, breaker::Circuit};
+use discovery::{Member, Policies, Reach, Service as Serving, Table};
+use http::request::Parts;
+use model::{Refusal, ServiceId, Tick};
+use transport::clock;
+
+use super::{Instance, Known, Question, Service};
+use crate::{affinity, plan::Current, target::Target};
+
+/// The service, and why it would not take the request, if so.
+pub(super) fn of(
+    plan: &Current,
+    known: Known<'_>,
+    question: &Question,
+    head: &Parts,
+    target: &Target,
+) -> (Service, Option<Refusal>) {
+    let name = target.asked.service(plan).to_owned();
+    let environment = target.environment.as_ref().map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
+    let table = match known {
+        Known::Table(table) => table,
+        Known::File(policies) => {
+            let (exposed, because) = by_file(policies, &name);
+            let service = Service { name, exposed, because, environment, ..Service::default() };
+            return (service, (!exposed).then_some(Refusal::UnknownService));
+        }
+    };
+    let Some(found) = table.exposed(&name) else {
+        let (because, refusal) = hidden(table, &name);
+        return (Service { name, because, environment, ..Service::default() }, Some(refusal));
+    };
+    let (hash, held) = affinity::of(found, question.client, head);
+    let ask = Ask { hash, tried: &[], now: clock::tick() };
+    let members = || found.reach(environment.as_deref(), &ask);
+    let refusal = match found.vitals.breaker.circuit() {
+        Circuit::Open { until } if until > ask.now => {
+            let seconds = until.since(ask.now).as_secs();
+            Some(Refusal::CircuitOpen(u32::try_from(seconds).unwrap_or(u32::MAX).max(1)))
+        }
+        _ => found.admits(environment.as_deref(), &ask).is_none().then_some(Refusal::NoInstance),
+    };
+    let service = Service {
+        exposed: true,
+        because: exposed_by(&table.policies, found),
+        balance: Some(found.policy.balance.algorithm.name().to_owned()),
+        in_flight: Some(found.vitals.occupancy.in_flight()),
+        choice: refusal.is_none().then(|| choice(found, environment.as_deref(), held, &ask)),
+        instances: members().map(|(member, reach)| instance(member, reach, environment.as_deref(), ask.now)).collect(),
+        environment: environment.clone(),
+        name,
+    };
+    (service, refusal)
+}
+
+/// What the balancer would do. Nobody's turn is taken, unless it is the one way to know.
+fn choice(service: &Serving, environment: Option<&str>, held: Option<u64>, ask: &Ask<'_>) -> String {
+    let name = service.policy.balance.algorithm.name();
+    if let Some(member) = held.and_then(|token| service.held(environment, token, ask)) {
+        return format!("{}, because its client stays with it", member.instance.id);
+    }
+    let takers = service.reach(environment, ask).filter(|(_, reach)| *reach == Reach::Chosen).count();
+    let certain = ask.hash.is_some() || takers == 0;
+    match service.pick(environment, ask) {
+        Ok(member) if certain && takers > 0 => format!("{}, by the hash of its key ({name})", member.instance.id),
+        Ok(member) if certain => format!("{}, as last choice: none is there that takes requests", member.instance.id),
+        _ => format!("one of the {takers} that take requests, by {name}"),
+    }
+}
+
+fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick) -> Instance {
+    let Member { instance, upstream, source, .. } = member;
+    let state = upstream.vitals.state(now);
+    let out = circuit::of_instance(state, now);
+    let mut why = match reach {
+        Reach::Chosen => "takes requests".to_owned(),
+        Reach::Out => String::new(),
+        Reach::Weightless => "has weight 0: gets requests only if nobody else can take them".to_owned(),
+        Reach::StandsBy => "stands by: its group takes over when those before it cannot".to_owned(),
+        Reach::Suspect => "was withdrawn under suspicion: gets requests only if nobody else takes them".to_owned(),
+        Reach::Draining => "is draining: gets requests only if nobody else is there".to_owned(),
+        Reach::Elsewhere => match environment {
+            Some(environment) => format!("is not in environment {environment:?}"),
+            None if instance.environment_only => "is only for requests that name its environment".to_owned(),
+            None => "is not in the environment of this router".to_owned(),
+        },
+    };
+    if let Some(view) = out {
+        let word = circuit::word(state, now);
+        why = [why, format!("{word}; ends with: {}", view.ends)]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+    }
+    Instance {
+        id: instance.id.to_string(),
+        address: upstream.address.to_string(),
+        source: source.to_string(),
+        takes: reach == Reach::Chosen,
+        why,
+        zone: instance.zone.as_deref().map(str::to_owned),
+        weight: instance.weight,
+        in_flight: upstream.vitals.in_flight(),
+    }
+}
+
+/// What lets clients reach it.
+fn exposed_by(policies: &Policies, service: &Serving) -> String {
+    let by = if policies.routed.contains(&service.id) {
+        "a route leads to it"
+    } else if policies.exposure.names(&service.id) {
+        "expose names it"
+    } else {
+        "expose names a tag of its instances"
+    };
+    by.to_owned()
+}
+
+/// Why clients cannot reach it.
+fn hidden(table: &Table, name: &str) -> (String, Refusal) {
+    if table.service(name).is_some() {
+        let why = "it is known, but no route leads to it, and expose names neither it nor a tag of its instances";
+        return (why.to_owned(), Refusal::UnknownService);
+    }
+    match ServiceId::new(name) {
+        Err(error) => (error.to_string(), Refusal::UnknownService),
+        Ok(service) if table.policies.may_subscribe(&service) => {
+            ("nobody asked for it yet: a request has the registries asked".to_owned(), Refusal::Unanswered)
+        }
+        Ok(_) => ("no registry tells of it, and no route leads to it".to_owned(), Refusal::UnknownService),
+    }
+}
+
+/// What the file alone says of who may reach it.
+fn by_file(policies: &Policies, name: &str) -> (bool, String) {
+    let Ok(service) = ServiceId::new(name) else { return (false, "it is no name of a service".to_owned()) };
+    let (exposed, because) = if policies.routed.contains(&service) {
+        (true, "a route leads to it")
+    } else if policies.exposure.names(&service) {
+        (true, "expose names it, if a registry knows it")
+    } else if policies.exposure.may_expose(&service) {
+        (true, "expose names tags: it is if one of its instances carries one")
+    } else {
+        (false, "no route leads to it, and expose does not name it")
+    };
+    (exposed, because.to_owned())
+}

@@ -1,0 +1,153 @@
+//! What a file may say and hardly means: warnings, each with its line and what to write instead.
+
+use std::{collections::BTreeSet, fmt::Write, net::IpAddr};
+
+use discovery::Policies;
+use model::ServiceId;
+use settings::{Located, Place, nearest};
+
+use crate::settings::{Service, Settings};
+
+/// All of them, in the order of the file's sections.
+pub(super) fn all(settings: &Settings, policies: &Policies) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if settings.registries.is_empty() {
+        doubts.push("no registry is configured: no instance can be known, and every request is refused".to_owned());
+    }
+    doubts.extend(open_admin(settings));
+    doubts.extend(nowhere(settings));
+    doubts.extend(unreachable(settings, policies));
+    doubts.extend(unverified(settings));
+    doubts
+}
+
+/// All services that can ever have an instance, if the file alone says which: every source is a list in it.
+pub(super) fn foreseen(settings: &Settings) -> Option<BTreeSet<&ServiceId>> {
+    let mut services = BTreeSet::new();
+    for (_, source) in &settings.registries {
+        services.extend(source.foreseen()?);
+    }
+    Some(services)
+}
+
+/// Routes whose service no source can bring.
+fn nowhere(settings: &Settings) -> Vec<String> {
+    let Some(listed) = foreseen(settings).filter(|_| !settings.registries.is_empty()) else { return Vec::new() };
+    let names: Vec<&str> = listed.iter().map(|service| service.as_str()).collect();
+    let lost = settings.routes.iter().filter(|route| !names.contains(&route.service.as_str()));
+    let doubt = |name: &Located<String>| {
+        let why = "is in no static list, and there is no other registry: every request of this route is refused";
+        format!("{}service {:?} {why}{}", at(name.place()), **name, meant(name, &names))
+    };
+    lost.map(|route| doubt(&route.service)).collect()
+}
+
+/// Entries of `services` that no request can be for.
+fn unreachable(settings: &Settings, policies: &Policies) -> Vec<String> {
+    let names: Vec<&str> = policies.routed.iter().map(ServiceId::as_str).collect();
+    let is_idle = |name: &&Located<String>| {
+        let service = ServiceId::new(name).ok().filter(|_| ***name != "*");
+        service.is_some_and(|service| !policies.routed.contains(&service) && !policies.exposure.may_expose(&service))
+    };
+    let doubt = |name: &Located<String>| {
+        format!("{}no route leads to {:?} and expose does not name it{}", at(name.place()), **name, meant(name, &names))
+    };
+    settings.services.iter().map(|(name, _)| name).filter(is_idle).map(doubt).collect()
+}
+
+/// The admin listener has no password.
+fn open_admin(settings: &Settings) -> Option<String> {
+    let address = &settings.admin.address;
+    let is_ours: fn(IpAddr) -> bool = |ip| ip.to_canonical().is_loopback();
+    (!is_ours(address.ip())).then(|| {
+        let ip = address.ip();
+        let why =
+            "can be reached from other machines and asks for no password: whoever reaches it reads every instance";
+        format!("{}{ip} {why}; write 127.0.0.1, or let a firewall keep others away", at(address.place()))
+    })
+}
+
+/// Services whose instances may show any certificate.
+fn unverified(settings: &Settings) -> Vec<String> {
+    let open = |(name, service): &(Located<String>, Service)| {
+        let tls = service.tls.as_ref().filter(|tls| !tls.verify)?;
+        let of = if **name == "*" { "all services".to_owned() } else { format!("{:?}", **name) };
+        let why = "are believed to be who they say without proof: anybody between can read and change requests";
+        Some(format!("{}verify: false: instances of {of} {why}; name their authority with ca", at(tls.place())))
+    };
+    settings.services.iter().filter_map(open).collect()
+}
+
+/// `; did you mean "petstore"?`, if something is near.
+fn meant(name: &str, names: &[&str]) -> String {
+    nearest(name, names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
+}
+
+/// `line 7: routes[0].service: `, as far as it is known.
+fn at(place: &Place) -> String {
+    let mut text = String::new();
+    if place.line > 0 {
+        // Writing to a string cannot fail.
+        write!(text, "line {}: {}: ", place.line, place.path).ok();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{control, plan};
+
+    fn compiled(yaml: &str) -> plan::Compiled {
+        let settings: Settings = settings::parse(yaml, Path::new("router.yml"), &|_| None).unwrap();
+        plan::compile(&settings, &control::made().unwrap(), &mut Vec::new()).unwrap()
+    }
+
+    fn doubts(yaml: &str) -> String {
+        compiled(yaml).warnings.join("\n")
+    }
+
+    const LISTED: &str = "registries: { a: { static: { services: { petstore: 'http://127.0.0.1:1' } } } }\n";
+
+    #[test]
+    fn a_service_that_nothing_brings_is_told_with_what_was_meant() {
+        let route = "routes: [ { prefix: /v1/pets, service: petstor } ]\n";
+        let told = doubts(&format!("{LISTED}{route}"));
+        assert!(told.starts_with("line 2: routes[0].service: service \"petstor\" is in no static list"), "{told}");
+        assert!(told.ends_with("did you mean \"petstore\"?"), "{told}");
+        // Another source may bring it.
+        let more = LISTED.replace("} } } }", "} } }, b: { embedded: {} } }");
+        assert_eq!(doubts(&format!("{more}{route}")), "");
+        assert_eq!(doubts(&format!("{LISTED}routes: [ {{ service: petstore }} ]")), "");
+    }
+
+    #[test]
+    fn settings_of_a_service_that_nobody_reaches_are_told() {
+        let services = "services: { '*': {}, petsore: {} }\n";
+        let told = doubts(&format!("{LISTED}{services}routes: [ {{ service: petstore }} ]"));
+        assert!(told.starts_with("line 2: services.petsore: no route leads to \"petsore\""), "{told}");
+        assert!(told.ends_with("did you mean \"petstore\"?"), "{told}");
+        for expose in ["{ service: 'pet*' }", "{ tag: public }", "{ all: true }"] {
+            assert_eq!(doubts(&format!("{LISTED}{services}expose: {expose}")), "", "{expose}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_safe_is_told() {
+        let told = doubts(&format!("{LISTED}admin: {{ address: 0.0.0.0:8401 }}"));
+        assert!(told.starts_with("line 2: admin.address: 0.0.0.0 can be reached from other machines"), "{told}");
+        let told = doubts(&format!("{LISTED}services: {{ '*': {{ tls: {{ verify: false }} }} }}"));
+        assert!(told.contains("services.*.tls: verify: false: instances of all services"), "{told}");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_service_that_nothing_brings() {
+        let routes = "routes: [ { prefix: /a, service: petstor }, { service: petstore } ]";
+        let compiled = compiled(&format!("{LISTED}{routes}"));
+        let hold = |name| compiled.policies.of(&ServiceId::new(name).unwrap()).bounds.hold;
+        assert_eq!(hold("petstor"), discovery::WarmHold::Off);
+        assert_ne!(hold("petstore"), discovery::WarmHold::Off);
+    }
+}
