@@ -242,11 +242,14 @@ async fn an_instance_is_put_out_and_let_in_again() {
     assert_eq!(page.status, 403);
 }
 
+/// Of a histogram: its buckets in their order, and how many it counted.
+type Counted = (Vec<(String, u64)>, Option<u64>);
+
 /// The buckets of each histogram, by its name and labels without `le`: as Prometheus reads them.
-fn histograms(text: &str) -> std::collections::BTreeMap<String, (Vec<(String, u64)>, Option<u64>)> {
+fn histograms(text: &str) -> std::collections::BTreeMap<String, Counted> {
     let families: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram")).collect();
-    let mut found = std::collections::BTreeMap::<String, (Vec<(String, u64)>, Option<u64>)>::new();
+    let mut found = std::collections::BTreeMap::<String, Counted>::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));

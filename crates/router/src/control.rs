@@ -16,7 +16,7 @@ use std::{
     path::Path,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use settings::SettingsError;
@@ -92,15 +92,16 @@ pub fn check(origin: &Origin) -> Result<Vec<String>, StartError> {
     let compiled = crate::plan::compile(&settings, &made()?, &mut Vec::new())?;
     let log = &settings.access_log;
     if let Some(file) = log.file.as_ref().filter(|_| log.format != telemetry::access::Format::Off) {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         std::fs::metadata(folder).map_err(|error| unwritable(log, &error))?;
     }
-    Ok(compiled.warnings)
+    let expiring = crate::plan::expiring(&compiled.plan.certificates, SystemTime::now());
+    Ok(compiled.warnings.into_iter().chain(expiring).collect())
 }
 
 /// The access log cannot be written.
 fn unwritable(log: &telemetry::access::Settings, error: &io::Error) -> StartError {
-    let file = log.file.as_deref().map_or("standard output".into(), Path::to_string_lossy);
+    let file = log.file.as_deref().map_or_else(|| "standard output".into(), Path::to_string_lossy);
     StartError::Io(format!("access_log.file: cannot write {file}: {error}; name a file in a folder that is there"))
 }
 

@@ -80,7 +80,7 @@ fn decided(plan: &Current, head: &Parts, asked: &Asked) -> Decided {
         }
         Asked::Name(_) => {
             let header = target::naming(plan, head).map(|name| ("header", name.as_str()));
-            let (by, name) = header.unwrap_or(("query", plan.names.query.as_deref().unwrap_or_default()));
+            let (by, name) = header.unwrap_or_else(|| ("query", plan.names.query.as_deref().unwrap_or_default()));
             Decided { by: by.into(), name: name.to_owned(), route: None, line: None }
         }
     }

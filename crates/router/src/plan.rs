@@ -13,7 +13,14 @@ mod retries;
 mod services;
 mod shedding;
 
-use std::{collections::HashMap, net::SocketAddr, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    ops::Deref,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::HeaderName;
 use transport::{io, tls::ServerTls};
@@ -26,6 +33,7 @@ use crate::{
 };
 
 pub use compile::{Compiled, Made, compile};
+pub use doubts::expiring;
 pub use fallback::{Fallback, Instead};
 pub use limits::Limits;
 pub use shedding::Shedding;
@@ -51,6 +59,17 @@ pub struct Plan {
     pub shedding: Shedding,
     /// How many clients may be connected at once.
     pub connections: Connections,
+    /// Certificates that are shown to clients, and until when they hold.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The file it is in.
+    pub file: PathBuf,
+    /// Its end.
+    pub expires: SystemTime,
 }
 
 /// How many clients may be connected at once.

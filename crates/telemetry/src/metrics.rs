@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Debug,
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -40,6 +41,7 @@ pub struct Metrics {
     reloads: [Counter; RELOADS.len()],
     /// When settings were last followed, in seconds since 1970.
     followed: Gauge,
+    certificates: Family<File, Gauge>,
 }
 
 /// Why a client connection ended.
@@ -142,6 +144,7 @@ impl Metrics {
             access_lines_dropped: Counter::default(),
             reloads: RELOADS.map(|result| reloads.get_or_create_owned(&Outcome { result })),
             followed: Gauge::default(),
+            certificates: Family::default(),
         };
         registry.register("requests", "Requests answered, by class of the status", classes);
         registry.register("refusals", "Requests the router answered itself, by reason", reasons);
@@ -165,6 +168,8 @@ impl Metrics {
         registry.register("reloads", "Times other settings were followed or refused", reloads);
         let help = "When settings were last followed, in seconds since 1970";
         registry.register("settings_followed_timestamp_seconds", help, metrics.followed.clone());
+        let help = "Until when a certificate that is shown to clients holds, in seconds since 1970";
+        registry.register("certificate_expiry_timestamp_seconds", help, metrics.certificates.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Always 1; which program this is", version);
         (metrics, registry)
@@ -196,10 +201,18 @@ impl Metrics {
 
     /// Settings were followed at this time, by a start or, if `reload`, by a later reading.
     pub fn followed(&self, reload: bool, at: SystemTime) {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.followed.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        self.followed.set(seconds(at));
         if reload {
             self.reloads[0].inc();
+        }
+    }
+
+    /// These certificates are shown to clients from now on, and hold until then. Takes a lock: for reloads.
+    pub fn certificates<'a>(&self, all: impl Iterator<Item = (&'a Path, SystemTime)>) {
+        self.certificates.clear();
+        for (file, expires) in all {
+            let file = File { file: file.display().to_string() };
+            self.certificates.get_or_create_owned(&file).set(seconds(expires));
         }
     }
 
@@ -234,6 +247,16 @@ pub fn encode(registry: &Registry) -> String {
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// Whole seconds since 1970.
+fn seconds(at: SystemTime) -> i64 {
+    i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct File {
+    file: String,
+}
 
 /// What becomes of settings that are read anew.
 const RELOADS: [&str; 2] = ["success", "failure"];

@@ -1,6 +1,7 @@
 //! TLS on both sides of the data path. Compiled per plan: a new certificate is a new plan.
 
 mod client;
+mod expiry;
 mod server;
 
 use std::{path::Path, sync::Arc, sync::OnceLock};

@@ -1,6 +1,8 @@
 //! `pointsman check`: where a file is wrong, why, and what to do.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use testkit::Certs;
 
 use super::process::finish;
 
@@ -106,6 +108,25 @@ fn a_log_that_cannot_be_written_is_told_before_the_start() {
         let told = said.contains(&format!("access_log.file: cannot write {}: ", log.display()));
         assert_eq!((output.status.success(), told, log.exists()), (valid, !valid, false), "{said}");
     }
+}
+
+#[test]
+fn certificates_are_looked_at_as_clients_will() {
+    let (certs, folder) = (Certs::new(), tempfile::tempdir().unwrap());
+    let (old, new) = (certs.issue_expired(&["localhost"]), certs.issue(&["localhost"]));
+    let file = folder.path().join("router.yml");
+    let said = |chain: &Path, key: &Path| {
+        let tls = format!("{{ certificates: [ {{ chain: {chain:?}, key: {key:?} }} ] }}");
+        fs::write(&file, format!("listeners: [ {{ address: 127.0.0.1:1, tls: {tls} }} ]")).unwrap();
+        let output = finish(&["check", "--config", file.to_str().unwrap()]);
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let told = said(&old.chain, &old.key);
+    assert!(told.contains(&format!("warning: the certificate {} expired ", old.chain.display())), "{told}");
+    let told = said(&new.chain, &new.key);
+    assert!(!told.contains("the certificate") && told.contains(": valid"), "{told}");
+    let told = said(&new.chain, &old.key);
+    assert!(told.contains("the key is not the one the certificate was made for"), "{told}");
 }
 
 #[test]

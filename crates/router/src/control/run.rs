@@ -15,6 +15,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
+    time::SystemTime,
 };
 
 use admin::{Admin, Readiness};
@@ -186,6 +187,14 @@ impl Running {
             metrics: Arc::clone(&self.registry),
         }
     }
+}
+
+/// What the log and the metrics tell of settings that are followed from now on.
+fn tell(metrics: &Metrics, plan: &Plan, reload: bool) {
+    let now = SystemTime::now();
+    warn(&crate::plan::expiring(&plan.certificates, now));
+    metrics.followed(reload, now);
+    metrics.certificates(plan.certificates.iter().map(|certificate| (&*certificate.file, certificate.expires)));
 }
 
 fn open(listener: &Listener) -> Result<std::net::TcpListener, StartError> {

@@ -13,7 +13,8 @@ use transport::{
 };
 
 use super::{
-    Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, doubts, fallback, services,
+    Certificate, Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, doubts,
+    fallback, services,
 };
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
@@ -51,39 +52,16 @@ pub struct Made {
 /// # Errors
 /// The first thing that is wrong.
 pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Result<Compiled, SettingsError> {
-    settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
-    for (name, number) in [
-        ("connections", settings.limits.connections),
-        ("connections_per_address", connections(&settings.limits, &Trusted::default()).of_address),
-        ("streams", settings.limits.streams as usize),
-        ("fields", settings.limits.fields),
-    ] {
-        if number == 0 {
-            return Err(SettingsError::at(
-                &settings.limits,
-                format!("{name}: 0 would let nothing through; write at least 1"),
-            ));
-        }
-    }
-    if let Some(threads) = settings.threads.as_ref().filter(|threads| ***threads == 0) {
-        return Err(SettingsError::at(
-            threads,
-            "0 threads serve nobody; write at least 1, or leave it out for one a core",
-        ));
-    }
-    let admin = &settings.admin.address;
-    if let Some(same) = settings.listeners.iter().find(|l| *l.address == **admin && admin.port() != 0) {
-        let problem =
-            format!("{} is a listener of clients ({}) too; choose another", **admin, same.address.place().path);
-        return Err(SettingsError::at(admin, problem));
-    }
+    plausible(settings)?;
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
     let services = services::compile(settings, &limits, files)?;
     let mut routed = HashSet::new();
     let routes = routes(settings, &services, &mut routed, files)?;
     let rewriting = rewriting(&settings.headers)?;
+    let mut certificates = Vec::new();
     let plan = Plan {
-        listeners: listeners(settings, made, files)?,
+        listeners: listeners(settings, made, files, &mut certificates)?,
+        certificates,
         names: names(&settings.headers)?,
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
         patience: patience(&settings.clients),
@@ -131,6 +109,37 @@ pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Re
     Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })
 }
 
+/// Numbers, words and addresses that no start could use.
+fn plausible(settings: &Settings) -> Result<(), SettingsError> {
+    settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
+    for (name, number) in [
+        ("connections", settings.limits.connections),
+        ("connections_per_address", connections(&settings.limits, &Trusted::default()).of_address),
+        ("streams", settings.limits.streams as usize),
+        ("fields", settings.limits.fields),
+    ] {
+        if number == 0 {
+            return Err(SettingsError::at(
+                &settings.limits,
+                format!("{name}: 0 would let nothing through; write at least 1"),
+            ));
+        }
+    }
+    if let Some(threads) = settings.threads.as_ref().filter(|threads| ***threads == 0) {
+        return Err(SettingsError::at(
+            threads,
+            "0 threads serve nobody; write at least 1, or leave it out for one a core",
+        ));
+    }
+    let admin = &settings.admin.address;
+    if let Some(same) = settings.listeners.iter().find(|l| *l.address == **admin && admin.port() != 0) {
+        let problem =
+            format!("{} is a listener of clients ({}) too; choose another", **admin, same.address.place().path);
+        return Err(SettingsError::at(admin, problem));
+    }
+    Ok(())
+}
+
 /// Half of all connections for one address, unless that is so few that a single browser or test could need them.
 fn connections(limits: &typed::Limits, trusted: &Trusted) -> Connections {
     const FEW: usize = 100;
@@ -141,7 +150,12 @@ fn connections(limits: &typed::Limits, trusted: &Trusted) -> Connections {
     Connections { all: limits.connections.max(1), of_address, exempt: trusted.clone() }
 }
 
-fn listeners(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Result<Vec<Arc<Listener>>, SettingsError> {
+fn listeners(
+    settings: &Settings,
+    made: &Made,
+    files: &mut Vec<PathBuf>,
+    dated: &mut Vec<Certificate>,
+) -> Result<Vec<Arc<Listener>>, SettingsError> {
     let mut listeners: Vec<Arc<Listener>> = Vec::new();
     let alone = [typed::Listener::default()];
     let typed = if settings.listeners.is_empty() { &alone[..] } else { &settings.listeners };
@@ -154,7 +168,10 @@ fn listeners(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Resu
             for certificate in &tls.certificates {
                 files.extend([certificate.chain.clone(), certificate.key.clone()]);
                 let identity = Identity::from_files(&certificate.chain, &certificate.key);
-                identities.push(identity.map_err(|e| SettingsError::at(certificate, e.to_string()))?);
+                let identity = identity.map_err(|e| SettingsError::at(certificate, e.to_string()))?;
+                let file = certificate.chain.clone();
+                dated.extend(identity.expires().map(|expires| Certificate { file, expires }));
+                identities.push(identity);
             }
             if identities.is_empty() {
                 identities.push(made.identity.clone());

@@ -1,12 +1,21 @@
 //! What a file may say and hardly means: warnings, each with its line and what to write instead.
 
-use std::{collections::BTreeSet, fmt::Write, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use discovery::Policies;
 use model::ServiceId;
 use settings::{Located, Place, nearest};
 
+use super::Certificate;
 use crate::settings::{Service, Settings};
+
+/// So long before its end a certificate is told of: renewals by machine come earlier.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// All of them, in the order of the file's sections.
 pub(super) fn all(settings: &Settings, policies: &Policies) -> Vec<String> {
@@ -44,7 +53,8 @@ fn nowhere(settings: &Settings) -> Vec<String> {
 
 /// Entries of `services` that no request can be for.
 fn unreachable(settings: &Settings, policies: &Policies) -> Vec<String> {
-    let names: Vec<&str> = policies.routed.iter().map(ServiceId::as_str).collect();
+    let listed = foreseen(settings).unwrap_or_default();
+    let names: Vec<&str> = listed.into_iter().chain(&policies.routed).map(ServiceId::as_str).collect();
     let is_idle = |name: &&Located<String>| {
         let service = ServiceId::new(name).ok().filter(|_| ***name != "*");
         service.is_some_and(|service| !policies.routed.contains(&service) && !policies.exposure.may_expose(&service))
@@ -76,6 +86,21 @@ fn unverified(settings: &Settings) -> Vec<String> {
         Some(format!("{}verify: false: instances of {of} {why}; name their authority with ca", at(tls.place())))
     };
     settings.services.iter().filter_map(open).collect()
+}
+
+/// Certificates whose end has come, or is near.
+#[must_use]
+pub fn expiring(certificates: &[Certificate], now: SystemTime) -> Vec<String> {
+    let days = |time: Duration| time.as_secs() / 86_400;
+    let doubt = |Certificate { file, expires }: &Certificate| match expires.duration_since(now) {
+        Ok(left) if left > SOON => None,
+        Ok(left) => Some(format!("the certificate {} expires in {} days; renew it", file.display(), days(left))),
+        Err(over) => {
+            let ago = days(over.duration());
+            Some(format!("the certificate {} expired {ago} days ago: clients refuse it; renew it", file.display()))
+        }
+    };
+    certificates.iter().filter_map(doubt).collect()
 }
 
 /// `; did you mean "petstore"?`, if something is near.
@@ -140,6 +165,16 @@ mod tests {
         assert!(told.starts_with("line 2: admin.address: 0.0.0.0 can be reached from other machines"), "{told}");
         let told = doubts(&format!("{LISTED}services: {{ '*': {{ tls: {{ verify: false }} }} }}"));
         assert!(told.contains("services.*.tls: verify: false: instances of all services"), "{told}");
+    }
+
+    #[test]
+    fn a_certificate_is_told_of_before_its_end() {
+        let day = Duration::from_secs(86_400);
+        let now = SystemTime::UNIX_EPOCH + 20_000 * day;
+        let told = |expires| expiring(&[Certificate { file: "a.pem".into(), expires }], now);
+        assert_eq!(told(now + 15 * day), Vec::<String>::new());
+        assert_eq!(told(now + 13 * day), ["the certificate a.pem expires in 13 days; renew it"]);
+        assert!(told(now - 2 * day)[0].starts_with("the certificate a.pem expired 2 days ago: clients refuse it"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! TLS from clients: several certificates by server name, tickets shared by all cores and kept over reloads.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{
     ServerConfig,
@@ -9,13 +9,14 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{TlsError, chain, key, provider};
+use super::{TlsError, chain, expiry, key, provider};
 
 /// One certificate with its key.
 #[derive(Debug, Clone)]
 pub struct Identity {
     certified: Arc<CertifiedKey>,
     names: Vec<String>,
+    expires: Option<SystemTime>,
 }
 
 impl Identity {
@@ -34,16 +35,45 @@ impl Identity {
     /// # Errors
     /// If the two do not belong together.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
-        let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|e| TlsError(e.to_string()))?;
+        let expires = chain.first().and_then(|certificate| expiry::not_after(certificate));
+        let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|e| TlsError(words(&e)))?;
         let names = match certified.end_entity_cert() {
             Ok(certificate) => webpki::EndEntityCert::try_from(certificate)
-                .map_err(|e| TlsError(format!("not a usable certificate: {e}")))?
+                .map_err(|e| TlsError(format!("not a usable certificate: {}", words_of_certificate(&e))))?
                 .valid_dns_names()
                 .map(str::to_ascii_lowercase)
                 .collect(),
             Err(error) => return Err(TlsError(error.to_string())),
         };
-        Ok(Self { certified: Arc::new(certified), names })
+        Ok(Self { certified: Arc::new(certified), names, expires })
+    }
+
+    /// Until when the certificate holds, if that can be read.
+    #[must_use]
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+}
+
+/// What a library's error means, where its words are those of a programmer.
+fn words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            "the key is not the one the certificate was made for; name the two that were made together".to_owned()
+        }
+        rustls::Error::InvalidCertificate(_) => {
+            format!("not a usable certificate: {error}; it must be X.509 version 3")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn words_of_certificate(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::UnsupportedCertVersion => {
+            "it is not of X.509 version 3, as clients want it; make one with subjectAltName".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Follows other settings without a stop.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use settings::SettingsError;
 
-use super::{super::StartError, ADMIN, Running, open, warn, watched};
+use super::{super::StartError, ADMIN, Running, open, tell, warn, watched};
 use crate::{
     accept::Acceptor,
     core::Order,
@@ -33,7 +33,7 @@ impl Running {
         let result = Box::pin(self.try_reload()).await;
         match &result {
             Ok(()) => {
-                self.metrics.followed(true, SystemTime::now());
+                tell(&self.metrics, &self.plan.borrow(), true);
                 tracing::info!("configuration reloaded");
             }
             Err(error) => {

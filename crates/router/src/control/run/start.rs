@@ -13,7 +13,7 @@ use super::{
     super::{
         Start, StartError, announced::Announced, apis::Apis, cores::Seat, identity::Ephemeral, memory, unwritable,
     },
-    Running, open, warn, watched,
+    Running, open, tell, warn, watched,
 };
 use crate::{
     accept::{Desk, Doors},
@@ -45,13 +45,7 @@ impl Running {
         let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
         let discovery = Discovery::start(compiled.sources, compiled.policies, memory, retire(desks.clone())).await?;
         tokio::spawn(memory::give_back(discovery.table().generations()));
-        registry.register_collector(Box::new(DiscoveryMetrics {
-            table: discovery.table(),
-            status: discovery.status(),
-            freshness: discovery.freshness(),
-            findings: discovery.findings(),
-            ejections: discovery.ejections(),
-        }));
+        registry.register_collector(Box::new(metrics_of(&discovery)));
         let loads = Loads(desks.iter().map(|desk| Arc::clone(&desk.load)).collect());
         registry.register_collector(Box::new(loads.clone()));
         let mut cores = Vec::new();
@@ -92,13 +86,23 @@ impl Running {
             running.accept(socket, listener)?;
         }
         running.announce().await;
-        running.metrics.followed(false, std::time::SystemTime::now());
+        tell(&running.metrics, &compiled.plan, false);
         Ok(running)
     }
 }
 
 fn waits() {
     tracing::warn!("still reading certificates, keys and what registries keep: does their file system answer?");
+}
+
+fn metrics_of(discovery: &Discovery) -> DiscoveryMetrics {
+    DiscoveryMetrics {
+        table: discovery.table(),
+        status: discovery.status(),
+        freshness: discovery.freshness(),
+        findings: discovery.findings(),
+        ejections: discovery.ejections(),
+    }
 }
 
 /// What is made once for the process; the certificate also as PEM.
