@@ -55,18 +55,20 @@ pub(super) fn of(
     (service, refusal)
 }
 
-/// What the balancer would do. Nobody's turn is taken, unless it is the one way to know.
+/// What the balancer would do. It is asked only where its answer is always the same, so that nobody's turn is taken.
 fn choice(service: &Serving, environment: Option<&str>, held: Option<u64>, ask: &Ask<'_>) -> String {
     let name = service.policy.balance.algorithm.name();
     if let Some(member) = held.and_then(|token| service.held(environment, token, ask)) {
         return format!("{}, because its client stays with it", member.instance.id);
     }
     let takers = service.reach(environment, ask).filter(|(_, reach)| *reach == Reach::Chosen).count();
-    let certain = ask.hash.is_some() || takers == 0;
+    if takers > 0 && ask.hash.is_none() {
+        return format!("one of the {takers} that take requests, by {name}");
+    }
     match service.pick(environment, ask) {
-        Ok(member) if certain && takers > 0 => format!("{}, by the hash of its key ({name})", member.instance.id),
-        Ok(member) if certain => format!("{}, as last choice: none is there that takes requests", member.instance.id),
-        _ => format!("one of the {takers} that take requests, by {name}"),
+        Ok(member) if takers > 0 => format!("{}, by the hash of its key ({name})", member.instance.id),
+        Ok(member) => format!("{}, as last choice: none is there that takes requests", member.instance.id),
+        Err(_) => "none is there that takes requests".to_owned(),
     }
 }
 
