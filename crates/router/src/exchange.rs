@@ -284,6 +284,9 @@ impl Drop for Exchange {
         if !self.record.complete && self.record.reason.is_none() {
             self.record.reason = Some(Refusal::ClientGone.reason());
         }
+        if let (Some(reason), Some(_), false) = (self.record.reason, self.record.head, self.record.complete) {
+            self.core.metrics.broken(reason);
+        }
         if let Some(upstream) = &self.record.upstream {
             // A client that is gone takes nobody's turn along.
             upstream.service_vitals.breaker.give_back(clock::at(self.record.began));

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod ids;
+mod latency;
 pub mod load;
 pub mod log;
 pub mod metrics;

@@ -4,7 +4,7 @@
 use std::{
     fmt::Debug,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::StatusCode;
@@ -13,14 +13,19 @@ pub use prometheus_client::registry::Registry;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    registry::Unit,
 };
+
+use crate::latency::Latency;
 
 /// Counters of the data path. Clones count into the same numbers.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// By class, 1xx to 5xx and others.
     answered: [Counter; 6],
+    latency: Latency,
     refused: [(&'static str, Counter); Refusal::ALL.len()],
+    broken: [(&'static str, Counter); Refusal::ALL.len()],
     closed: [Counter; Closed::ALL.len()],
     /// Requests another service answered in the place of theirs.
     pub fallback_service: Counter,
@@ -121,6 +126,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("pointsman");
         let classes = Family::<Class, Counter>::default();
         let reasons = Family::<Reason, Counter>::default();
+        let broken = Family::<Reason, Counter>::default();
         let causes = Family::<Cause, Counter>::default();
         let fallbacks = Family::<Kind, Counter>::default();
         let faults = Family::<FaultLabel, Counter>::default();
@@ -128,10 +134,9 @@ impl Metrics {
         let reloads = Family::<Outcome, Counter>::default();
         let metrics = Self {
             answered: CLASSES.map(|code_class| classes.get_or_create_owned(&Class { code_class })),
-            refused: Refusal::ALL.map(|refusal| {
-                let reason = refusal.reason();
-                (reason, reasons.get_or_create_owned(&Reason { reason }))
-            }),
+            latency: Latency::default(),
+            refused: by_reason(&reasons),
+            broken: by_reason(&broken),
             closed: Closed::ALL.map(|cause| causes.get_or_create_owned(&Cause { cause: cause.as_str() })),
             fallback_service: fallbacks.get_or_create_owned(&Kind { kind: "service" }),
             fallback_static: fallbacks.get_or_create_owned(&Kind { kind: "static" }),
@@ -148,6 +153,9 @@ impl Metrics {
         };
         registry.register("requests", "Requests answered, by class of the status", classes);
         registry.register("refusals", "Requests the router answered itself, by reason", reasons);
+        registry.register("response_broken", "Answers that ended before their end, by reason", broken);
+        let help = "From a request's head to the head of its answer";
+        registry.register_with_unit("response", help, Unit::Seconds, metrics.latency.clone());
         registry.register("fallbacks", "Requests answered in the place of their service, by what", fallbacks);
         registry.register("retries", "Requests sent to another instance, by what the last one failed at", faults);
         registry.register("retries_withheld", "Failed tries that no other one followed, by reason", withheld);
@@ -175,18 +183,21 @@ impl Metrics {
         (metrics, registry)
     }
 
-    /// A request was answered, by an instance or by us.
-    pub fn answered(&self, status: StatusCode) {
+    /// A request was answered, by an instance or by us, and its answer's head was there so long after its own.
+    pub fn answered(&self, status: StatusCode, took: Duration) {
+        self.latency.observe(took);
         let class = usize::from(status.as_u16() / 100);
         self.answered[if (1..=5).contains(&class) { class - 1 } else { 5 }].inc();
     }
 
     /// A request was answered by us. Counted besides [`Metrics::answered`].
     pub fn refused(&self, refusal: &Refusal) {
-        let reason = refusal.reason();
-        if let Some((_, counter)) = self.refused.iter().find(|(r, _)| *r == reason) {
-            counter.inc();
-        }
+        count(&self.refused, refusal.reason());
+    }
+
+    /// An answer that had begun did not come to its end, for the reason of a [`Refusal`].
+    pub fn broken(&self, reason: &str) {
+        count(&self.broken, reason);
     }
 
     /// A request is tried again because of this.
@@ -231,6 +242,19 @@ impl Metrics {
     pub fn closed(&self, cause: Closed) {
         self.closed[cause as usize].inc();
         self.connections.dec();
+    }
+}
+
+fn by_reason(family: &Family<Reason, Counter>) -> [(&'static str, Counter); Refusal::ALL.len()] {
+    Refusal::ALL.map(|refusal| {
+        let reason = refusal.reason();
+        (reason, family.get_or_create_owned(&Reason { reason }))
+    })
+}
+
+fn count(counters: &[(&'static str, Counter)], reason: &str) {
+    if let Some((_, counter)) = counters.iter().find(|(of, _)| *of == reason) {
+        counter.inc();
     }
 }
 
@@ -301,16 +325,17 @@ mod tests {
         metrics.accepted();
         metrics.accepted();
         metrics.closed(Closed::Head);
-        metrics.answered(StatusCode::NO_CONTENT);
-        metrics.answered(StatusCode::from_u16(999).unwrap());
-        metrics.answered(StatusCode::BAD_GATEWAY);
+        metrics.answered(StatusCode::NO_CONTENT, Duration::from_millis(1));
+        metrics.answered(StatusCode::from_u16(999).unwrap(), Duration::ZERO);
+        metrics.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(100));
+        metrics.broken("reset");
         metrics.refused(&Refusal::Connect);
         metrics.refused(&Refusal::BadRequest("why"));
         metrics.access_lines_dropped.inc_by(3);
         metrics.retried(Fault::Unavailable);
         metrics.withheld(Withheld::Budget);
         metrics.followed(false, UNIX_EPOCH);
-        metrics.followed(true, UNIX_EPOCH + std::time::Duration::from_secs(7));
+        metrics.followed(true, UNIX_EPOCH + Duration::from_secs(7));
         metrics.not_followed();
         metrics.not_followed();
         let text = encode(&registry);
@@ -320,6 +345,11 @@ mod tests {
             "pointsman_requests_total{code_class=\"other\"} 1",
             "pointsman_requests_total{code_class=\"1xx\"} 0",
             "pointsman_refusals_total{reason=\"connect\"} 1",
+            "pointsman_response_broken_total{reason=\"reset\"} 1",
+            "pointsman_response_seconds_bucket{le=\"0.000128\"} 1",
+            "pointsman_response_seconds_bucket{le=\"0.001024\"} 2",
+            "pointsman_response_seconds_bucket{le=\"+Inf\"} 3",
+            "pointsman_response_seconds_count 3",
             "pointsman_refusals_total{reason=\"bad_request\"} 1",
             "pointsman_refusals_total{reason=\"no_route\"} 0",
             "pointsman_connections_accepted_total 2",

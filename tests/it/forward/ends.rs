@@ -1,6 +1,6 @@
 //! How answers end: without a body, before the request did, or cut off.
 
-use testkit::{Gate, Reply, Socket, get, request};
+use testkit::{Client, Gate, Raw, Reply, Socket, get, request};
 
 use super::head;
 use crate::support::{Back, Config, Front, Matrix};
@@ -101,7 +101,7 @@ async fn an_answer_that_is_cut_off_does_not_look_whole() {
 
 #[tokio::test]
 async fn an_instance_that_ends_its_answer_by_closing_has_ended_it() {
-    let raw = testkit::Raw::sends("HTTP/1.0 200 OK\r\n\r\nwhole").await;
+    let raw = Raw::sends("HTTP/1.0 200 OK\r\n\r\nwhole").await;
     let router = Config::new().service("old", &[format!("http://{}", raw.addr())]).start();
     for front in Front::ALL {
         let answer = router.client(front).await.send(get("/", &[("service_id", "old")])).await;
@@ -118,5 +118,23 @@ async fn an_http_1_client_keeps_its_connection_after_an_early_answer_to_a_whole_
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nservice_id: {service}\r\nContent-Length: 4\r\n\r\nbody");
         socket.send(head).await.unwrap();
         assert_eq!(socket.read_response().await.expect("an answer").text(), "early", "{back:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_counted_apart() {
+    let half = Raw::sends("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+    let router = Config::new().service("pets", &[format!("http://{}", half.addr())]).start();
+    for front in Front::ALL {
+        assert!(router.client(front).await.try_send(get("/", &[("service_id", "pets")])).await.is_err(), "{front:?}");
+    }
+    let metrics = Client::http(router.admin()).await.send(get("/metrics", &[])).await.text();
+    let all = Front::ALL.len();
+    for line in [
+        format!("pointsman_response_broken_total{{reason=\"reset\"}} {all}\n"),
+        format!("pointsman_requests_total{{code_class=\"2xx\"}} {all}\n"),
+        format!("pointsman_response_seconds_count {all}\n"),
+    ] {
+        assert!(metrics.contains(&line), "{line} in {metrics}");
     }
 }

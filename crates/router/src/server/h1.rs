@@ -103,7 +103,7 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     meter.answers(response.body().deadline());
-    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter) }))
+    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter), is_broken: false }))
 }
 
 /// A response's body on its way out, with the exchange it belongs to.
@@ -112,6 +112,8 @@ struct Outgoing {
     body: Body,
     exchange: Box<Exchange>,
     meter: Rc<Meter<Stream>>,
+    /// It failed before its end.
+    is_broken: bool,
 }
 
 impl http_body::Body for Outgoing {
@@ -128,7 +130,10 @@ impl http_body::Body for Outgoing {
                 self.exchange.record.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.exchange.record.complete = self.body.is_end_stream();
             }
-            Some(Err(error)) => self.exchange.record.broke_off(*error),
+            Some(Err(error)) => {
+                self.exchange.record.broke_off(*error);
+                self.is_broken = true;
+            }
             None => self.exchange.record.complete = true,
         }
         Poll::Ready(frame)
@@ -145,7 +150,7 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
+        if self.body.is_end_stream() && !self.is_broken {
             self.exchange.record.complete = true;
         }
         self.meter.idle();

@@ -44,8 +44,9 @@ async fn answer(exchange: &mut Exchange, out: Box<Outbound>, bodiless: bool) -> 
         }
         response
     });
-    exchange.core.metrics.answered(response.status());
+    let now = clock::now();
+    exchange.core.metrics.answered(response.status(), now.saturating_duration_since(exchange.record.began));
     exchange.record.status = Some(response.status());
-    exchange.record.head = Some(clock::now());
+    exchange.record.head = Some(now);
     response
 }
