@@ -252,11 +252,11 @@ impl Gate {
         self.step(|rest| rest.filter(|r| r.is_probed() && r.is_tried_by(began)).map(|r| r.reached(now)));
     }
 
-    /// Somebody else says that it is well: no rest lasts longer, and the next request is to tell. Of what was judged by
-    /// comparison he knows nothing.
+    /// Somebody else could connect to it: a rest for want of that lasts no longer, and the next request is to tell. Of what
+    /// it answers to requests he knows nothing.
     pub(crate) fn seems_well(&self, now: Tick) {
         if self.word.load(Relaxed) != 0 {
-            self.step(|rest| rest.filter(|r| r.is_waiting(now) && !r.cause.is_compared()).map(|r| r.over(now)));
+            self.step(|rest| rest.filter(|r| r.is_waiting(now) && r.cause == Cause::Connect).map(|r| r.over(now)));
         }
     }
 

@@ -265,7 +265,7 @@ fn choose(
         }
         let affinity = affinity_of(exchange, service, out);
         let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
-        let stake = || knock::stake(exchange, out);
+        let stake = || knock::stake(exchange, out, tried.sent());
         let choice = || choice::lease(service, environment, affinity, tried.keys(), stake);
         let chosen = entered.and_then(|()| knock::first(exchange, out, choice));
         if chosen.is_err() && tried.needs_admission() {

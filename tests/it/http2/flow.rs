@@ -166,3 +166,22 @@ async fn a_client_that_takes_an_answer_octet_by_octet_is_given_up() {
     testkit::bounded("its end", drips).await;
     stage.serves().await;
 }
+
+/// What a client has not taken yet waits as long as any, however long there was nothing to take.
+#[tokio::test]
+async fn a_stream_that_was_silent_is_not_given_up_at_its_first_event() {
+    let gate = Gate::new();
+    let stage = Stage::with(Config::new().set("clients", "{ stall: 1s }")).await;
+    stage.instance.on("/events", Reply::script().head(200).gate(&gate).data("event"));
+    let mut talk = stage.open(&[]).await;
+    let asks = |stream, path| Frame::head(stream, &Block::get(path), true);
+    talk.send(&[asks(1, "/events"), asks(3, "/large")]).await;
+    // The other stream uses up the connection's window, and is given up for that.
+    talk.until(|talk| talk.is_over(3)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gate.open();
+    tokio::time::timeout(Duration::from_millis(200), talk.until(|talk| talk.is_over(1))).await.ok();
+    assert!(!talk.is_over(1), "{talk:?}");
+    talk.send(&[Frame::window_update(0, 100_000)]).await;
+    assert_eq!(&talk.answer(1).await.body[..], b"event");
+}

@@ -125,20 +125,30 @@ fn a_request_that_would_be_lost_leaves_the_turn_to_others_for_a_while() {
 }
 
 #[test]
-fn who_hears_that_it_is_well_lets_a_request_try_at_once() {
+fn who_could_connect_to_it_lets_a_request_try_at_once() {
     let gate = Gate::default();
     gate.seems_well(at(0));
     assert_eq!(gate.state(at(0)), Admission::In);
-    assert!(gate.eject(Cause::Consecutive, 4, &Peers::default(), at(0)));
+    let gate = failed();
     gate.seems_well(at(500));
-    assert!(!gate.admits(at(499)) && !enters(&gate, at(600), risky), "it has not answered anybody yet");
-    assert!(enters(&gate, at(600), safe));
+    assert!(!gate.admits(at(499)));
+    assert_eq!(gate.enter(at(600), safe), Entry::Knock);
     gate.seems_well(at(700));
     assert!(!gate.admits(at(701)), "it is tried");
-    let outlier = Gate::default();
-    assert!(outlier.eject(Cause::Latency, 0, &Peers::default(), at(0)));
-    outlier.seems_well(at(500));
-    assert!(!outlier.admits(at(29_000)));
+    for cause in [Cause::Consecutive, Cause::Latency] {
+        let gate = Gate::default();
+        assert!(gate.eject(cause, 0, &Peers::default(), at(0)));
+        gate.seems_well(at(500));
+        assert!(!gate.admits(at(900)), "{cause:?}: a connection is no answer");
+    }
+}
+
+#[test]
+fn whoever_overtakes_an_upload_that_knocks_knocks_too() {
+    let gate = failed();
+    assert_eq!(gate.enter(at(2000), upload), Entry::Knock);
+    assert_eq!(gate.enter(at(2001), safe), Entry::Knock, "nobody has connected yet");
+    assert_eq!(gate.enter(at(2002), safe), Entry::Barred);
 }
 
 #[test]

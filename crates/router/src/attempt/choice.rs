@@ -84,7 +84,7 @@ fn look_on<'a>(
     let mut member = first;
     for _ in 0..LOOKS {
         let vitals = &member.upstream.vitals;
-        if most < u32::MAX && (vitals.admits(now) || vitals.in_flight() >= most) {
+        if vitals.in_flight() >= most {
             full = true;
             barred |= !is_spare(member);
         } else {

@@ -9,6 +9,9 @@ use transport::Lease;
 use super::{Outbound, tried::may_repeat};
 use crate::exchange::Exchange;
 
+/// Instances that one request has knocked at. Where so many are cut off, the next one may wait for a connection as well.
+const KNOCKS: usize = 8;
+
 /// The first choice that needs no knock, or has a connection. Those before it are knocked at meanwhile; each takes its turn
 /// for that, so that nobody is chosen twice.
 pub(super) fn first<T>(
@@ -16,13 +19,14 @@ pub(super) fn first<T>(
     out: &Outbound,
     choice: impl Fn() -> Result<(Lease, T), Refusal>,
 ) -> Result<(Lease, T), Refusal> {
-    loop {
+    for _ in 0..KNOCKS {
         let (lease, token) = choice()?;
         if !lease.is_knock() || !knock(exchange, out, &lease) {
             return Ok((lease, token));
         }
         begin(exchange, lease);
     }
+    choice()
 }
 
 /// Whether a request would wait for a connection.
@@ -33,22 +37,24 @@ fn knock(exchange: &Exchange, out: &Outbound, lease: &Lease) -> bool {
 
 fn begin(exchange: &Exchange, lease: Lease) {
     let (core, limit) = (exchange.core.clone(), exchange.limits().connect);
+    let upstream = lease.upstream().clone();
+    // Taken now: it may have left when the task begins.
+    let pool = core.pools.of(&upstream);
     spawn_local(async move {
-        let upstream = lease.upstream().clone();
-        let found = core.pools.of(&upstream).knock(lease, limit).await;
+        let found = pool.knock(lease, limit).await;
         if found.is_err_and(|error| !error.is_ours()) {
             core.reporter.connect_failed(&upstream);
         }
     });
 }
 
-/// What is lost if an instance fails the request.
-pub(super) fn stake(exchange: &Exchange, out: &Outbound) -> Stake {
+/// What is lost if an instance fails the request, which so many may have worked for already.
+pub(super) fn stake(exchange: &Exchange, out: &Outbound, sent: u8) -> Stake {
     let policy = &exchange.limits().retries;
     let replayable = exchange.record.upload.as_ref().is_none_or(|tally| !tally.is_lost());
     match out.is_whole() {
         false => Stake::Turn,
-        true if policy.attempts > 1 && replayable && may_repeat(policy, exchange, out) => Stake::Nothing,
+        true if policy.attempts > sent + 1 && replayable && may_repeat(policy, exchange, out) => Stake::Nothing,
         true => Stake::Request,
     }
 }

@@ -11,6 +11,7 @@ use transport::{Lease, Suspect, clock};
 use super::{
     Answer, End, Outbound,
     choice::{Affinity, lease},
+    knock,
     patience::Patience,
     with_service,
 };
@@ -84,7 +85,7 @@ impl Tried {
         let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
         let choose =
             |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried, || Stake::Nothing);
-        ready.then(|| with_service(exchange, out, choose))?.ok()
+        ready.then(|| knock::first(exchange, out, || with_service(exchange, out, choose)))?.ok()
     }
 
     /// There is an answer to pass on.
@@ -119,7 +120,8 @@ impl Tried {
         elsewhere.then_some(limit)
     }
 
-    fn sent(&self) -> u8 {
+    /// Tries whose instance may have done its work.
+    pub(super) fn sent(&self) -> u8 {
         self.0.as_ref().map_or(0, |history| history.sent)
     }
 }

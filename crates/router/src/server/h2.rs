@@ -40,6 +40,8 @@ use watch::{Open, Since, Verdict, Watch};
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// What a client must take within the stall time: less is not reading, it is keeping what the answer occupies.
 const LEAST: u64 = 4 * 1024;
+/// Who gives a request up that has waited so long for an instance in vain is not hasty.
+const PATIENT: Duration = Duration::from_secs(1);
 /// How long, and how much, of a refused request's body is read on.
 const LEAVE: Duration = Duration::from_millis(500);
 /// One window: what the client may have sent without knowing.
@@ -81,12 +83,14 @@ pub(super) async fn serve(
         drains = drains || draining.as_mut().poll(cx).is_ready();
         let since = Since { blocked: wire.blocked_since(), head: wire.head_since() };
         match watch.poll(cx, since, drains) {
-            Verdict::Go => {}
+            Verdict::Go => return Poll::Pending,
             Verdict::Close(cause) => return Poll::Ready(Err(cause)),
             Verdict::Shut(_) => wire.part(),
             Verdict::Part => wire.parted(),
             Verdict::Abuse => wire.end(Reason::ENHANCE_YOUR_CALM),
         }
+        // From now on other limits hold, which another turn sets the alarm for: the wire may have nothing to wake us for.
+        cx.waker().wake_by_ref();
         Poll::Pending
     })
     .await;
@@ -149,9 +153,10 @@ async fn answer(core: &Rc<Core>, client: &Rc<Client>, request: Request) -> Endin
         gone = !deliver(&mut exchange, body, Pump::new(out)).await;
     }
     let is_over = exchange.record.complete || exchange.record.reason.is_some();
+    let given_up = gone || !is_over || exchange.is_hasty();
     let ending = match exchange.record.attempts {
-        _ if gone || !is_over || exchange.is_hasty() => Ending::GivenUp,
-        0 => Ending::Refused,
+        0 if !given_up || exchange.record.began.elapsed() > PATIENT => Ending::Refused,
+        _ if given_up => Ending::GivenUp,
         _ => Ending::Served,
     };
     let unread = std::mem::take(&mut exchange.unread);
@@ -182,17 +187,23 @@ async fn leave(body: &mut Body) {
 async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> bool {
     // Whatever the body is and its route allows: a client that takes nothing is not waited for.
     let mut stall = Timer::new(None, Some(exchange.plan.patience.http1.stall), None);
-    let mut noted = 0;
+    // How much it had taken when it was last seen to take anything worth it, if there is something in hand.
+    let mut noted = None;
     let ended = poll_fn(|cx| {
         let mut moved = false;
         let done = pump.poll(&mut body, &mut moved, cx);
-        if moved && (!pump.is_blocked() || pump.bytes() - noted >= LEAST) {
-            noted = pump.bytes();
-            body.touch();
-            stall.touch();
-        }
         if done.is_ready() {
             return done;
+        }
+        if !pump.is_blocked() {
+            noted = None;
+            if moved {
+                body.touch();
+            }
+        } else if noted.is_none_or(|noted| pump.bytes() - noted >= LEAST) {
+            noted = Some(pump.bytes());
+            body.touch();
+            stall.touch();
         }
         if pump.is_blocked() {
             if let Poll::Ready(error) = body.poll_background(cx) {
