@@ -212,14 +212,19 @@ impl Default for Limits {
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// For a connection to an instance, TLS included. 1 s.
+    #[serde(deserialize_with = "settings::lasting")]
     pub connect: Option<Span>,
     /// From the complete request to the response's head. 15 s.
+    #[serde(deserialize_with = "settings::lasting")]
     pub head: Option<OrOff>,
     /// With nothing moving in either direction. 60 s.
+    #[serde(deserialize_with = "settings::lasting")]
     pub idle: Option<OrOff>,
     /// For the whole exchange. Off.
+    #[serde(deserialize_with = "settings::lasting")]
     pub total: Option<OrOff>,
     /// For a gRPC stream or an event stream. Off.
+    #[serde(deserialize_with = "settings::lasting")]
     pub stream_age: Option<OrOff>,
 }
 
@@ -228,16 +233,22 @@ pub struct Timeouts {
 #[serde(deny_unknown_fields, default)]
 pub struct Clients {
     /// From accepting to the first byte.
+    #[serde(deserialize_with = "settings::lasting")]
     pub first_byte: Span,
     /// For the TLS handshake.
+    #[serde(deserialize_with = "settings::lasting")]
     pub handshake: Span,
     /// For the HTTP/2 preface.
+    #[serde(deserialize_with = "settings::lasting")]
     pub preface: Span,
     /// For a request head, from its first byte.
+    #[serde(deserialize_with = "settings::lasting")]
     pub head: Span,
     /// For a connection without requests.
+    #[serde(deserialize_with = "settings::lasting")]
     pub keep_alive: Span,
-    /// For an HTTP/1 client that does not read.
+    /// For a client that does not read.
+    #[serde(deserialize_with = "settings::lasting")]
     pub stall: Span,
 }
 

@@ -49,6 +49,8 @@ const MISTAKES: &[Mistake] = &[
     ("registries: { a: { static: { services: { p: 'ftp://b:1' } } } }", (1, 45), "registries.a.static.services.p", "\"ftp://b:1\"", "write http://, h2c:// or https://"),
     ("registries: { a: { static: { services: { p: [ { url: 'http://b:1', wieght: 2 } ] } } } }", (1, 68), "registries.a.static.services.p[0].wieght", "unknown key", "did you mean \"weight\"?"),
     ("discovery: { on_first_use: { rate: 0 } }", (1, 28), "discovery.on_first_use", "rate: 0 would let nothing through", "write at least 1"),
+    ("timeouts: { head: 0s }", (1, 19), "timeouts.head", "0 leaves no time", "at least 1ms"),
+    ("clients: { stall: 0s }", (1, 19), "clients.stall", "0 leaves no time", "at least 1ms"),
     ("discovery: { on_first_use: { wait: 1m } }", (1, 28), "discovery.on_first_use", "wait: ", "write at most 10s"),
     ("registries: { a: { consul: { url: 'http://b:1', near: '' } } }", (1, 15), "registries.a", "near: ", "write _agent"),
     // --- what belongs together, and what does not

@@ -24,6 +24,9 @@ use transport::{
 use super::{Answer, Outbound, deadline::Deadline, tried};
 use crate::{exchange::Exchange, rewrite};
 
+/// While a body comes in, it is not looked more often whether it is over.
+const SOON: Duration = Duration::from_millis(1);
+
 /// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
 const TOO_SHORT: Duration = Duration::from_millis(1);
 
@@ -212,8 +215,8 @@ impl Patience {
         match (self.is_uploaded(), idle, self.wait_limit().0) {
             (true, Some(left), Some(head)) if left < head => Some(left),
             (true, _, head) => head,
-            (false, Some(idle), Some(head)) => Some(idle.min(head)),
-            (false, idle, head) => idle.or(head),
+            (false, Some(idle), Some(head)) => Some(idle.min(head).max(SOON)),
+            (false, idle, head) => idle.or(head).map(|soon| soon.max(SOON)),
         }
     }
 

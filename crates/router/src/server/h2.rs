@@ -39,7 +39,7 @@ use watch::{Open, Since, Verdict, Watch};
 /// What one client may send ahead of one slow instance, per stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// What a client must take within the stall time: less is not reading, it is keeping what the answer occupies.
-const LEAST: u64 = 4 * 1024;
+const LEAST: u64 = 1024;
 /// Who gives a request up that has waited so long for an instance in vain is not hasty.
 const PATIENT: Duration = Duration::from_secs(1);
 /// How long, and how much, of a refused request's body is read on.
@@ -222,7 +222,7 @@ async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> boo
         Err(Blocked::Receiver) => return false,
         Err(Blocked::Source(error)) => {
             exchange.record.broke_off(error);
-            pump.reset(Reason::INTERNAL_ERROR);
+            pump.reset(if error == BodyError::Idle { Reason::CANCEL } else { Reason::INTERNAL_ERROR });
             return error != BodyError::Client;
         }
     }
