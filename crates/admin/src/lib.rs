@@ -7,9 +7,11 @@
 //! * [`registry`]: the API by which services register themselves.
 //! * [`guard`]: keeps web pages in an operator's browser away from all of that.
 //! * [`drain`]: puts an instance out.
+//! * [`body`]: the body of a request, read within bounds.
 //! * [`fault`]: errors, in the shape clients know from the router.
 //! * [`serve`](serve()): a listener that slow clients cannot hold; `stall` is what one of them may take.
 
+pub mod body;
 pub mod circuit;
 pub mod drain;
 pub mod fault;

@@ -27,29 +27,25 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::{Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
 use discovery::provider::embedded::{By, Mode, NotRegistered, Registered, Registration, Registry};
-use http_body_util::LengthLimitError;
 use model::{InstanceId, ServiceId};
 use serde::{Serialize, de::DeserializeOwned};
 use settings::Span;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 use self::{access::Caller, tokens::Tokens};
-use crate::{Fault, fault, guard, serve::Peer};
+use crate::{Fault, body, fault, guard, serve::Peer};
 
 #[cfg(test)]
 mod tests;
 
 /// Largest body: a registration with much metadata has a few kilobytes.
 const BODY: usize = 64 * 1024;
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(10);
 /// Long polls and event streams that wait at once: half of the connections the API takes.
 const WATCHES: usize = 512;
 /// Answers with all there is (exports, and the first event of a stream) that are in memory at once: each has megabytes.
@@ -138,19 +134,11 @@ impl Asking {
 
     /// Reads the body.
     async fn read<T: DeserializeOwned>(self) -> Result<(Caller, By, T), Fault> {
-        let bytes = body(self.body, BODY).await?;
+        let bytes = body::read(self.body, BODY).await?;
         let read = serde_json::from_slice(&bytes);
         let read = read.map_err(|e| Fault::invalid(format!("the body is not what is wanted: {e}")))?;
         Ok((self.caller, self.by, read))
     }
-}
-
-async fn body(body: axum::body::Body, limit: usize) -> Result<Bytes, Fault> {
-    let read = timeout(BODY_TIME, to_bytes(body, limit)).await.map_err(|_| Fault::slow())?;
-    read.map_err(|error| match std::error::Error::source(&error) {
-        Some(cause) if cause.is::<LengthLimitError>() => Fault::too_large(limit),
-        _ => Fault::invalid("the body broke off"),
-    })
 }
 
 /// The service and instance a path names.

@@ -97,6 +97,16 @@ impl Breaker {
         Err(Duration::from_micros(ends.saturating_sub(micros(now))))
     }
 
+    /// What [`admit`](Self::admit) would say. Takes nobody's turn.
+    ///
+    /// # Errors
+    /// How long not, at least.
+    pub fn would_admit(&self, now: Tick) -> Result<(), Duration> {
+        let word = self.word.load(Relaxed);
+        let ends = if word == 0 || !self.is_on() { 0 } else { self.ends(word) };
+        if micros(now) >= ends { Ok(()) } else { Err(Duration::from_micros(ends - micros(now))) }
+    }
+
     /// A request that [`admit`](Self::admit) let go then is over. True if that opens the circuit.
     pub fn observe(&self, began: Tick, failed: bool, now: Tick) -> bool {
         let percent = self.failures.load(Relaxed);

@@ -15,7 +15,7 @@
 //! | `circuit` | the circuit breaker of the service |
 
 mod choice;
-mod circuit;
+pub(crate) mod circuit;
 mod deadline;
 mod first_use;
 mod h1;

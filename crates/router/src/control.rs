@@ -93,7 +93,12 @@ pub fn check(origin: &Origin) -> Result<Vec<String>, StartError> {
     let log = &settings.access_log;
     if let Some(file) = log.file.as_ref().filter(|_| log.format != telemetry::access::Format::Off) {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        std::fs::metadata(folder).map_err(|error| unwritable(log, &error))?;
+        let found = std::fs::metadata(folder).and_then(|found| match (found.is_dir(), file.is_dir()) {
+            (false, _) => Err(io::ErrorKind::NotADirectory.into()),
+            (true, true) => Err(io::ErrorKind::IsADirectory.into()),
+            (true, false) => Ok(()),
+        });
+        found.map_err(|error| unwritable(log, &error))?;
     }
     let expiring = crate::plan::expiring(&compiled.plan.certificates, SystemTime::now());
     Ok(compiled.warnings.into_iter().chain(expiring).collect())
@@ -102,7 +107,11 @@ pub fn check(origin: &Origin) -> Result<Vec<String>, StartError> {
 /// The access log cannot be written.
 fn unwritable(log: &telemetry::access::Settings, error: &io::Error) -> StartError {
     let file = log.file.as_deref().map_or_else(|| "standard output".into(), Path::to_string_lossy);
-    StartError::Io(format!("access_log.file: cannot write {file}: {error}; name a file in a folder that is there"))
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "; name a file in a folder that is there",
+        _ => "",
+    };
+    StartError::Io(format!("access_log.file: cannot write {file}: {error}{remedy}"))
 }
 
 /// What a plan needs besides its settings, made for this call.

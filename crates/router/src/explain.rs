@@ -18,29 +18,33 @@ mod service;
 mod text;
 pub mod verb;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use discovery::{Policies, Table};
 use http::request::Parts;
-use model::{Fields, Refusal};
+use model::{Fields, Refusal, ServiceId};
 
 pub use answer::{Decided, Explanation, Instance, Other, Refused, Service};
 pub use question::Question;
 
 use crate::{
     exchange::Asked,
-    hygiene,
-    plan::{Current, Plan},
+    fallback, hygiene, limits,
+    plan::{Current, Instead, Plan},
+    refuse,
     target::{self, Target},
 };
+
+/// So many routes are told of that a request does not follow.
+const OTHERS: usize = 50;
 
 /// What is known of services when the question is asked.
 #[derive(Debug, Clone, Copy)]
 pub enum Known<'a> {
     /// All that a running router knows.
     Table(&'a Table),
-    /// Only what the file says.
-    File(&'a Policies),
+    /// Only what the file says, and all services that can ever have an instance, if it says that.
+    File(&'a Policies, Option<&'a BTreeSet<&'a ServiceId>>),
 }
 
 /// Explains what would become of a request now.
@@ -56,18 +60,21 @@ pub fn explain(plan: &Arc<Plan>, known: Known<'_>, question: &Question) -> Resul
         Ok(target) => target,
         Err(refusal) => {
             told.refused = Some(Refused::of(&refusal));
-            told.passed_over = others(&plan, &head, fields);
+            (told.passed_over, told.passed_over_more) = others(&plan, &head, fields);
             return Ok(told);
         }
     };
     told.decided = Some(decided(&plan, &head, &target.asked));
     if matches!(target.asked, Asked::Route(_)) {
-        told.passed_over = others(&plan, &head, fields);
+        (told.passed_over, told.passed_over_more) = others(&plan, &head, fields);
     }
     told.path = Some(target.uri.to_string());
     let (service, refusal) = service::of(&plan, known, question, &head, &target);
     told.service = Some(service);
-    told.refused = refusal.map(|refusal| refused(&plan, &target, &refusal));
+    told.refused = refusal.map(|refusal| {
+        let of = |target: &Target| service::of(&plan, known, question, &head, target).1;
+        refused(&plan, &head, &target, &refusal, of)
+    });
     Ok(told)
 }
 
@@ -86,22 +93,42 @@ fn decided(plan: &Current, head: &Parts, asked: &Asked) -> Decided {
     }
 }
 
-/// The routes with this path that it does not follow.
-fn others(plan: &Current, head: &Parts, fields: Fields) -> Vec<Other> {
-    let (Ok(said), Ok(authority)) = (target::read(plan, head, fields), hygiene::check(head, fields)) else {
-        return Vec::new();
-    };
-    let over = plan.routes.passed_over(&said.ask(head, authority.as_ref()));
+/// The routes with this path that it does not follow, and how many more there are. None of them is asked about what goes no
+/// further anyway.
+fn others(plan: &Current, head: &Parts, fields: Fields) -> (Vec<Other>, Option<usize>) {
+    let checked = limits::check_head(&plan.limits, head).and_then(|()| hygiene::check(head, fields));
+    let (Ok(authority), Ok(said)) = (checked, target::read(plan, head, fields)) else { return Default::default() };
+    let (over, more) = plan.routes.passed_over(&said.ask(head, authority.as_ref()), OTHERS);
     let other = |over: crate::route::PassedOver| {
         let rule = &plan.route(over.route).data;
         Other { route: over.route, line: line(rule.line), name: rule.name.clone(), why: over.why.to_string() }
     };
-    over.into_iter().map(other).collect()
+    (over.into_iter().map(other).collect(), (more > 0).then_some(more))
 }
 
-fn refused(plan: &Current, target: &Target, refusal: &Refusal) -> Refused {
-    let fallback = plan.fallback(Some(&target.asked)).is_some_and(|fallback| fallback.is_for(refusal));
-    Refused { fallback, ..Refused::of(refusal) }
+/// What the client is told: the refusal, or what its route says for that. `of` says why another service would not take the
+/// request.
+fn refused(
+    plan: &Current,
+    head: &Parts,
+    target: &Target,
+    refusal: &Refusal,
+    of: impl Fn(&Target) -> Option<Refusal>,
+) -> Refused {
+    let grpc = refuse::is_grpc(&head.headers);
+    let fallback = plan.fallback(Some(&target.asked)).filter(|fallback| {
+        fallback.is_for(refusal) && fallback::stands_in(&fallback.instead, grpc, &head.method, Some(refusal))
+    });
+    match fallback.map(|fallback| &fallback.instead) {
+        None => Refused::of(refusal),
+        Some(Instead::Static { .. }) => Refused { fallback: true, ..Refused::of(refusal) },
+        Some(Instead::Service(name)) => {
+            let asked = Asked::Name(Arc::clone(name));
+            let second = of(&Target { asked, environment: target.environment.clone(), uri: target.uri.clone() });
+            let told = Refused::of(second.as_ref().unwrap_or(refusal));
+            Refused { fallback: second.is_none(), asked_instead: Some(name.to_string()), ..told }
+        }
+    }
 }
 
 fn line(line: usize) -> Option<usize> {

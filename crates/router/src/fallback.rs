@@ -43,13 +43,12 @@ async fn send_instead(
     answer: Result<Response<Body>, Refusal>,
 ) -> Result<Response<Body>, Refusal> {
     match instead {
-        // A fixed answer is no gRPC answer.
-        Instead::Static { .. } if exchange.grpc => answer,
+        _ if !stands_in(instead, exchange.grpc, &out.head.method, answer.as_ref().err()) => answer,
         Instead::Static { status, content_type, body } => {
             let bodiless = out.head.method == Method::HEAD;
             Ok(fixed(exchange, bodiless, (*status, content_type.as_ref(), body), replaced(answer)))
         }
-        Instead::Service(_) if !may_be_sent(exchange, out, answer.as_ref().err()) => answer,
+        Instead::Service(_) if !is_whole(exchange) => answer,
         Instead::Service(service) => {
             // Its lease and its place are given back before others are asked for.
             replaced(answer);
@@ -99,10 +98,18 @@ fn fixed(
     response
 }
 
-/// Whether sending the request once more does nothing twice, and all of its body is still at hand.
-fn may_be_sent(exchange: &Exchange, out: &Outbound, refusal: Option<&Refusal>) -> bool {
-    let is_whole = exchange.record.upload.as_ref().is_none_or(|tally| !tally.is_lost());
-    is_whole && (refusal.is_some_and(is_unsent) || out.head.method.is_idempotent())
+/// Whether it can take the place of this answer: a fixed answer is no gRPC answer, and sending a request to another service
+/// must do nothing twice.
+pub(crate) fn stands_in(instead: &Instead, grpc: bool, method: &Method, refusal: Option<&Refusal>) -> bool {
+    match instead {
+        Instead::Static { .. } => !grpc,
+        Instead::Service(_) => refusal.is_some_and(is_unsent) || method.is_idempotent(),
+    }
+}
+
+/// Whether all of the body is still at hand.
+fn is_whole(exchange: &Exchange) -> bool {
+    exchange.record.upload.as_ref().is_none_or(|tally| !tally.is_lost())
 }
 
 /// Whether a request that was refused so was certainly sent to no instance.

@@ -1,6 +1,7 @@
 //! What the file means: only valid states, everything compiled. Replaced as a whole by a reload; nothing on the path
 //! of a request reads a setting.
 
+mod addresses;
 mod balance;
 mod bounds;
 mod checks;
@@ -33,7 +34,7 @@ use crate::{
 };
 
 pub use compile::{Compiled, Made, compile};
-pub use doubts::expiring;
+pub use doubts::{expiring, foreseen};
 pub use fallback::{Fallback, Instead};
 pub use limits::Limits;
 pub use shedding::Shedding;

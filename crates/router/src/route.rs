@@ -170,13 +170,16 @@ impl<T> Routes<T> {
         &self.routes[index].route
     }
 
-    /// The rules whose path is that of the request and that it does not follow, but another one or none, and why. Takes
-    /// its time: for people who ask.
+    /// The first `most` rules whose path is that of the request and that it does not follow, but another one or none, and
+    /// why; and how many more there are. Takes its time: for people who ask.
     #[must_use]
-    pub fn passed_over(&self, ask: &Ask<'_>) -> Vec<PassedOver> {
+    pub fn passed_over(&self, ask: &Ask<'_>, most: usize) -> (Vec<PassedOver>, usize) {
         let found = self.find(ask).map(|found| found.index);
         let others = self.routes.iter().enumerate().filter(|(index, _)| Some(*index) != found);
-        others.filter_map(|(route, other)| Some(PassedOver { route, why: why::of(&other.route.when, ask)? })).collect()
+        let mut others = others.filter(|(_, other)| why::has_path(&other.route.when, ask));
+        let told = |(route, other): (usize, &Compiled<T>)| PassedOver { route, why: why::of(&other.route.when, ask) };
+        let first = others.by_ref().take(most).map(told).collect();
+        (first, others.count())
     }
 
     /// Rules nobody can reach: worth a warning, not an error.

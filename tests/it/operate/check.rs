@@ -54,7 +54,8 @@ const MISTAKES: &[Mistake] = &[
     ("discovery: { on_first_use: { wait: 1m } }", (1, 28), "discovery.on_first_use", "wait: ", "write at most 10s"),
     ("registries: { a: { consul: { url: 'http://b:1', near: '' } } }", (1, 15), "registries.a", "near: ", "write _agent"),
     // --- what belongs together, and what does not
-    ("listeners: [ { address: 127.0.0.1:1 }, { address: 127.0.0.1:1 } ]", (1, 51), "listeners[1].address", "listened on twice", "remove one"),
+    ("listeners: [ { address: 127.0.0.1:1 }, { address: 127.0.0.1:1 } ]", (1, 51), "listeners[1].address", "is a listener of clients (listeners[0].address) too", "choose another"),
+    ("listeners: [ { address: 0.0.0.0:8401 } ]", (1, 25), "listeners[0].address", "has the port of 127.0.0.1:8401, which is the admin listener (by default)", "choose another"),
     ("listeners:\n  - address: 127.0.0.1:1\n    tls:\n      certificates:\n        - { chain: no.pem, key: no.pem }", (5, 11), "listeners[0].tls.certificates[0]", "cannot read certificates from no.pem", "No such file"),
     ("listeners: [ { address: 127.0.0.1:1 } ]\nadmin: { address: 127.0.0.1:1 }", (2, 19), "admin.address", "is a listener of clients (listeners[0].address) too", "choose another"),
     ("threads: 0", (1, 10), "threads", "0 threads serve nobody", "write at least 1"),
@@ -102,13 +103,20 @@ fn every_mistake_is_told_with_place_cause_and_remedy() {
 fn a_log_that_cannot_be_written_is_told_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("router.yml");
-    for (log, valid) in [("no/x.log", false), ("x.log", true)] {
+    for (log, cause) in [
+        ("no/x.log", Some("name a file in a folder that is there")),
+        ("router.yml/x.log", Some(": not a directory")),
+        (".", Some(": is a directory")),
+        ("x.log", None),
+    ] {
         let log = folder.path().join(log);
+        let valid = cause.is_none();
         fs::write(&file, format!("access_log: {{ file: {log:?} }}")).unwrap();
         let output = finish(&["check", "--config", file.to_str().unwrap()]);
         let said = String::from_utf8(output.stderr).unwrap();
         let told = said.contains(&format!("access_log.file: cannot write {}: ", log.display()));
-        assert_eq!((output.status.success(), told, log.exists()), (valid, !valid, false), "{said}");
+        assert_eq!((output.status.success(), told, log.is_file()), (valid, !valid, false), "{said}");
+        assert!(cause.is_none_or(|cause| said.contains(cause)), "{said}");
     }
 }
 

@@ -111,7 +111,7 @@ async fn the_rule_the_service_and_each_instance_are_told() {
     assert_eq!(lines[4], "service pets: exposed (a route leads to it), 0 in flight");
     assert!(told.contains(&format!("{}  takes requests", instances[0].addr())), "{told}");
     assert!(told.contains("is only for requests that name its environment"), "{told}");
-    assert_eq!(lines.last(), Some(&"goes to one of the 1 that take requests, by peak_ewma"), "{told}");
+    assert!(lines.last().unwrap().ends_with(", the only one that takes requests"), "{told}");
 
     let told = explained(&router, &["DELETE", "http://localhost/v1/pets/7"]).await;
     assert!(told.starts_with("DELETE http://localhost/v1/pets/7 is refused: 503 no_instance, "), "{told}");
@@ -182,6 +182,8 @@ async fn a_file_is_asked_without_a_router_and_nonsense_is_told() {
     let config = ["--config", file.to_str().unwrap()];
     let (ok, told, _) = ask(&[&["GET", "/short/7"], &config[..]].concat()).await;
     assert!(ok && told.contains("by route 3 (line 5)") && told.contains("its instance sees /7"), "{told}");
+    // No registry is in it, so nobody can ever be there.
+    assert!(told.contains("503 no_instance") && told.contains("but it is in no static list"), "{told}");
     let (_, told, _) = ask(&[&["GET", "/", "-H", "service_id: x", "--json"], &config[..]].concat()).await;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&told["decided"]["by"], &told["service"]["exposed"]), (&"header".into(), &true.into()), "{told}");
@@ -193,5 +195,75 @@ async fn a_file_is_asked_without_a_router_and_nonsense_is_told() {
     ] {
         let (ok, _, problem) = ask(arguments).await;
         assert!(!ok && problem.contains(part), "{arguments:?}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_fallback_is_told_as_it_comes() {
+    let instance = Instance::http().start().await;
+    let routes = "\n  - { prefix: /fixed, service: gone, fallback: { status: 200 } }\n  \
+                  - { prefix: /other, service: gone, fallback: { service: pets } }\n  \
+                  - { prefix: /neither, service: gone, fallback: { service: nobody } }";
+    let config = Config::new().set("routes", routes).set("services", "{ '*': { warm_hold: off } }");
+    let router = config.service("pets", &[instance.url()]).start();
+    let client = router.client(Front::H1).await;
+    let grpc = [("content-type", "application/grpc")];
+    for (path, headers, fallback, instead) in [
+        ("/fixed", &[][..], true, None),
+        ("/fixed", &grpc, false, None),
+        ("/other", &[], true, Some("pets")),
+        ("/other", &grpc, true, Some("pets")),
+        ("/neither", &[], false, Some("nobody")),
+    ] {
+        let told = asked(&router, "GET", path, headers).await["refused"].take();
+        assert_eq!((&told["fallback"], told["asked_instead"].as_str()), (&fallback.into(), instead), "{path}: {told}");
+        let answer = client.send(get(path, headers)).await;
+        let expected = if fallback { None } else { told["reason"].as_str() };
+        assert_eq!(answer.header("x-pointsman-reason"), expected, "{path} {headers:?}");
+    }
+    let told = explained(&router, &["GET", "/neither"]).await;
+    assert!(
+        told.contains("503 no_instance") && told.contains("(service nobody, the fallback of its route, "),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn where_nobody_takes_requests_nobody_is_chosen() {
+    let instances = [Instance::http().named("a").start().await, Instance::http().named("b").start().await];
+    let urls: Vec<String> = instances.iter().map(Instance::url).collect();
+    let services = "{ pets: { balance: round_robin } }";
+    let router = Config::new().service("pets", &urls).set("services", services).start();
+    let admin = Client::http(router.admin()).await;
+    for member in router.table("pets").await["members"].as_array().unwrap() {
+        let path = format!("/table/pets/{}/drain", member["id"].as_str().unwrap());
+        assert_eq!(admin.send(post(&path, &[], Vec::new())).await.status, 200);
+    }
+    let told = asked(&router, "GET", "/", &[("service_id", "pets")]).await;
+    let choice = &told["service"]["choice"];
+    assert_eq!(choice, "one of 2, as last choice: none is there that takes requests");
+}
+
+#[tokio::test]
+async fn a_question_is_bounded_and_so_is_its_answer() {
+    let route = |n| format!("\n  - {{ prefix: /v1, header: {{ x-n: '{n}' }}, service: pets }}");
+    let router = Config::new().set("routes", &(0..60).map(route).collect::<String>()).start();
+    let told = asked(&router, "GET", "/v1", &[]).await;
+    assert_eq!((told["passed_over"].as_array().unwrap().len(), &told["passed_over_more"]), (50, &10.into()));
+    let text = explained(&router, &["GET", "/v1"]).await;
+    assert!(text.contains("\nnor 10 more with its path\n"), "{text}");
+    let told = asked(&router, "GET", &format!("/v1?{}", "x".repeat(9000)), &[]).await;
+    assert_eq!((&told["refused"]["reason"], &told["passed_over"]), (&"uri_too_long".into(), &Value::Null));
+
+    let admin = Client::http(router.admin()).await;
+    let headers: Vec<_> = (0..1001).map(|n| (format!("x-{n}"), "")).collect();
+    let many = serde_json::json!({ "method": "GET", "path": "/", "headers": headers, "host": "a" });
+    for (body, status, part) in [
+        (many.to_string(), 400, "1001 headers are too many"),
+        (" ".repeat(64 * 1024 + 1), 413, "the body is larger than 65536 bytes"),
+    ] {
+        let answer = admin.send(post("/explain", &[], body.into_bytes())).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["statusCode"].as_u64()), (status, Some(status.into())));
+        assert!(answer.text().contains(part), "{}", answer.text());
     }
 }

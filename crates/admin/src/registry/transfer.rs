@@ -142,7 +142,7 @@ pub(super) async fn import(
         return Err(Fault::forbidden("an import writes, and this token may write no service"));
     }
     let turn = turn(&api.imports).await?;
-    let bytes = body(sent, BODY).await?;
+    let bytes = body::read(sent, BODY).await?;
     let (registry, settings) = (api.registry.clone(), api.registry.settings());
     let read = spawn_blocking(move || read(&bytes, &caller, &settings)).await.map_err(|_| ending())??;
     registry.room(&read, mode).map_err(Fault::unavailable)?;

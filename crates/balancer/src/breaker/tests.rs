@@ -130,3 +130,19 @@ fn who_tries_it_and_says_nothing_leaves_that_to_the_next() {
     breaker.give_back(at(6002));
     assert_eq!(breaker.circuit(), Circuit::Closed);
 }
+
+#[test]
+fn what_it_would_say_is_what_it_says_and_takes_no_turn() {
+    let off = Breaker::default();
+    assert_eq!(off.would_admit(at(0)), Ok(()));
+    let breaker = opened();
+    assert_eq!(breaker.would_admit(at(5999)), Err(Duration::from_millis(1)));
+    assert_eq!((breaker.would_admit(at(6000)), breaker.would_admit(at(6000))), (Ok(()), Ok(())));
+    assert_eq!(breaker.admit(at(6000)), Ok(()));
+    assert_eq!(breaker.circuit(), Circuit::HalfOpen);
+    for now in [6000, 7000, 10_999] {
+        assert_eq!(breaker.would_admit(at(now)), breaker.admit(at(now)));
+        assert!(breaker.would_admit(at(now)).is_err(), "another one tries it");
+    }
+    assert_eq!(breaker.would_admit(at(11_000)), Ok(()), "the one that tries it is overtaken");
+}

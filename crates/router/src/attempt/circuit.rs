@@ -2,6 +2,8 @@
 //!
 //! The circuit breaker of a service, asked before the first try and told how the request ended. Off, it costs a branch.
 
+use std::time::Duration;
+
 use discovery::Service;
 use model::Refusal;
 use transport::clock;
@@ -14,11 +16,13 @@ pub(super) fn admit(exchange: &Exchange, service: &Service) -> Result<(), Refusa
     if !breaker.is_on() {
         return Ok(());
     }
-    let admitted = breaker.admit(clock::at(exchange.record.began));
-    admitted.map_err(|wait| {
-        let seconds = wait.as_millis().div_ceil(1000).max(1);
-        Refusal::CircuitOpen(u32::try_from(seconds).unwrap_or(u32::MAX))
-    })
+    breaker.admit(clock::at(exchange.record.began)).map_err(refused)
+}
+
+/// No request is sent for this long, at least.
+pub(crate) fn refused(wait: Duration) -> Refusal {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    Refusal::CircuitOpen(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// It was not sent: it must wait first.

@@ -15,14 +15,17 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use admin::{Admin, Readiness};
 use discovery::{Discovery, provider::embedded};
 use settings::{Aside, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, interval_at},
+};
 
 use super::{
     Addresses, Command, Origin, Start, StartError,
@@ -39,6 +42,9 @@ pub(super) use start::make;
 
 /// The name under which the admin API runs. No registry can have it: it is no YAML key anybody writes.
 const ADMIN: &str = "admin listener";
+
+/// How often certificates are looked at that nobody changes.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// A running router's parts.
 struct Running {
@@ -79,8 +85,10 @@ pub(super) async fn run(
         }
     };
     told.send(Ok(running.addresses())).ok();
+    let mut days = interval_at(Instant::now() + DAY, DAY);
     loop {
         tokio::select! {
+            _ = days.tick() => warn(&crate::plan::expiring(&running.plan.borrow().certificates, SystemTime::now())),
             command = inbox.recv() => match command {
                 None => break,
                 Some(Command::Drain(done)) => {

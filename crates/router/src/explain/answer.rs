@@ -17,6 +17,9 @@ pub struct Explanation {
     /// Other routes with its path, and why it does not follow them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<Other>,
+    /// How many more of them there are, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over_more: Option<usize>,
     /// Path and query as an instance sees them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -36,6 +39,9 @@ pub struct Refused {
     pub description: String,
     /// The fallback of its route answers instead.
     pub fallback: bool,
+    /// The service that its route names for that, if it is asked. If `fallback` is false, it is the one that refuses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_instead: Option<String>,
 }
 
 /// What names the service.
@@ -124,6 +130,7 @@ impl Refused {
             status: refusal.status().as_u16(),
             description: refusal.description().into_owned(),
             fallback: false,
+            asked_instead: None,
         }
     }
 }

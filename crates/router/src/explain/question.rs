@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use http::{HeaderValue, Request, Uri, Version, header::HOST, request::Parts};
 use serde::{Deserialize, Serialize};
 
+/// More headers than any router lets in.
+const HEADERS: usize = 1000;
+
 /// Which request is asked about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +39,9 @@ impl Question {
     /// # Errors
     /// What of it cannot be sent at all.
     pub fn head(&self) -> Result<Parts, String> {
+        if self.headers.len() > HEADERS {
+            return Err(format!("{} headers are too many; write at most {HEADERS}", self.headers.len()));
+        }
         let uri: Uri = self.path.parse().map_err(|_| format!("{:?} is no path; write /v1/pets or a URL", self.path))?;
         let authority = uri.authority().map(|authority| authority.as_str().to_owned());
         let host = authority.filter(|_| uri.scheme().is_some()).or_else(|| self.host.clone());
@@ -51,7 +57,7 @@ impl Question {
         let (mut head, ()) = request.body(()).map_err(|error| format!("no request: {error}"))?.into_parts();
         if let Some(host) = host {
             let host = HeaderValue::from_str(&host).map_err(|_| format!("{host:?} is no host"))?;
-            head.headers.insert(HOST, host);
+            head.headers.try_insert(HOST, host).map_err(|error| format!("no request: {error}"))?;
         }
         head.version = if head.headers.contains_key(HOST) { Version::HTTP_11 } else { Version::HTTP_10 };
         Ok(head)
@@ -89,5 +95,12 @@ mod tests {
         assert!(question("a b", "c").head().unwrap_err().starts_with("no request: "));
         assert!(question("a", "b\n").head().unwrap_err().ends_with("is no header value"));
         assert!(question("host", "pets").head().unwrap().version == Version::HTTP_11);
+        let many = |number: usize| Question {
+            headers: (0..number).map(|n| (format!("x-{n}"), String::new())).collect(),
+            host: Some("pets".to_owned()),
+            ..question("a", "b")
+        };
+        assert_eq!(many(1000).head().unwrap().headers.len(), 1001);
+        assert_eq!(many(1001).head().unwrap_err(), "1001 headers are too many; write at most 1000");
     }
 }

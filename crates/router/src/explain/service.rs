@@ -1,14 +1,14 @@
 //! What becomes of a request at its service: who takes it, and who does not.
 
 use admin::circuit;
-use balancer::{Ask, breaker::Circuit};
+use balancer::Ask;
 use discovery::{Member, Policies, Reach, Service as Serving, Table};
 use http::request::Parts;
 use model::{Refusal, ServiceId, Tick};
 use transport::clock;
 
 use super::{Instance, Known, Question, Service};
-use crate::{affinity, plan::Current, target::Target};
+use crate::{affinity, attempt::circuit as breaker, plan::Current, target::Target};
 
 /// The service, and why it would not take the request, if so.
 pub(super) fn of(
@@ -22,10 +22,16 @@ pub(super) fn of(
     let environment = target.environment.as_ref().map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
     let table = match known {
         Known::Table(table) => table,
-        Known::File(policies) => {
-            let (exposed, because) = by_file(policies, &name);
-            let service = Service { name, exposed, because, environment, ..Service::default() };
-            return (service, (!exposed).then_some(Refusal::UnknownService));
+        Known::File(policies, foreseen) => {
+            let (exposed, mut because) = by_file(policies, &name);
+            let is_hopeless = foreseen.is_some_and(|all| !all.iter().any(|service| service.as_str() == name));
+            let mut refusal = (!exposed).then_some(Refusal::UnknownService);
+            if exposed && is_hopeless {
+                because += ", but it is in no static list, and there is no other registry";
+                let is_routed = policies.routed.iter().any(|service| service.as_str() == name);
+                refusal = Some(if is_routed { Refusal::NoInstance } else { Refusal::UnknownService });
+            }
+            return (Service { name, exposed, because, environment, ..Service::default() }, refusal);
         }
     };
     let Some(found) = table.exposed(&name) else {
@@ -35,12 +41,9 @@ pub(super) fn of(
     let (hash, held) = affinity::of(found, question.client, head);
     let ask = Ask { hash, tried: &[], now: clock::tick() };
     let members = || found.reach(environment.as_deref(), &ask);
-    let refusal = match found.vitals.breaker.circuit() {
-        Circuit::Open { until } if until > ask.now => {
-            let seconds = until.since(ask.now).as_secs();
-            Some(Refusal::CircuitOpen(u32::try_from(seconds).unwrap_or(u32::MAX).max(1)))
-        }
-        _ => found.admits(environment.as_deref(), &ask).is_none().then_some(Refusal::NoInstance),
+    let refusal = match found.vitals.breaker.would_admit(ask.now) {
+        Err(wait) => Some(breaker::refused(wait)),
+        Ok(()) => found.admits(environment.as_deref(), &ask).is_none().then_some(Refusal::NoInstance),
     };
     let service = Service {
         exposed: true,
@@ -61,14 +64,27 @@ fn choice(service: &Serving, environment: Option<&str>, held: Option<u64>, ask: 
     if let Some(member) = held.and_then(|token| service.held(environment, token, ask)) {
         return format!("{}, because its client stays with it", member.instance.id);
     }
-    let takers = service.reach(environment, ask).filter(|(_, reach)| *reach == Reach::Chosen).count();
-    if takers > 0 && ask.hash.is_none() {
-        return format!("one of the {takers} that take requests, by {name}");
+    let (mut takers, mut others, mut draining) = (Vec::new(), Vec::new(), Vec::new());
+    for (member, reach) in service.reach(environment, ask) {
+        match reach {
+            Reach::Chosen => takers.push(member),
+            Reach::Draining => draining.push(member),
+            Reach::Elsewhere => {}
+            Reach::Out | Reach::Weightless | Reach::StandsBy | Reach::Suspect => others.push(member),
+        }
     }
-    match service.pick(environment, ask) {
-        Ok(member) if takers > 0 => format!("{}, by the hash of its key ({name})", member.instance.id),
-        Ok(member) => format!("{}, as last choice: none is there that takes requests", member.instance.id),
-        Err(_) => "none is there that takes requests".to_owned(),
+    let others = if others.is_empty() { draining } else { others };
+    let last = if takers.is_empty() { ", as last choice: none is there that takes requests" } else { "" };
+    match (&takers[..], &others[..]) {
+        ([], []) => "none is there that takes requests".to_owned(),
+        ([only], _) => format!("{}, the only one that takes requests", only.instance.id),
+        ([], [only]) => format!("{}{last}", only.instance.id),
+        _ if ask.hash.is_some() => match service.pick(environment, ask) {
+            Ok(member) => format!("{}, by the hash of its key ({name}){last}", member.instance.id),
+            Err(_) => "none is there that takes requests".to_owned(),
+        },
+        ([], others) => format!("one of {}{last}", others.len()),
+        (takers, _) => format!("one of the {} that take requests, by {name}", takers.len()),
     }
 }
 

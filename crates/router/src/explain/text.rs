@@ -10,13 +10,19 @@ impl fmt::Display for Explanation {
         match &self.refused {
             None => writeln!(f, "{} goes to {service}", self.request)?,
             Some(refused) => {
-                let end = if refused.fallback { "; the fallback of its route answers instead" } else { "" };
+                let end = match (refused.fallback, &refused.asked_instead) {
+                    (true, None) => "; the fallback of its route answers instead".to_owned(),
+                    (true, Some(other)) => format!("; the fallback of its route gets it instead: service {other}"),
+                    (false, None) => String::new(),
+                    (false, Some(other)) => format!(" (service {other}, the fallback of its route, has it no better)"),
+                };
                 let (status, reason) = (refused.status, &refused.reason);
                 writeln!(f, "{} is refused: {status} {reason}, {}{end}", self.request, refused.description)?;
             }
         }
         self.decided.iter().try_for_each(|decided| write!(f, "{decided}"))?;
         self.passed_over.iter().try_for_each(|other| write!(f, "{other}"))?;
+        self.passed_over_more.iter().try_for_each(|more| writeln!(f, "nor {more} more with its path"))?;
         self.path.iter().try_for_each(|path| writeln!(f, "its instance sees {path}"))?;
         self.service.iter().try_for_each(|service| write!(f, "{service}"))
     }

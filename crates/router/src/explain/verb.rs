@@ -81,7 +81,8 @@ fn by_file(file: PathBuf, question: &Question) -> Result<Explanation, String> {
     let settings = Origin::File(file).load(&Overrides::default()).map_err(|error| error.to_string())?;
     let made = made().map_err(|error| error.to_string())?;
     let compiled = crate::plan::compile(&settings, &made, &mut Vec::new()).map_err(|error| error.to_string())?;
-    explain(&compiled.plan, Known::File(&compiled.policies), question)
+    let foreseen = crate::plan::foreseen(&settings);
+    explain(&compiled.plan, Known::File(&compiled.policies, foreseen.as_ref()), question)
 }
 
 async fn by_router(admin: SocketAddr, question: &Question) -> Result<Explanation, String> {

@@ -13,8 +13,8 @@ use transport::{
 };
 
 use super::{
-    Certificate, Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, doubts,
-    fallback, services,
+    Certificate, Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, addresses,
+    doubts, fallback, services,
 };
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
@@ -131,13 +131,7 @@ fn plausible(settings: &Settings) -> Result<(), SettingsError> {
             "0 threads serve nobody; write at least 1, or leave it out for one a core",
         ));
     }
-    let admin = &settings.admin.address;
-    if let Some(same) = settings.listeners.iter().find(|l| *l.address == **admin && admin.port() != 0) {
-        let problem =
-            format!("{} is a listener of clients ({}) too; choose another", **admin, same.address.place().path);
-        return Err(SettingsError::at(admin, problem));
-    }
-    Ok(())
+    addresses::apart(settings)
 }
 
 /// Half of all connections for one address, unless that is so few that a single browser or test could need them.
@@ -160,9 +154,6 @@ fn listeners(
     let alone = [typed::Listener::default()];
     let typed = if settings.listeners.is_empty() { &alone[..] } else { &settings.listeners };
     for typed::Listener { address, tls } in typed {
-        if listeners.iter().any(|l| l.address == **address && address.port() != 0) {
-            return Err(SettingsError::at(address, format!("{} is listened on twice; remove one", **address)));
-        }
         let tls = tls.as_ref().map(|tls| {
             let mut identities = Vec::new();
             for certificate in &tls.certificates {

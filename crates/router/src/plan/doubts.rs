@@ -31,7 +31,8 @@ pub(super) fn all(settings: &Settings, policies: &Policies) -> Vec<String> {
 }
 
 /// All services that can ever have an instance, if the file alone says which: every source is a list in it.
-pub(super) fn foreseen(settings: &Settings) -> Option<BTreeSet<&ServiceId>> {
+#[must_use]
+pub fn foreseen(settings: &Settings) -> Option<BTreeSet<&ServiceId>> {
     let mut services = BTreeSet::new();
     for (_, source) in &settings.registries {
         services.extend(source.foreseen()?);
@@ -39,16 +40,19 @@ pub(super) fn foreseen(settings: &Settings) -> Option<BTreeSet<&ServiceId>> {
     Some(services)
 }
 
-/// Routes whose service no source can bring.
+/// Routes whose service no source can bring, if nothing else answers; and fallbacks of which that is true.
 fn nowhere(settings: &Settings) -> Vec<String> {
     let Some(listed) = foreseen(settings).filter(|_| !settings.registries.is_empty()) else { return Vec::new() };
     let names: Vec<&str> = listed.iter().map(|service| service.as_str()).collect();
-    let lost = settings.routes.iter().filter(|route| !names.contains(&route.service.as_str()));
-    let doubt = |name: &Located<String>| {
-        let why = "is in no static list, and there is no other registry: every request of this route is refused";
-        format!("{}service {:?} {why}{}", at(name.place()), **name, meant(name, &names))
+    let asked = settings.routes.iter().filter_map(|route| match &route.fallback {
+        None => Some((&route.service, "every request of this route is refused")),
+        Some(fallback) => Some((fallback.service.as_ref()?, "this fallback answers nothing")),
+    });
+    let doubt = |(name, end): (&Located<String>, &str)| {
+        let why = "is in no static list, and there is no other registry";
+        format!("{}service {:?} {why}: {end}{}", at(name.place()), **name, meant(name, &names))
     };
-    lost.map(|route| doubt(&route.service)).collect()
+    asked.filter(|(name, _)| !names.contains(&name.as_str())).map(doubt).collect()
 }
 
 /// Entries of `services` that no request can be for.
@@ -72,7 +76,7 @@ fn open_admin(settings: &Settings) -> Option<String> {
     (!is_ours(address.ip())).then(|| {
         let ip = address.ip();
         let why =
-            "can be reached from other machines and asks for no password: whoever reaches it reads every instance";
+            "can be reached from other machines and asks for no password: whoever reaches it reads every instance and what routes ask for";
         format!("{}{ip} {why}; write 127.0.0.1, or let a firewall keep others away", at(address.place()))
     })
 }
@@ -91,13 +95,17 @@ fn unverified(settings: &Settings) -> Vec<String> {
 /// Certificates whose end has come, or is near.
 #[must_use]
 pub fn expiring(certificates: &[Certificate], now: SystemTime) -> Vec<String> {
-    let days = |time: Duration| time.as_secs() / 86_400;
+    let days = |time: Duration| match time.as_secs() / 86_400 {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
     let doubt = |Certificate { file, expires }: &Certificate| match expires.duration_since(now) {
         Ok(left) if left > SOON => None,
-        Ok(left) => Some(format!("the certificate {} expires in {} days; renew it", file.display(), days(left))),
+        Ok(left) => Some(format!("the certificate {} expires in {}; renew it", file.display(), days(left))),
         Err(over) => {
             let ago = days(over.duration());
-            Some(format!("the certificate {} expired {ago} days ago: clients refuse it; renew it", file.display()))
+            Some(format!("the certificate {} expired {ago} ago: clients refuse it; renew it", file.display()))
         }
     };
     certificates.iter().filter_map(doubt).collect()
@@ -149,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn a_route_whose_fallback_answers_is_no_doubt_but_the_fallback_may_be() {
+        let told = |fallback: &str| {
+            let routes = format!("routes: [ {{ service: maintenance, fallback: {fallback} }} ]");
+            doubts(&format!("{LISTED}{routes}"))
+        };
+        assert_eq!(told("{ status: 503 }"), "");
+        assert_eq!(told("{ service: petstore }"), "");
+        let said = told("{ service: petstor }");
+        assert!(said.starts_with("line 2: routes[0].fallback.service: service \"petstor\" is in no static"), "{said}");
+        assert!(said.contains("this fallback answers nothing; did you mean"), "{said}");
+    }
+
+    #[test]
     fn settings_of_a_service_that_nobody_reaches_are_told() {
         let services = "services: { '*': {}, petsore: {} }\n";
         let told = doubts(&format!("{LISTED}{services}routes: [ {{ service: petstore }} ]"));
@@ -174,6 +195,8 @@ mod tests {
         let told = |expires| expiring(&[Certificate { file: "a.pem".into(), expires }], now);
         assert_eq!(told(now + 15 * day), Vec::<String>::new());
         assert_eq!(told(now + 13 * day), ["the certificate a.pem expires in 13 days; renew it"]);
+        assert_eq!(told(now + day / 2), ["the certificate a.pem expires in less than a day; renew it"]);
+        assert!(told(now - day)[0].starts_with("the certificate a.pem expired 1 day ago: "));
         assert!(told(now - 2 * day)[0].starts_with("the certificate a.pem expired 2 days ago: clients refuse it"));
     }
 

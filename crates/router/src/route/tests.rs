@@ -42,13 +42,16 @@ fn rules_with_the_path_of_a_request_are_passed_over_for_a_reason() {
     let headers = HeaderMap::new();
     let over = |method: &Method, path| {
         let ask = Ask { host: Some("example.com"), method, path, query: None, headers: &headers };
-        routes.passed_over(&ask).into_iter().map(|over| (over.route, over.why)).collect::<Vec<_>>()
+        routes.passed_over(&ask, 2).0.into_iter().map(|over| (over.route, over.why)).collect::<Vec<_>>()
     };
     let unmet = |parts: &[&str]| Why::Unmet(parts.iter().map(|part| (*part).to_owned()).collect());
     let other = "host *.example.com";
     assert_eq!(over(&Method::GET, "/v1/pets/7"), [(1, unmet(&[other, "method POST"])), (2, Why::Later)]);
     assert_eq!(over(&Method::POST, "/v1/pets/7"), [(0, unmet(&["method GET"])), (1, unmet(&[other]))]);
     assert_eq!(over(&Method::GET, "/v3"), []);
+    let ask = Ask { host: None, method: &Method::PUT, path: "/v1/pets/7", query: None, headers: &headers };
+    let (first, more) = routes.passed_over(&ask, 1);
+    assert_eq!((first[0].route, more), (0, 1), "the rule /v1... is followed");
 }
 
 #[test]

@@ -23,15 +23,16 @@ pub enum Why {
     Later,
 }
 
-/// `None` if its path is another one.
-pub(super) fn of(when: &When, ask: &Ask<'_>) -> Option<Why> {
-    let path = When { path: when.path.clone(), prefix: when.prefix.clone(), ..When::default() };
-    if !holds(&path, ask) {
-        return None;
-    }
+/// Whether a rule has the path of the request.
+pub(super) fn has_path(when: &When, ask: &Ask<'_>) -> bool {
+    holds(&When { path: when.path.clone(), prefix: when.prefix.clone(), ..When::default() }, ask)
+}
+
+/// Why a request does not follow a rule that has its path.
+pub(super) fn of(when: &When, ask: &Ask<'_>) -> Why {
     let unmet: Vec<String> =
         parts(when).into_iter().filter(|(_, part)| !holds(part, ask)).map(|(name, _)| name).collect();
-    Some(if unmet.is_empty() { Why::Later } else { Why::Unmet(unmet) })
+    if unmet.is_empty() { Why::Later } else { Why::Unmet(unmet) }
 }
 
 /// Each condition besides the path, in words and alone.
