@@ -3,6 +3,7 @@
 //! | File | |
 //! |---|---|
 //! | `memory.rs` | what is remembered, and the reconciler's way to say it; it never waits for the disk |
+//! | `memory/reading.rs` | reading the file at the start, from a disk that may be slow |
 //! | `memory/file.rs` | the file's text: one line with format and checksum, then JSON. Pure |
 //! | `memory/writer.rs` | the thread that writes it, seldom and atomically |
 //!
@@ -10,13 +11,13 @@
 //! remembered counts until the source speaks itself; then its word replaces it service by service.
 
 mod file;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -25,6 +26,8 @@ use std::{
 
 use model::{Instance, ServiceId};
 use settings::PATIENCE;
+
+use self::reading::Reading;
 
 /// The name of the file in its directory.
 const FILE: &str = "last-known-good";
@@ -68,6 +71,8 @@ pub struct Memory {
     directory: PathBuf,
     recalled: Vec<Recalled>,
     shared: Arc<Shared>,
+    /// The file could not be read yet. Nothing is written in its place until it was.
+    unread: Option<Reading>,
     /// Started by the first word: a router with nothing to remember needs no directory.
     thread: Option<JoinHandle<()>>,
 }
@@ -88,23 +93,23 @@ struct Pending {
 }
 
 impl Memory {
-    /// Reads what this directory remembers. A file that is damaged or not ours is passed over with a warning, and one that
-    /// cannot be read within [`PATIENCE`], too; the next write replaces it.
+    /// Reads what this directory remembers. A file that is damaged or not ours is passed over with a warning; the next
+    /// write replaces it. One that cannot be read within [`PATIENCE`] is not replaced before it was read: it may be the only
+    /// one that knows what there is.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
         let path = directory.join(FILE);
         let waits = || tracing::warn!(path = %path.display(), "still reading what was remembered");
-        let own = path.clone();
-        let read = settings::told_if_slow(waits, || settings::read_within(PATIENCE, move || file::read(&own)));
-        let recalled = match read {
-            Ok(recalled) => recalled,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        let mut reading = Reading::new(path.clone());
+        let (recalled, unread) = match settings::told_if_slow(waits, || reading.wait(PATIENCE)) {
+            Ok(recalled) => (recalled, None),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot use what was remembered; starting without it");
-                Vec::new()
+                tracing::warn!(path = %path.display(), %error,
+                    "cannot read what was remembered; starting without it, and the file stays until it was read");
+                (Vec::new(), Some(reading))
             }
         };
-        Self { directory: directory.to_owned(), recalled, shared: Arc::default(), thread: None }
+        Self { directory: directory.to_owned(), recalled, shared: Arc::default(), unread, thread: None }
     }
 
     /// What was found, once.
@@ -130,7 +135,8 @@ impl Memory {
         self.shared.news.notify_one();
         if self.thread.is_none() {
             let (directory, shared) = (self.directory.clone(), Arc::clone(&self.shared));
-            let run = move || writer::run(&directory, &shared);
+            let unread = self.unread.take();
+            let run = move || writer::run(&directory, &shared, unread);
             match std::thread::Builder::new().name("last-known-good".to_owned()).spawn(run) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => tracing::warn!(%error, "cannot start a thread; nothing is remembered"),

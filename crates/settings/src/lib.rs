@@ -72,7 +72,7 @@
 //! | `or_off` | [`OrOff`]: a value that can be switched off |
 //! | `span`, `size` | [`Span`] (`1m30s`) and [`Size`] (`64KiB`) |
 //! | `aside` | [`Aside`]: reading where it hurts nobody if it hangs |
-//! | `slow` | [`told_if_slow`], [`read_within`]: reading that everything waits for |
+//! | `slow` | [`told_if_slow`]: reading that everything waits for |
 //! | [`watch`] | tells when files change, by content; SIGHUP |
 
 mod aside;
@@ -107,5 +107,5 @@ pub use one_or_many::OneOrMany;
 pub use or_off::OrOff;
 pub use secret::{Secret, SecretSource};
 pub use size::Size;
-pub use slow::{read_within, told_if_slow};
+pub use slow::told_if_slow;
 pub use span::Span;

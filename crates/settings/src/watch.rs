@@ -30,18 +30,21 @@ mod content;
 mod hangup;
 mod hint;
 mod looks;
+mod patience;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use self::content::Content;
 use self::hint::Hint;
 use self::looks::Looks;
+use self::whole::Then;
 use crate::Stalled;
 
 pub use self::hangup::Hangup;
@@ -49,16 +52,11 @@ pub use self::hangup::Hangup;
 /// Usual interval of comparison: soon enough for a person who waits, and a few small reads cost nothing.
 pub const POLL: Duration = Duration::from_secs(2);
 
-/// Quiet time before a change counts: editors and `cp` write in steps, and a key follows its certificate.
-const SETTLE: Duration = Duration::from_millis(75);
-/// The same, if all that changed is that files are gone, and each stands for itself: whoever replaces a file may remove
-/// it first, and needs a millisecond until the next one is there.
-const RETURN: Duration = Duration::from_millis(4);
 /// Between two comparisons that found nothing: a log or a database in the same directory gives hints without pause.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Comparisons after which a change counts although the content still moves, so that a file that is written without
-/// pause (about two seconds of it) does not hide the others.
-const SETTLE_ROUNDS: usize = 25;
+/// Time after which a change counts although the content still moves, so that a file that is written without pause does
+/// not hide the others.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A set of files whose content is watched. A file that is deleted has changed, and one that returns too. A directory
 /// has changed when other names are in it; what its files hold is watched if they are named too.
@@ -85,7 +83,7 @@ impl Files {
     /// Outside a tokio runtime, or if `poll` is zero.
     #[must_use]
     pub async fn new(paths: impl IntoIterator<Item = PathBuf>, poll: Duration) -> Self {
-        let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
+        let mut poll = tokio::time::interval_at(Instant::now() + poll, poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut files = Self {
             known: BTreeMap::new(),
@@ -101,8 +99,8 @@ impl Files {
         files
     }
 
-    /// Each file stands for itself, so that nothing is gained by waiting for others: one that was moved into place, or
-    /// closed by who wrote it, counts at once, and one that is gone does so unless it is there again soon.
+    /// Each file stands for itself: once all that differs was moved into place, or closed by who wrote it, that counts at
+    /// once, and what is gone does so unless it is there again soon.
     #[must_use]
     pub fn apart(self) -> Self {
         Self { apart: true, ..self }
@@ -165,24 +163,36 @@ impl Files {
 
     /// The contents, once two looks in a row agree, or nothing differs from what is known, or what differs is whole.
     async fn settled(&mut self) -> BTreeMap<PathBuf, Content> {
-        // Said before the look, so true of what it sees.
-        let mut whole = self.apart && self.hint.was_whole();
-        let mut last = self.looks.at(self.known.keys(), &self.known).await;
-        for _ in 0..SETTLE_ROUNDS {
-            if whole || last == self.known {
-                break;
-            }
-            let time = if self.apart && only_gone(&self.known, &last) { RETURN } else { SETTLE };
-            whole = tokio::select! {
-                () = self.hint.whole(), if self.apart => true,
+        let (mut last, mut whole) = self.look().await;
+        let end = Instant::now() + LONGEST;
+        while let Some(time) = self.patience(&last, &whole)
+            && Instant::now() < end
+        {
+            let closed = tokio::select! {
+                () = self.hint.closed(), if self.apart => true,
                 () = tokio::time::sleep(time) => false,
             };
-            let now = self.looks.at(self.known.keys(), &self.known).await;
-            if std::mem::replace(&mut last, now) == last {
+            let before = std::mem::take(&mut last);
+            (last, whole) = self.look().await;
+            if before == last && !closed {
                 break;
             }
         }
+        self.hint.bells().whole.seen(&whole);
         last
+    }
+
+    /// The contents now, and which of them were whole all the while.
+    async fn look(&mut self) -> (BTreeMap<PathBuf, Content>, Then) {
+        let bells = self.hint.bells();
+        let whole = bells.whole.now();
+        let seen = self.looks.at(self.known.keys(), &self.known).await;
+        (seen, bells.whole.still(whole))
+    }
+
+    /// How long these contents must stay the same until they count; `None`: not at all.
+    fn patience(&self, now: &BTreeMap<PathBuf, Content>, whole: &Then) -> Option<Duration> {
+        if self.apart { patience::apart(&self.known, now, whole) } else { patience::together(&self.known, now) }
     }
 }
 
@@ -193,12 +203,4 @@ async fn follow(hint: &mut Hint, looks: &Looks, files: &BTreeMap<PathBuf, Conten
 
 fn differing(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> Vec<PathBuf> {
     now.iter().filter(|(path, content)| before.get(*path) != Some(*content)).map(|(path, _)| path.clone()).collect()
-}
-
-/// Whether the only difference is that files are no longer there, nor their names in directories.
-fn only_gone(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> bool {
-    now.iter().all(|(path, now)| match (before.get(path), now) {
-        (Some(Content::Bytes { .. }), Content::None) | (Some(Content::Names { .. }), Content::Names { .. }) => true,
-        (before, now) => before == Some(now),
-    })
 }

@@ -157,3 +157,13 @@ async fn a_start_that_waits_for_its_file_says_so() {
     heal(&file, &config.yaml());
     process.ready().await;
 }
+
+#[tokio::test]
+async fn a_check_that_waits_for_its_file_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    fs::write(&file, "").unwrap();
+    hang(&file);
+    let process = Process::start(&["check", "--config", "router.yml"], folder.path());
+    process.logs("still reading router.yml").await;
+}

@@ -14,7 +14,7 @@ pub(super) struct Claim {
     pub(super) instances: Vec<Arc<Instance>>,
     pub(super) suspects: Vec<Suspect>,
     /// Left a short while ago, without a word of their own and without suspicion, and nobody came since. If more leave until
-    /// it looks like a fault, these left by the same one: checks fail one after the other.
+    /// it looks like a fault, these left by the same one: checks fail one after the other. Each keeps its own time.
     pub(super) recent: Vec<Suspect>,
     /// Whether the source still speaks of the service; if not, the claim goes with its last suspect.
     pub(super) named: bool,
@@ -130,9 +130,10 @@ impl Claim {
             self.recent.clear();
         }
         if !waived && !unsaid.is_empty() && is_suspect(before, list.len(), added) {
-            let left = unsaid.into_iter().chain(self.recent.drain(..).map(|recent| recent.instance));
-            diff.suspected = left.collect();
-            self.suspects.extend(diff.suspected.iter().map(|i| Suspect { instance: i.clone(), until }));
+            let left = unsaid.into_iter().map(|instance| Suspect { instance, until });
+            let left: Vec<_> = left.chain(self.recent.drain(..)).collect();
+            diff.suspected = left.iter().map(|suspect| suspect.instance.clone()).collect();
+            self.suspects.extend(left);
         } else {
             if !waived && !added {
                 self.recent.extend(unsaid.iter().map(|i| Suspect { instance: i.clone(), until }));

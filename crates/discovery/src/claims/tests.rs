@@ -94,6 +94,25 @@ fn who_left_shortly_before_a_suspect_is_one_too() {
     check(&claims, "/b");
 }
 
+/// As registries tell it that name no reason: a service scaled down to nothing is no fault but for its end.
+#[test]
+fn who_left_before_a_suspect_stays_no_longer_than_its_own_hold() {
+    let mut claims = after(&[says("abcdefghij")]);
+    for (seconds, left) in (0..).step_by(10).zip(["bcdefghij", "cdefghij", "defghij", "efghij", "fghij", "ghij"]) {
+        claims.expire(at(seconds));
+        claims.apply(0, says(left), at(seconds));
+    }
+    for (seconds, left) in [(60, "hij"), (70, "ij"), (80, "j"), (90, "")] {
+        claims.expire(at(seconds));
+        claims.apply(0, says(left), at(seconds));
+    }
+    check(&claims, "/hij");
+    for (seconds, expected) in [(99, "/hij"), (100, "/ij"), (110, "/j"), (119, "/j"), (120, "/")] {
+        claims.expire(at(seconds));
+        check(&claims, expected);
+    }
+}
+
 #[test]
 fn who_leaves_on_its_own_word_is_never_suspect() {
     check(&after(&[says("a"), says_without("", "a")]), "/");

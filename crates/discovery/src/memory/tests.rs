@@ -92,6 +92,36 @@ fn a_foreign_file_is_passed_over_and_replaced() {
     }
 }
 
+/// A link to itself fails as a disk does that is sick for a while: what it holds cannot be said.
+#[test]
+fn a_file_that_cannot_be_read_is_not_replaced_before_it_was() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join(FILE);
+    let begun = || {
+        std::os::unix::fs::symlink(FILE, &path).unwrap();
+        let mut memory = Memory::open(directory.path());
+        assert_eq!(memory.recall(), []);
+        memory.arrange(vec![kept("dc1", None)]);
+        memory.note(&"dc1".into(), &service("pets"), Some(word(&[1], None)));
+        memory.note(&"dc1".into(), &service("carts"), None);
+        memory
+    };
+    drop(begun());
+    assert!(path.is_symlink(), "never read, so it stays");
+    fs::remove_file(&path).unwrap();
+
+    // What it turns out to say stands where its source did not speak itself, and is as old as ever.
+    let old = || word(&[7], Some(at(5)));
+    let said = [("pets", old()), ("carts", old()), ("orders", old())];
+    let found = [source("dc1", &said), source("not configured", &said)];
+    let good = directory.path().join("good");
+    fs::write(&good, file::encode(&found).unwrap()).unwrap();
+    let memory = begun();
+    fs::rename(&good, &path).unwrap();
+    drop(memory);
+    remembers(directory.path(), &[source("dc1", &[("pets", word(&[1], None)), ("orders", old())])]);
+}
+
 #[test]
 fn it_is_written_while_it_runs_and_what_a_dead_source_said_keeps_its_time() {
     let directory = tempdir().unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use model::ServiceId;
 
-use super::{FILE, Kept, Pending, Recalled, Shared, Word, file};
+use super::{FILE, Kept, Pending, Recalled, Shared, Word, file, reading::Reading};
 
 /// From the first change to the write: a start brings many at once.
 const GATHER: Duration = Duration::from_millis(300);
@@ -19,9 +19,11 @@ const GATHER: Duration = Duration::from_millis(300);
 const GAP: Duration = Duration::from_secs(5);
 /// How often the file's time is renewed while nothing changes: the age of what is remembered is right within this.
 const RENEW: Duration = Duration::from_secs(30);
+/// How long a turn waits for the old file if that could not be read at the start; also the last one, at the end.
+const LATE: Duration = Duration::from_secs(1);
 
-/// Writes until the memory is dropped.
-pub(super) fn run(directory: &Path, shared: &Shared) {
+/// Writes until the memory is dropped, but not before the file that is there was read.
+pub(super) fn run(directory: &Path, shared: &Shared, unread: Option<Reading>) {
     let _lock = match lock(directory) {
         Ok(lock) => lock,
         Err(problem) => {
@@ -30,7 +32,15 @@ pub(super) fn run(directory: &Path, shared: &Shared) {
             return;
         }
     };
-    let mut content = Content::default();
+    let before = match unread.map(|reading| read_late(reading, shared)) {
+        Some(Some(before)) => before,
+        Some(None) => {
+            tracing::warn!(path = %directory.display(), "the last known good was never read, and stays as it was");
+            return;
+        }
+        None => Vec::new(),
+    };
+    let mut content = Content { before, ..Content::default() };
     let mut failing = false;
     loop {
         let closing = content.take(wait(shared, failing));
@@ -48,6 +58,22 @@ pub(super) fn run(directory: &Path, shared: &Shared) {
             return;
         }
         pause(shared);
+    }
+}
+
+/// What the file says that could not be read at the start; `None` if it cannot be until the end. All that is said
+/// meanwhile waits.
+fn read_late(mut reading: Reading, shared: &Shared) -> Option<Vec<Recalled>> {
+    loop {
+        let closing = shared.lock().closing;
+        match reading.wait(LATE) {
+            Ok(before) => {
+                tracing::info!("what was remembered is read at last; the next start has it");
+                return Some(before);
+            }
+            Err(_) if closing => return None,
+            Err(_) => pause(shared),
+        }
     }
 }
 
@@ -91,6 +117,8 @@ impl Pending {
 #[derive(Debug, Default)]
 pub(super) struct Content {
     sources: Vec<(Kept, BTreeMap<ServiceId, Word>)>,
+    /// What was read late: it stands for what its sources do not speak of themselves, and is as old as it says.
+    before: Vec<Recalled>,
     dirty: bool,
 }
 
@@ -98,10 +126,12 @@ impl Content {
     /// Takes the changes in; whether the end is asked for.
     pub(super) fn take(&mut self, pending: Pending) -> bool {
         if let Some(sources) = pending.sources {
-            let mut old = std::mem::take(&mut self.sources);
+            let (mut old, before) = (std::mem::take(&mut self.sources), std::mem::take(&mut self.before));
             let words = |kept: &Kept, old: &mut Vec<(Kept, BTreeMap<_, _>)>| {
                 let at = old.iter().position(|(o, _)| o.name == kept.name && o.kind == kept.kind);
-                at.map(|at| old.swap_remove(at).1).unwrap_or_default()
+                let late = || before.iter().find(|b| b.name == kept.name && b.kind == kept.kind);
+                let late = || late().map(|b| b.services.clone());
+                at.map(|at| old.swap_remove(at).1).or_else(late).unwrap_or_default()
             };
             self.sources = sources.into_iter().map(|kept| (kept.clone(), words(&kept, &mut old))).collect();
             self.dirty = true;

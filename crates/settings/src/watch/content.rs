@@ -1,25 +1,26 @@
 //! What a file holds, in a form that can be compared.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes hashed of one file: settings are at most 1 MiB, bundles of CAs a few hundred KiB. A log file given by mistake
 /// must not be read through every two seconds; its size is compared in any case.
 const MAX_HASHED: u64 = 16 * 1024 * 1024;
 
 /// A file's content by size and hash, so that keys are not kept in memory; a directory's by its names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     Bytes {
         size: u64,
         hash: u64,
     },
     /// The names in a directory.
-    Names {
-        hash: u64,
-    },
+    Names(Arc<BTreeSet<OsString>>),
     /// Missing, unreadable, or no regular file (opening a pipe would block).
     None,
 }
@@ -54,9 +55,5 @@ fn read(path: &Path) -> std::io::Result<Content> {
 
 fn names(directory: &Path) -> std::io::Result<Content> {
     let names = std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
-    names.sort();
-    let mut hasher = DefaultHasher::new();
-    names.hash(&mut hasher);
-    Ok(Content::Names { hash: hasher.finish() })
+    Ok(Content::Names(Arc::new(names.collect::<std::io::Result<_>>()?)))
 }

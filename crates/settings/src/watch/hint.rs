@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use super::whole::Whole;
 use crate::Aside;
 
 /// Watches the directories of files, not the files: editors and config maps replace them.
@@ -31,16 +31,48 @@ pub(super) struct Bells {
     /// Something may have changed.
     pub(super) any: Notify,
     /// A file is whole: moved into place, or closed by who wrote it.
-    whole: Notify,
+    closed: Notify,
     /// The same, or a file is gone.
     done: Notify,
+    /// Which files are whole.
+    pub(super) whole: Whole,
+}
+
+impl Bells {
+    /// Tells of an event, and what it says of files that are `ours`.
+    pub(super) fn ring(&self, event: &Event, ours: impl Fn(&Path) -> bool) {
+        if event.need_rescan() {
+            return self.ring_for_all();
+        }
+        let last = event.paths.len().saturating_sub(1);
+        for (at, path) in event.paths.iter().enumerate().filter(|(_, path)| ours(path)) {
+            let Some(name) = path.file_name() else { continue };
+            // A move is told with both its names, the old one first.
+            if is_whole(event.kind) && at == last {
+                self.whole.put(name);
+                self.closed.notify_one();
+                self.done.notify_one();
+            } else if is_whole(event.kind) || is_gone(event.kind) {
+                self.whole.take(name);
+                self.done.notify_one();
+            } else if begins(event.kind) {
+                self.whole.take(name);
+            }
+        }
+        self.any.notify_one();
+    }
+
+    /// A full queue may stand for any number of changes.
+    fn ring_for_all(&self) {
+        self.whole.clear();
+        self.any.notify_one();
+    }
 }
 
 /// What is watched anew.
 type Begun = (BTreeSet<PathBuf>, notify::Result<RecommendedWatcher>);
 
 impl Hint {
-    #[cfg(test)]
     pub(super) fn bells(&self) -> Arc<Bells> {
         Arc::clone(&self.bells)
     }
@@ -50,14 +82,9 @@ impl Hint {
         self.bells.any.notified().await;
     }
 
-    /// Waits for a hint that one of the files is whole.
-    pub(super) async fn whole(&self) {
-        self.bells.whole.notified().await;
-    }
-
-    /// Whether that was said already.
-    pub(super) fn was_whole(&self) -> bool {
-        pin!(self.bells.whole.notified()).as_mut().enable()
+    /// Waits for a hint that one more of the files is whole.
+    pub(super) async fn closed(&self) {
+        self.bells.closed.notified().await;
     }
 
     /// Waits for a hint that one of the files is whole or gone.
@@ -128,19 +155,9 @@ impl Ours {
 
 fn watch(directories: &BTreeSet<PathBuf>, ours: Ours, bells: Arc<Bells>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
-        Ok(event) if may_change_content(event.kind) => {
-            let (whole, gone) = (is_whole(event.kind), is_gone(event.kind));
-            if (whole || gone) && event.paths.iter().any(|path| ours.has(path)) {
-                if whole {
-                    bells.whole.notify_one();
-                }
-                bells.done.notify_one();
-            }
-            bells.any.notify_one();
-        }
+        Ok(event) if may_change_content(event.kind) => bells.ring(&event, |path| ours.has(path)),
         Ok(_) => {}
-        // A full queue may stand for any number of changes.
-        Err(_) => bells.any.notify_one(),
+        Err(_) => bells.ring_for_all(),
     })?;
     for directory in directories {
         if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
@@ -162,6 +179,11 @@ fn is_whole(kind: EventKind) -> bool {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
     )
+}
+
+/// Somebody writes a file, and may not have come to its end.
+fn begins(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any))
 }
 
 /// Nobody goes by this name any more.

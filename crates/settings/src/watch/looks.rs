@@ -47,7 +47,7 @@ impl Looks {
             match seen {
                 Ok(seen) => contents.extend(files.into_iter().zip(seen)),
                 Err(Stalled) => contents.extend(files.into_iter().map(|file| {
-                    let content = known.get(&file).copied().unwrap_or(Content::None);
+                    let content = known.get(&file).cloned().unwrap_or(Content::None);
                     (file, content)
                 })),
             }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+mod apart;
+
 use super::hint::Hint;
 use super::{Files, Hangup};
 
@@ -212,86 +214,6 @@ async fn a_file_still_being_written_is_not_reported() {
     });
     assert_eq!(files.changed().await, from_ref(&a));
     assert_eq!(fs::read_to_string(&a).expect("reads").len(), 20, "reported before the last write");
-    writer.await.expect("wrote");
-}
-
-/// Of two that hear the same, the one that lets files settle is told later.
-#[tokio::test]
-async fn of_files_that_stand_apart_one_that_is_moved_into_place_is_told_without_settling() {
-    let directory = directory();
-    let (a, draft) = (file(&directory, "a", "0"), directory.path().join("draft"));
-    let mut files = Files::new([a.clone()], NEVER).await.apart();
-    let mut together = Files::new([a.clone()], NEVER).await;
-    for round in 1..=5 {
-        // The draft is a reason to compare, which finds nothing; the move must not wait for the next one.
-        fs::write(&draft, round.to_string()).expect("written");
-        fs::rename(&draft, &a).expect("renamed");
-        let (told, later) = tokio::join!(async { (files.changed().await, tokio::time::Instant::now()) }, async {
-            (together.changed().await, tokio::time::Instant::now())
-        },);
-        assert_eq!((&told.0, &later.0), (&Ok(vec![a.clone()]), &Ok(vec![a.clone()])));
-        assert!(told.1 < later.1, "round {round}: who stands apart heard of it after who lets files settle");
-    }
-}
-
-#[tokio::test]
-async fn a_file_written_in_steps_is_told_when_its_writer_closes_it() {
-    use std::io::Write as _;
-    let directory = directory();
-    let a = file(&directory, "a", "old");
-    let mut files = Files::new([a.clone()], NEVER).await.apart();
-    let mut writer = fs::File::create(&a).expect("opened");
-    writer.write_all(b"first, ").expect("written");
-    let rest = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        writer.write_all(b"second").expect("written");
-    });
-    assert_eq!(files.changed().await, Ok(vec![a.clone()]));
-    assert_eq!(fs::read_to_string(&a).expect("reads"), "first, second");
-    rest.await.expect("wrote");
-}
-
-/// Of two that hear the same, the one that lets files settle is told later.
-#[tokio::test]
-async fn of_files_that_stand_apart_one_that_is_gone_is_told_soon_even_after_a_look_that_found_nothing() {
-    let directory = directory();
-    let mut files = Files::new([directory.path().to_owned()], NEVER).await.apart();
-    let mut together = Files::new([directory.path().to_owned()], NEVER).await;
-    for round in 1..=5 {
-        let a = file(&directory, "a", "0");
-        files.set_paths([a.clone(), directory.path().to_owned()]).await;
-        together.set_paths([a.clone(), directory.path().to_owned()]).await;
-        // Its writing is a reason to compare, which finds no difference but the name.
-        tokio::join!(files.changed(), together.changed()).0.expect("nothing hangs");
-        fs::remove_file(&a).expect("removed");
-        let (told, later) = tokio::join!(async { (files.changed().await, tokio::time::Instant::now()) }, async {
-            (together.changed().await, tokio::time::Instant::now())
-        });
-        assert!(told.0.expect("nothing hangs").contains(&a) && later.0.expect("nothing hangs").contains(&a));
-        assert!(told.1 < later.1, "round {round}: who stands apart heard of it after who lets files settle");
-    }
-}
-
-/// As version control and some editors replace one. Paused time stands still while files are read.
-#[tokio::test(start_paused = true)]
-async fn of_files_that_stand_apart_one_that_is_there_again_soon_was_never_gone() {
-    let directory = directory();
-    let a = file(&directory, "a", "old");
-    let mut files = Files::new([a.clone()], SOON).await.apart();
-    files.hint = Hint::default();
-    let writer = tokio::spawn({
-        let a = a.clone();
-        async move {
-            tokio::time::sleep(SOON - Duration::from_millis(1)).await;
-            fs::remove_file(&a).expect("removed");
-            tokio::time::sleep(Duration::from_millis(3)).await;
-            fs::write(&a, "half").expect("written");
-            tokio::time::sleep(Duration::from_millis(3)).await;
-            fs::write(&a, "whole").expect("written");
-        }
-    });
-    assert_eq!(files.changed().await, Ok(vec![a.clone()]));
-    assert_eq!(fs::read_to_string(&a).expect("reads"), "whole");
     writer.await.expect("wrote");
 }
 

@@ -1,0 +1,65 @@
+//! Which files are whole: closed by who wrote them, or moved into place, and not touched since.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Known by name, because the same file has several paths. Kept by the thread that hears of files.
+#[derive(Debug, Default)]
+pub(super) struct Whole(Mutex<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    /// And with the how manieth word that was.
+    names: BTreeMap<OsString, u64>,
+    words: u64,
+}
+
+/// What was whole at some moment.
+#[derive(Debug, Default)]
+pub(super) struct Then(BTreeMap<OsString, u64>);
+
+impl Whole {
+    /// The file is whole now.
+    pub(super) fn put(&self, name: &OsStr) {
+        let mut all = self.lock();
+        all.words += 1;
+        let word = all.words;
+        all.names.insert(name.to_owned(), word);
+    }
+
+    /// It is written, or gone.
+    pub(super) fn take(&self, name: &OsStr) {
+        self.lock().names.remove(name);
+    }
+
+    /// Nothing is known.
+    pub(super) fn clear(&self) {
+        self.lock().names.clear();
+    }
+
+    pub(super) fn now(&self) -> Then {
+        Then(self.lock().names.clone())
+    }
+
+    /// What was whole then and has been all the time since: true of whoever looked in between.
+    pub(super) fn still(&self, then: Then) -> Then {
+        let all = self.lock();
+        Then(then.0.into_iter().filter(|(name, word)| all.names.get(name) == Some(word)).collect())
+    }
+
+    /// What was seen whole says nothing of the next change.
+    pub(super) fn seen(&self, then: &Then) {
+        self.lock().names.retain(|name, word| then.0.get(name) != Some(word));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Then {
+    pub(super) fn has(&self, name: &OsStr) -> bool {
+        self.0.contains_key(name)
+    }
+}
