@@ -113,7 +113,8 @@ pub fn expiring(certificates: &[Certificate], now: SystemTime) -> Vec<String> {
 
 /// `; did you mean "petstore"?`, if something is near.
 fn meant(name: &str, names: &[&str]) -> String {
-    nearest(name, names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
+    let near = nearest(name, names).filter(|near| *near != name);
+    near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
 /// `line 7: routes[0].service: `, as far as it is known.
