@@ -57,7 +57,7 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) -> impl Future<Ou
 }
 
 /// How long what other processes do may take: a registry that restarts on a laden machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks `now` again and again until its answer is as wanted, and gives that answer.
 ///
