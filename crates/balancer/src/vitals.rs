@@ -71,11 +71,7 @@ impl Vitals {
     /// that is whole takes its place: nobody can keep an instance out by sending slowly.
     #[must_use]
     pub fn try_begin(&self, now: Tick, stake: impl FnOnce() -> Stake) -> bool {
-        let entered = self.gate.enter(now, stake) != Entry::Barred;
-        if entered {
-            self.begin();
-        }
-        entered
+        self.try_begin_within(u32::MAX, now, stake) != Entry::Barred
     }
 
     /// The same if fewer than `most` are in flight. On [`Entry::Barred`] nothing began.

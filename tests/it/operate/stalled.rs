@@ -144,26 +144,28 @@ async fn a_router_ends_though_a_file_hangs() {
     eventually("the router ends", || over.try_recv().is_ok()).await;
 }
 
+/// Starts a verb with a file that hangs, and waits until it says so.
+async fn waiting(verb: &str, folder: &Path) -> Process {
+    let file = folder.join("router.yml");
+    fs::write(&file, "").unwrap();
+    hang(&file);
+    let process = Process::start(&[verb, "--config", "router.yml"], folder);
+    process.logs("still reading router.yml").await;
+    process
+}
+
 #[tokio::test]
 async fn a_start_that_waits_for_its_file_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("router.yml");
-    fs::write(&file, "").unwrap();
-    hang(&file);
-    let process = Process::start(&["run", "--config", "router.yml"], folder.path());
-    process.logs("still reading router.yml").await;
+    let process = waiting("run", folder.path()).await;
     assert_eq!(process.printed().len(), 0);
     let config = Config::new();
-    heal(&file, &config.yaml());
+    heal(&folder.path().join("router.yml"), &config.yaml());
     process.ready().await;
 }
 
 #[tokio::test]
 async fn a_check_that_waits_for_its_file_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("router.yml");
-    fs::write(&file, "").unwrap();
-    hang(&file);
-    let process = Process::start(&["check", "--config", "router.yml"], folder.path());
-    process.logs("still reading router.yml").await;
+    waiting("check", folder.path()).await;
 }
