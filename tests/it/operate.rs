@@ -7,6 +7,7 @@ mod drain;
 mod every_key;
 mod explain;
 mod history;
+mod log;
 pub(crate) mod process;
 mod registry;
 mod reload;

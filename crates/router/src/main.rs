@@ -126,7 +126,9 @@ fn failed(problem: String) -> ExitCode {
 fn attend_service(arguments: register::Arguments) -> ExitCode {
     let run = || {
         let level = std::env::var("RUST_LOG").ok();
-        telemetry::log::Log::init(&telemetry::log::Settings::default(), level.as_deref()).map_err(|e| e.to_string())?;
+        let settings = telemetry::log::Settings::default();
+        // Kept: it writes what waits when it goes.
+        let _log = telemetry::log::Log::init(&settings, level.as_deref()).map_err(|e| e.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         runtime.block_on(register::run(arguments))
     };
@@ -176,8 +178,9 @@ fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
     let log = telemetry::log::Log::init(&log, level.as_deref()).map_err(|error| error.to_string())?;
     raise_descriptors();
     let without_file = matches!(origin, Origin::Nothing);
-    let log = level.is_none().then_some(log);
-    let router = Router::start(Start { origin, overrides, log }).map_err(|error| error.to_string())?;
+    // Kept: it writes what waits when it goes, also if there is no start.
+    let router =
+        Router::start(Start { origin, overrides, log: Some(log.clone()) }).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(attend(router, without_file))
 }

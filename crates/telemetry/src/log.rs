@@ -1,7 +1,18 @@
 //! What the router says of itself, on standard error.
+//!
+//! Nobody waits for it: lines go through a bounded queue to a thread that writes them. If who reads the pipe stands still
+//! (a log shipper, a terminal that was stopped), lines are **dropped and counted** (`pointsman_log_lines_dropped_total`):
+//! the log suffers, changes of registries and requests do not.
 
+use std::{fmt, io::Write, sync::Arc};
+
+use prometheus_client::{
+    encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
+};
 use serde::Deserialize;
-use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 /// The `log` section of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -46,9 +57,22 @@ pub enum LogError {
     Subscriber(String),
 }
 
-/// Changes the level while the process runs.
+/// Lines that wait to be written: what a start with many registries says, and no memory to speak of.
+const QUEUE: usize = 4096;
+
+/// The log of the process. The last clone to go writes what waits, for at most a second.
 #[derive(Debug, Clone)]
-pub struct Log(reload::Handle<EnvFilter, Registry>);
+pub struct Log {
+    level: reload::Handle<EnvFilter, Registry>,
+    /// The level is not the file's to say.
+    overridden: bool,
+    dropped: Dropped,
+    _writer: Arc<WorkerGuard>,
+}
+
+/// Lines that were not written; none without a log.
+#[derive(Debug, Clone, Default)]
+pub struct Dropped(Option<ErrorCounter>);
 
 impl Log {
     /// Sets up logging for the process. `overriding` (the environment's `RUST_LOG`, say) wins over the settings' level.
@@ -56,25 +80,57 @@ impl Log {
     /// # Errors
     /// If the level cannot be read, or logging is set up already.
     pub fn init(settings: &Settings, overriding: Option<&str>) -> Result<Self, LogError> {
-        let (filter, handle) = reload::Layer::new(filter(overriding.unwrap_or(&settings.level))?);
-        let registry = tracing_subscriber::registry().with(filter);
-        let lines = fmt::layer().with_writer(std::io::stderr);
-        match settings.format {
-            Format::Text => {
-                registry.with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init()
-            }
-            Format::Json => registry.with(lines.json().flatten_event(true).with_ansi(false)).try_init(),
-        }
-        .map_err(|e| LogError::Subscriber(e.to_string()))?;
-        Ok(Self(handle))
+        let ansi = settings.format == Format::Text && std::io::IsTerminal::is_terminal(&std::io::stderr());
+        Self::to(std::io::stderr(), ansi, settings, overriding)
     }
 
-    /// Changes the level for the whole process at once. A level that cannot be read changes nothing.
+    fn to(
+        out: impl Write + Send + 'static,
+        ansi: bool,
+        settings: &Settings,
+        overriding: Option<&str>,
+    ) -> Result<Self, LogError> {
+        let (filter, level) = reload::Layer::new(filter(overriding.unwrap_or(&settings.level))?);
+        let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).thread_name("log").finish(out);
+        let dropped = Dropped(Some(writer.error_counter()));
+        let registry = tracing_subscriber::registry().with(filter);
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi);
+        match settings.format {
+            Format::Text => registry.with(lines).try_init(),
+            Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        }
+        .map_err(|e| LogError::Subscriber(e.to_string()))?;
+        Ok(Self { level, overridden: overriding.is_some(), dropped, _writer: Arc::new(guard) })
+    }
+
+    /// Changes the level for the whole process at once, unless it was overridden. A level that cannot be read changes
+    /// nothing.
     ///
     /// # Errors
     /// If the level cannot be read.
     pub fn set_level(&self, level: &str) -> Result<(), LogError> {
-        self.0.reload(filter(level)?).map_err(|e| LogError::Subscriber(e.to_string()))
+        let filter = filter(level)?;
+        if self.overridden {
+            return Ok(());
+        }
+        self.level.reload(filter).map_err(|e| LogError::Subscriber(e.to_string()))
+    }
+
+    /// Counts lines that were dropped because writing did not keep up.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.dropped.clone()
+    }
+}
+
+impl EncodeMetric for Dropped {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let lines = self.0.as_ref().map_or(0, ErrorCounter::dropped_lines);
+        encoder.encode_counter::<NoLabelSet, _, u64>(&(lines as u64), None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
     }
 }
 
@@ -118,14 +174,41 @@ mod tests {
         }
     }
 
+    /// A reader that never reads: a write waits until the sender is gone.
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.recv().ok();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    // One test: a process has one log.
     #[test]
-    fn the_level_changes_while_the_process_runs_and_a_wrong_one_changes_nothing() {
-        let log = Log::init(&Settings { level: "trace".into(), format: Format::Json }, Some("warn")).unwrap();
-        assert!(tracing::enabled!(tracing::Level::WARN) && !tracing::enabled!(tracing::Level::INFO));
+    fn nobody_waits_for_a_reader_and_the_level_changes_while_the_process_runs() {
+        let (reads, never) = std::sync::mpsc::channel();
+        let settings = Settings { level: "info".into(), format: Format::Json };
+        let log = Log::to(Stuck(never), false, &settings, None).unwrap();
+        for line in 0..QUEUE + 10 {
+            tracing::info!(line, "nobody reads this");
+        }
+        // One is being written, and the thread may not have begun.
+        let dropped = log.dropped().0.unwrap().dropped_lines();
+        assert!((9..=10).contains(&dropped), "{dropped}");
+        drop(reads);
+
         log.set_level("debug").unwrap();
         assert!(tracing::enabled!(tracing::Level::DEBUG) && !tracing::enabled!(tracing::Level::TRACE));
         assert!(log.set_level("loud").is_err());
         assert!(tracing::enabled!(tracing::Level::DEBUG) && !tracing::enabled!(tracing::Level::TRACE));
+        let overridden = Log { overridden: true, ..log };
+        overridden.set_level("error").unwrap();
+        assert!(tracing::enabled!(tracing::Level::DEBUG));
         assert!(matches!(Log::init(&Settings::default(), None), Err(LogError::Subscriber(_))));
     }
 }
