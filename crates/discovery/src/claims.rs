@@ -18,12 +18,14 @@ mod tests;
 mod vacant;
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use claim::Claim;
+use hashbrown::hash_map::Entry;
 use join::Said;
 use model::{Address, Exposure, Instance, InstanceId, Knowledge, ServiceId, Tick, Update};
 use vacant::Vacant;
@@ -82,7 +84,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Claims {
     sources: Vec<(SourceId, Arc<str>)>,
-    services: HashMap<ServiceId, Vec<Claim>>,
+    services: hashbrown::HashMap<ServiceId, Vec<Claim>>,
     holds: Holds,
     /// When suspects run out, and who may become one. May name services that have none any more, never misses one that has.
     deadlines: BTreeSet<(Tick, ServiceId)>,
@@ -96,7 +98,7 @@ impl Claims {
     #[must_use]
     pub fn new(sources: Vec<(SourceId, Arc<str>)>, holds: Holds) -> Self {
         let interest = Interest { exposure: Exposure::Everything, ..Interest::default() };
-        let (services, deadlines) = (HashMap::new(), BTreeSet::new());
+        let (services, deadlines) = (hashbrown::HashMap::new(), BTreeSet::new());
         Self { sources, services, holds, deadlines, interest, vacant: Vacant::default() }
     }
 
@@ -386,4 +388,9 @@ fn is_wanted(interest: &Interest, service: &ServiceId) -> bool {
 /// What makes two descriptions speak of the same instance, and the order of lists.
 fn rank(instance: &Instance) -> (&InstanceId, &Address) {
     (&instance.id, &instance.endpoint.address)
+}
+
+/// The order of lists. Most of what two lists have is the same piece of memory.
+pub(crate) fn order(one: &Arc<Instance>, other: &Arc<Instance>) -> Ordering {
+    if Arc::ptr_eq(one, other) { Ordering::Equal } else { rank(one).cmp(&rank(other)) }
 }

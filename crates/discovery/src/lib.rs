@@ -25,6 +25,7 @@ pub mod history;
 pub mod leave;
 pub mod memory;
 pub mod outliers;
+mod pairs;
 pub mod policy;
 pub mod provider;
 mod reconciler;

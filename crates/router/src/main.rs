@@ -178,9 +178,7 @@ fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
     let log = telemetry::log::Log::init(&log, level.as_deref()).map_err(|error| error.to_string())?;
     raise_descriptors();
     let without_file = matches!(origin, Origin::Nothing);
-    // Kept: it writes what waits when it goes, also if there is no start.
-    let router =
-        Router::start(Start { origin, overrides, log: Some(log.clone()) }).map_err(|error| error.to_string())?;
+    let router = Router::start(Start { origin, overrides, log: Some(log) }).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(attend(router, without_file))
 }

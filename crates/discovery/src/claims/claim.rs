@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use model::{Instance, InstanceId, Tick};
 
-use super::{SourceId, rank};
+use super::{SourceId, order};
+use crate::pairs::{Pair, pairs};
 
 /// What one source says of one service.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl Claim {
     pub(super) fn replace(&mut self, mut list: Vec<Arc<Instance>>, deregistered: &[InstanceId], until: Tick) -> Diff {
         sort(&mut list);
         let mut diff = Diff::default();
-        let returned = |s: &Suspect| find(&list, &s.instance).is_some();
+        let returned = |s: &Suspect| list.binary_search_by(|instance| order(instance, &s.instance)).is_ok();
         self.suspects.retain(|suspect| {
             let gone = deregistered.contains(&suspect.instance.id);
             diff.settled.extend(gone.then(|| suspect.instance.clone()));
@@ -106,25 +107,20 @@ impl Claim {
             diff.confirmed = inherited;
             return diff;
         }
-        let mut staying = 0;
-        for instance in &list {
-            match find(&self.instances, instance) {
-                None => diff.added.push(instance.clone()),
-                Some(same) => {
+        let (mut staying, mut unsaid) = (0, Vec::new());
+        for pair in pairs(&self.instances, &list, order) {
+            match pair {
+                Pair::Came(instance) => diff.added.push(instance.clone()),
+                Pair::Stays(old, new) => {
                     staying += 1;
-                    diff.changed.extend((same != instance).then(|| instance.clone()));
+                    diff.changed.extend((old != new).then(|| new.clone()));
                 }
+                Pair::Gone(said) if deregistered.contains(&said.id) => diff.removed.push(said.clone()),
+                Pair::Gone(instance) => unsaid.push(instance.clone()),
             }
         }
-        let (said, unsaid): (Vec<_>, Vec<_>) = self
-            .instances
-            .iter()
-            .filter(|i| find(&list, i).is_none())
-            .cloned()
-            .partition(|i| deregistered.contains(&i.id));
         // Those that left on their own word count neither as before nor as gone.
         let before = staying + unsaid.len();
-        diff.removed = said;
         let added = !diff.added.is_empty();
         if waived || added {
             self.recent.clear();
@@ -162,11 +158,6 @@ fn is_suspect(before: usize, remaining: usize, added: bool) -> bool {
     remaining == 0 || (remaining * 2 < before && !added)
 }
 
-/// The one of a sorted list that is the same instance, whatever is said of it.
-fn find<'a>(list: &'a [Arc<Instance>], like: &Instance) -> Option<&'a Arc<Instance>> {
-    list.binary_search_by(|instance| rank(instance).cmp(&rank(like))).ok().map(|at| &list[at])
-}
-
 fn sort(list: &mut [Arc<Instance>]) {
-    list.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    list.sort_by(order);
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use model::{Address, Instance, Standing};
 
-use super::{Claimed, rank};
+use super::{Claimed, order};
 
 /// How the words of several sources of one service are joined.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,22 +66,24 @@ pub(super) fn join(said: &[Said<'_>], merge: &Merge) -> Vec<Claimed> {
         Merge::First => &said[..said.iter().position(Said::serves).map_or(said.len(), |at| at + 1)],
         Merge::Union | Merge::Weighted(_) => said,
     };
-    // What an earlier source has at an address counts; within one source each instance stands for itself.
+    let present = said.iter().map(|word| (word.source, &word.present, false));
+    let suspects = said.iter().map(|word| (word.source, &word.suspects, true));
+    let mut parts = present.chain(suspects).filter(|(_, part, _)| !part.is_empty()).peekable();
+    // What an earlier part has at an address counts; within one each instance stands for itself.
     let mut seen: HashSet<&Address> = HashSet::new();
     let mut list: Vec<Claimed> = Vec::new();
-    for resort in [false, true] {
-        for word in said {
-            let part = if resort { &word.suspects } else { &word.present };
-            let own = part.iter().filter(|i| !seen.contains(&i.endpoint.address));
-            let claimed = |i: &&Arc<Instance>| Claimed { instance: Arc::clone(i), source: word.source.clone(), resort };
-            list.extend(own.map(claimed));
+    while let Some((source, part, resort)) = parts.next() {
+        let own = part.iter().filter(|i| !seen.contains(&i.endpoint.address));
+        list.extend(own.map(|i| Claimed { instance: Arc::clone(i), source: source.clone(), resort }));
+        // Mostly there is one part, and nobody to compare it with.
+        if parts.peek().is_some() {
             seen.extend(part.iter().map(|i| &i.endpoint.address));
         }
     }
     if let Merge::Weighted(shares) = merge {
         weigh(&mut list, shares);
     }
-    list.sort_by(|a, b| rank(&a.instance).cmp(&rank(&b.instance)));
+    list.sort_by(|a, b| order(&a.instance, &b.instance));
     list
 }
 

@@ -1,17 +1,18 @@
 //! The successor of a table. Pure but for the running number of new upstreams.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use model::{Address, Instance, InstanceId, Protocol, ServiceId, Tick, UpstreamKey};
+use model::{Instance, Protocol, ServiceId, Tick};
 use transport::{Learned, Upstream};
 
 use super::{Member, Service, Table};
-use crate::{Policies, Policy, claims::Claimed};
+use crate::{
+    Policies, Policy,
+    claims::{Claimed, order},
+    pairs::{Pair, pairs},
+};
 
-/// A service that may have changed, and its joined list; `None` if no source speaks of it.
+/// A service that may have changed, and its joined list, sorted by id and address; `None` if no source speaks of it.
 pub type Touched = (ServiceId, Option<Vec<Claimed>>);
 
 /// A new table and how it differs from the one before.
@@ -64,8 +65,16 @@ impl Table {
             };
             let service = list.map(made);
             let after = service.as_ref().map_or(&[][..], |s| &*s.members);
-            arrived.extend(without(after, before));
-            departed.extend(without(before, after));
+            for pair in pairs(before, after, |old, new| order(&old.instance, &new.instance)) {
+                let (old, new) = match pair {
+                    Pair::Stays(old, new) if old.upstream.key == new.upstream.key => continue,
+                    Pair::Stays(old, new) => (Some(old), Some(new)),
+                    Pair::Gone(old) => (Some(old), None),
+                    Pair::Came(new) => (None, Some(new)),
+                };
+                departed.extend(old.map(|member| member.upstream.clone()));
+                arrived.extend(new.map(|member| member.upstream.clone()));
+            }
             table.get_or_insert_with(|| self.copy(policies)).set(&id, service.map(Arc::new));
         }
         table.map(|table| Next { table, arrived, departed })
@@ -91,21 +100,24 @@ fn members(
     fresh: impl Fn() -> Learned,
 ) -> Box<[Member]> {
     let policy = policies.of(service);
-    let known: HashMap<(&InstanceId, &Address), &Arc<Upstream>> =
-        before.iter().map(|m| ((&m.upstream.id, &m.upstream.address), &m.upstream)).collect();
     let tokens = policy.sticky.as_ref().map(|sticky| sticky.tokens(service));
-    let member = |claimed: &Claimed| {
+    let member = |claimed: &Claimed, old: Option<&Member>| {
         let instance = &claimed.instance;
-        let old = known.get(&(&instance.id, &instance.endpoint.address));
         Member {
             instance: instance.clone(),
-            upstream: upstream(service, instance, policy, old.copied(), &fresh),
+            upstream: upstream(service, instance, policy, old.map(|member| &member.upstream), &fresh),
             source: claimed.source.clone(),
             resort: claimed.resort,
             token: tokens.as_ref().map(|tokens| tokens.of(&instance.id)),
         }
     };
-    list.iter().map(member).collect()
+    let pairs = pairs(before, list, |old, new| order(&old.instance, &new.instance));
+    let members = pairs.filter_map(|pair| match pair {
+        Pair::Gone(_) => None,
+        Pair::Stays(old, claimed) => Some(member(claimed, Some(old))),
+        Pair::Came(claimed) => Some(member(claimed, None)),
+    });
+    members.collect()
 }
 
 /// The upstream of this instance: the old one if it still fits. `fresh`: what one that is new begins with.
@@ -130,10 +142,4 @@ fn upstream(
     }
     let address = instance.endpoint.address.clone();
     Arc::new(Upstream::new(service.clone(), instance.id.clone(), address, protocol, tls, learned))
-}
-
-/// Upstreams of `these` that `others` do not have.
-fn without<'a>(these: &'a [Member], others: &[Member]) -> impl Iterator<Item = Arc<Upstream>> + use<'a> {
-    let others: HashSet<UpstreamKey> = others.iter().map(|m| m.upstream.key).collect();
-    these.iter().map(|m| &m.upstream).filter(move |u| !others.contains(&u.key)).cloned()
 }

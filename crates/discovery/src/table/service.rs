@@ -1,6 +1,6 @@
 //! One service in the table: its members, and the views requests choose from.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use balancer::{
     Ask, Place, ServiceVitals,
@@ -8,7 +8,7 @@ use balancer::{
     eject::{Count, Margin},
     queue::Line,
 };
-use model::{Instance, Refusal, ServiceId, Standing, Tag};
+use model::{Host, Instance, Refusal, ServiceId, Standing, Tag};
 use transport::Upstream;
 
 use super::{reach::Reach, view::View};
@@ -190,23 +190,30 @@ fn views(members: &[Member], policy: &Policy, own: Option<&Tag>, place: &Place) 
     (plain, environments.collect())
 }
 
+/// Goes on with a host, without the cost of writing it out.
+fn host(digest: Digest, host: &Host) -> Digest {
+    match host {
+        Host::Ip(IpAddr::V4(ip)) => digest.bytes(b"4").bytes(&ip.octets()),
+        Host::Ip(IpAddr::V6(ip)) => digest.bytes(b"6").bytes(&ip.octets()),
+        Host::Name(name) => digest.bytes(b"n").field(name),
+    }
+}
+
 /// Of the service's content, whatever the order of its members; 0 if it has none.
 fn digest(id: &ServiceId, members: &[Member]) -> u64 {
     let sum = members.iter().filter(|m| !m.resort).fold(0_u64, |sum, m| {
         let i = &m.instance;
-        let mut d = Digest::new()
-            .field(i.id.as_str())
-            .field(&i.endpoint.address.to_string())
+        let mut d = host(Digest::new().field(i.id.as_str()), &i.endpoint.address.host)
+            .bytes(&i.endpoint.address.port.to_be_bytes())
+            .bytes(&i.weight.to_be_bytes())
             .field(m.upstream.protocol.as_str())
-            .field(&i.weight.to_string())
             .field(i.zone.as_deref().unwrap_or_default())
             .field(i.label(PRIORITY).unwrap_or_default())
-            .field(if i.standing == Standing::Draining { "draining" } else { "serving" })
-            .field(if i.environment_only { "reserved" } else { "open" });
+            .bytes(&[u8::from(i.standing == Standing::Draining), u8::from(i.environment_only)]);
         for tag in &i.environments {
             d = d.field(tag.as_str());
         }
-        d = d.field("tags");
+        d = d.field("");
         for tag in &i.tags {
             d = d.field(tag.as_str());
         }
