@@ -183,6 +183,9 @@ struct MemberView {
     latency_ms: Option<f64>,
     /// `in`, `probing`, or `out` with causes and seconds.
     admission: String,
+    /// Why no connection could be made to it, if the last one tried could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
     /// What keeps it out and what ends that; absent if it takes requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     circuit: Option<CircuitView>,
@@ -325,6 +328,7 @@ fn member(member: &Member, balance: &Balance, findings: &Findings, now: Tick) ->
         in_flight: vitals.in_flight(),
         latency_ms: vitals.latency().map(millis),
         admission: circuit::word(vitals.state(now), now),
+        trouble: upstream.trouble().map(|why| why.to_string()),
         circuit: circuit::of_instance(vitals.state(now), now),
         requests: totals.requests,
         failures: totals.failures,

@@ -295,11 +295,10 @@ impl Pool {
             Ok((stream, version)) => self.install(stream, version).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = &made
-            && !error.is_ours()
-            && !self.retired.get()
-        {
-            self.cut_off(error);
+        match &made {
+            Ok(()) => self.upstream.note_trouble(None),
+            Err(error) if !error.is_ours() && !self.retired.get() => self.cut_off(error),
+            Err(_) => {}
         }
         made
     }
@@ -308,6 +307,7 @@ impl Pool {
     fn cut_off(&self, error: &DialError) {
         let Upstream { service, vitals, service_vitals, .. } = &*self.upstream;
         let instance = self.upstream.label();
+        self.upstream.note_trouble(Some(error.to_string()));
         if vitals.cut_off(clock::tick(), &service_vitals.peers) {
             // The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
             tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");

@@ -1,7 +1,7 @@
 //! One instance of one service as the data path sees it: shared by all cores, kept over table swaps.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
@@ -55,6 +55,8 @@ struct Names {
     label: Box<str>,
     authority: Authority,
     host: HeaderValue,
+    /// Why no connection could be made last.
+    trouble: Mutex<Option<Arc<str>>>,
 }
 
 /// What an `https` instance chose by ALPN, once known.
@@ -102,11 +104,22 @@ impl Upstream {
         &self.names().host
     }
 
+    /// Why no connection could be made to it, if the last one tried could not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.names.get()?.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers, for who asks, why no connection could be made; `None`: one was.
+    pub(crate) fn note_trouble(&self, why: Option<String>) {
+        *self.names().trouble.lock().unwrap_or_else(PoisonError::into_inner) = why.map(Arc::from);
+    }
+
     fn names(&self) -> &Names {
         self.names.get_or_init(|| {
             let authority = authority(&self.address, self.protocol, self.tls.as_deref());
             let host = HeaderValue::from_str(authority.as_str()).unwrap_or(UNKNOWN);
-            Box::new(Names { label: self.address.to_string().into(), authority, host })
+            Box::new(Names { label: self.address.to_string().into(), authority, host, trouble: Mutex::default() })
         })
     }
 
