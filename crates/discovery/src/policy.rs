@@ -86,9 +86,9 @@ pub struct Policies {
     pub default: Arc<Policy>,
     /// By service.
     pub services: HashMap<ServiceId, Arc<Policy>>,
-    /// Services that routes name: always exposed, always watched.
+    /// Services that routes name: always watched, and reached by their routes.
     pub routed: HashSet<ServiceId>,
-    /// What a client may name besides.
+    /// What a client may name.
     pub exposure: Exposure,
     /// How services that `exposure` matches are subscribed to once a client names them, where registries are asked by
     /// name; `None`: all are, as registries' catalogues list them.
@@ -110,10 +110,11 @@ impl Policies {
         self.services.get(service).unwrap_or(&self.default)
     }
 
-    /// Whether clients may reach this service, whose instances carry these tags.
+    /// Whether clients may name this service, whose instances carry these tags. That a route leads to it is no leave to pass
+    /// by what the route demands.
     #[must_use]
     pub fn exposes<'a>(&self, service: &ServiceId, tags: impl Iterator<Item = &'a str>) -> bool {
-        self.routed.contains(service) || self.exposure.exposes(service, tags)
+        self.exposure.exposes(service, tags)
     }
 
     /// Which services sources should watch.

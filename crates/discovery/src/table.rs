@@ -73,7 +73,7 @@ impl Table {
         self.groups[group][shard].find(hash, |s| s.id.as_str() == name)
     }
 
-    /// The service of this name if clients may reach it.
+    /// The service of this name if clients may name it.
     #[must_use]
     pub fn exposed(&self, name: &str) -> Option<&Arc<Service>> {
         self.service(name).filter(|s| s.exposed)

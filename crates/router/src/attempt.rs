@@ -291,13 +291,12 @@ fn with_service<T>(
     out: &Outbound,
     read: impl FnOnce(&Service, Option<&str>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let name = exchange.asked().ok_or(Refusal::NoRoute)?;
     let environment = out.tag();
     if environment.is_none() && out.environment.is_some() {
         // No instance carries a tag that is not ASCII.
         return Err(Refusal::NoInstance);
     }
-    exchange.core.table(|table| read(table.exposed(name).ok_or(Refusal::UnknownService)?, environment))
+    exchange.with_service(|service| read(service, environment))?
 }
 
 /// One try with one instance.

@@ -11,6 +11,7 @@ use std::{
     time::SystemTime,
 };
 
+use discovery::{Service, Table};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header::CONTENT_TYPE, request::Parts};
 use http2::Outgoing;
 use model::{Fields, Refusal};
@@ -65,6 +66,8 @@ pub enum Asked {
     Route(usize),
     /// By name, in a header or the query.
     Name(Arc<str>),
+    /// By a route's fallback, in the place of another.
+    Instead(Arc<str>),
 }
 
 impl Asked {
@@ -73,8 +76,16 @@ impl Asked {
     pub fn service<'a>(&'a self, plan: &'a Plan) -> &'a str {
         match self {
             Self::Route(route) => plan.route(*route).service.as_str(),
-            Self::Name(name) => name,
+            Self::Name(name) | Self::Instead(name) => name,
         }
+    }
+
+    /// The service, if it is there for whoever asks so: a name reaches what is exposed, a route what it leads to.
+    #[must_use]
+    pub fn find<'a>(&self, plan: &Plan, table: &'a Table) -> Option<&'a Service> {
+        let name = self.service(plan);
+        let found = if matches!(self, Self::Name(_)) { table.exposed(name) } else { table.service(name) };
+        found.map(|service| &**service)
     }
 }
 
@@ -183,10 +194,13 @@ impl Exchange {
         }
     }
 
-    /// The name of the service it is for.
-    #[must_use]
-    pub fn asked(&self) -> Option<&str> {
-        Some(self.record.asked.as_ref()?.service(&self.plan))
+    /// Reads the service it is for in the newest table.
+    ///
+    /// # Errors
+    /// If there is none for whoever asks so.
+    pub fn with_service<T>(&self, read: impl FnOnce(&Service) -> T) -> Result<T, Refusal> {
+        let asked = self.record.asked.as_ref().ok_or(Refusal::NoRoute)?;
+        self.core.table(|table| asked.find(&self.plan, table).map(read)).ok_or(Refusal::UnknownService)
     }
 
     /// The limits of the route or service it follows.
@@ -194,7 +208,7 @@ impl Exchange {
     pub fn limits(&self) -> &Limits {
         match &self.record.asked {
             Some(Asked::Route(route)) => self.plan.route_limits(*route),
-            Some(Asked::Name(service)) => self.plan.service_limits(service),
+            Some(Asked::Name(service) | Asked::Instead(service)) => self.plan.service_limits(service),
             None => &self.plan.limits,
         }
     }

@@ -85,7 +85,7 @@ fn decided(plan: &Current, head: &Parts, asked: &Asked) -> Decided {
             let rule = &plan.route(*index).data;
             Decided { by: "route".into(), name: rule.name.clone(), route: Some(*index), line: line(rule.line) }
         }
-        Asked::Name(_) => {
+        Asked::Name(_) | Asked::Instead(_) => {
             let header = target::naming(plan, head).map(|name| ("header", name.as_str()));
             let (by, name) = header.unwrap_or_else(|| ("query", plan.names.query.as_deref().unwrap_or_default()));
             Decided { by: by.into(), name: name.to_owned(), route: None, line: None }
@@ -123,7 +123,7 @@ fn refused(
         None => Refused::of(refusal),
         Some(Instead::Static { .. }) => Refused { fallback: true, ..Refused::of(refusal) },
         Some(Instead::Service(name)) => {
-            let asked = Asked::Name(Arc::clone(name));
+            let asked = Asked::Instead(Arc::clone(name));
             let second = of(&Target { asked, environment: target.environment.clone(), uri: target.uri.clone() });
             let told = Refused::of(second.as_ref().unwrap_or(refusal));
             Refused { fallback: second.is_none(), asked_instead: Some(name.to_string()), ..told }

@@ -53,7 +53,7 @@ async fn send_instead(
             // Its lease and its place are given back before others are asked for.
             replaced(answer);
             exchange.place.take();
-            exchange.record.asked = Some(Asked::Name(service.clone()));
+            exchange.record.asked = Some(Asked::Instead(service.clone()));
             exchange.record.fallback = Some("service");
             exchange.core.metrics.fallback_service.inc();
             let mut response = attempt::send(exchange, out).await?;

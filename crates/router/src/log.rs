@@ -32,7 +32,7 @@ pub fn write(exchange: &Exchange, pen: &Pen) {
         query: said.uri.query(),
         route: route_name.as_deref(),
         service: match &record.asked {
-            Some(Asked::Name(name)) => Some(name),
+            Some(Asked::Name(name) | Asked::Instead(name)) => Some(name),
             _ => route.map(|route| route.service.as_str()),
         },
         instance: record.upstream.as_ref().map(|upstream| upstream.label()),

@@ -60,7 +60,7 @@ pub struct Settings {
     pub announce: Option<Located<announce::Settings>>,
     /// Which requests go to which service.
     pub routes: Vec<Located<Route>>,
-    /// What a `service_id` may reach besides routed services.
+    /// What a `service_id` may reach.
     pub expose: Expose,
     /// How services are chosen and spoken to; `"*"` is the default for all.
     pub services: Entries<Service>,

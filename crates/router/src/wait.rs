@@ -86,10 +86,7 @@ impl Turn {
         }
         // Who waits has no place: places are for those who are served.
         let place = exchange.place.take();
-        let name = exchange.asked().ok_or(Refusal::NoRoute)?;
-        let wanted =
-            exchange.core.table(|table| table.exposed(name).map(|service| Wanted::of(service, environment, tried)));
-        let wanted = wanted.ok_or(Refusal::UnknownService)?;
+        let wanted = exchange.with_service(|service| Wanted::of(service, environment, tried))?;
         let place = place.filter(|place| place.is_at(&wanted.vitals));
         if refusal == Refusal::ServiceFull {
             return self.queue(exchange, patience, &wanted, place).await;

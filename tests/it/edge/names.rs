@@ -54,6 +54,31 @@ async fn header_query_template_prefix_and_host_decide_in_this_order() {
 }
 
 #[tokio::test]
+async fn a_route_exposes_nothing_past_its_conditions() {
+    let (config, instances) = services(&["guarded", "spare", "open"], Config::new()).await;
+    // Nobody listens on port 1.
+    let routes = "[ { path: /public, method: GET, service: guarded }, \
+                   { path: /spared, service: gone, fallback: { service: spare } } ]";
+    let config = config.service("gone", &["http://127.0.0.1:1".to_owned()]);
+    let config = config.set("routes", routes).set("expose", "{ service: open }");
+    let router = config.set("headers", "{ service_query: service_id }").start();
+    for front in Front::ALL {
+        let client = router.client(front).await;
+        for (target, by) in [("/public", "guarded"), ("/spared", "spare"), ("/any?service_id=open", "open")] {
+            let answer = client.send(get(target, &[])).await;
+            assert_eq!(answer.status, 200, "{front:?} {target}: {}", answer.text());
+            assert_eq!(answer.json()["instance"], by, "{front:?} {target}");
+        }
+        refused(&client.send(get("/private", &[])).await, 404, "no_route");
+        for name in ["guarded", "spare", "gone"] {
+            refused(&client.send(get("/public", &[("service_id", name)])).await, 503, "no_service");
+            refused(&client.send(get(&format!("/?service_id={name}"), &[])).await, 503, "no_service");
+        }
+    }
+    assert!(instances.iter().all(|instance| instance.counts().requests() == 4));
+}
+
+#[tokio::test]
 async fn two_names_for_one_service_are_refused() {
     let (config, instances) = services(&["pets", "orders"], Config::new()).await;
     let router = config.start();
@@ -91,8 +116,8 @@ async fn a_name_that_is_present_decides_even_if_nobody_has_it() {
 
 #[tokio::test]
 async fn a_service_that_is_not_exposed_is_refused_as_if_it_did_not_exist() {
-    let (config, instances) = services(&["public", "hidden"], Config::new().set("expose", "{}")).await;
-    let router = config.set("routes", "[ { prefix: /public, service: public } ]").start();
+    let (config, instances) = services(&["public", "hidden"], Config::new()).await;
+    let router = config.set("expose", "{ service: public }").start();
     for front in Front::ALL {
         let client = router.client(front).await;
         let hidden = client.send(get("/", &[("service_id", "hidden"), ("x-correlation-id", "c")])).await;
@@ -101,7 +126,6 @@ async fn a_service_that_is_not_exposed_is_refused_as_if_it_did_not_exist() {
         assert_eq!((&hidden.status, &hidden.body), (&unknown.status, &unknown.body));
         let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&hidden), names(&unknown));
-        // What a route names is also reached by name.
         assert_eq!(client.send(get("/", &[("service_id", "public")])).await.json()["instance"], "public");
     }
     assert_eq!(instances[1].counts().requests(), 0);

@@ -118,7 +118,7 @@ async fn the_rule_the_service_and_each_instance_are_told() {
     assert!(told.contains("by route 1") && told.contains("not route 0") && told.contains("less specific"), "{told}");
     let told = explained(&router, &["GET", "/", "-H", "service_id: hidden"]).await;
     assert!(told.contains("is refused: 503 no_service") && told.contains("by the header service_id"), "{told}");
-    assert!(told.contains("it is known, but no route leads to it"), "{told}");
+    assert!(told.contains("it is known, but expose names neither it"), "{told}");
     let told = explained(&router, &["GET", "/v1/pets", "-H", "env_tag:nope"]).await;
     assert!(told.contains("is not in environment \"nope\""), "{told}");
 }
@@ -266,4 +266,17 @@ async fn a_question_is_bounded_and_so_is_its_answer() {
         assert_eq!((answer.status.as_u16(), answer.json()["statusCode"].as_u64()), (status, Some(status.into())));
         assert!(answer.text().contains(part), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn why_no_connection_can_be_made_is_told() {
+    // The router trusts another authority.
+    let instance = Instance::https(&testkit::Certs::new()).start().await;
+    let router = Config::new().service("pets", &[instance.url()]).start();
+    let answer = router.client(Front::H1).await.send(get("/", &[("service_id", "pets")])).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    let told = explained(&router, &["GET", "/", "-H", "service_id: pets"]).await;
+    assert!(told.contains("no connection by https: ") && told.contains("invalid peer certificate"), "{told}");
+    let table = router.table("pets").await;
+    assert!(table["members"][0]["trouble"].as_str().unwrap().contains("invalid peer certificate"), "{table}");
 }

@@ -36,7 +36,7 @@ pub struct Service {
     pub id: ServiceId,
     /// What the configuration says of it.
     pub policy: Arc<Policy>,
-    /// Whether clients may reach it.
+    /// Whether clients may name it.
     pub exposed: bool,
     /// What we learned of it; the same in every table for as long as it has the service.
     pub vitals: Arc<ServiceVitals>,

@@ -8,7 +8,7 @@ use model::{Refusal, ServiceId, Tick};
 use transport::clock;
 
 use super::{Instance, Known, Question, Service};
-use crate::{affinity, attempt::circuit as breaker, plan::Current, target::Target};
+use crate::{affinity, attempt::circuit as breaker, exchange::Asked, plan::Current, target::Target};
 
 /// The service, and why it would not take the request, if so.
 pub(super) fn of(
@@ -23,7 +23,7 @@ pub(super) fn of(
     let table = match known {
         Known::Table(table) => table,
         Known::File(policies, foreseen) => {
-            let (exposed, mut because) = by_file(policies, &name);
+            let (exposed, mut because) = by_file(policies, &name, &target.asked);
             let is_hopeless = foreseen.is_some_and(|all| !all.iter().any(|service| service.as_str() == name));
             let mut refusal = (!exposed).then_some(Refusal::UnknownService);
             if exposed && is_hopeless {
@@ -34,7 +34,7 @@ pub(super) fn of(
             return (Service { name, exposed, because, environment, ..Service::default() }, refusal);
         }
     };
-    let Some(found) = table.exposed(&name) else {
+    let Some(found) = target.asked.find(plan, table) else {
         let (because, refusal) = hidden(table, &name);
         return (Service { name, because, environment, ..Service::default() }, Some(refusal));
     };
@@ -47,7 +47,7 @@ pub(super) fn of(
     };
     let service = Service {
         exposed: true,
-        because: exposed_by(&table.policies, found),
+        because: exposed_by(&table.policies, found, &target.asked),
         balance: Some(found.policy.balance.algorithm.name().to_owned()),
         in_flight: Some(found.vitals.occupancy.in_flight()),
         choice: refusal.is_none().then(|| choice(found, environment.as_deref(), held, &ask)),
@@ -92,7 +92,7 @@ fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick)
     let Member { instance, upstream, source, .. } = member;
     let state = upstream.vitals.state(now);
     let out = circuit::of_instance(state, now);
-    let mut why = match reach {
+    let why = match reach {
         Reach::Chosen => "takes requests".to_owned(),
         Reach::Out => String::new(),
         Reach::Weightless => "has weight 0: gets requests only if nobody else can take them".to_owned(),
@@ -105,29 +105,25 @@ fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick)
             None => "is not in the environment of this router".to_owned(),
         },
     };
-    if let Some(view) = out {
-        let word = circuit::word(state, now);
-        why = [why, format!("{word}; ends with: {}", view.ends)]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
-    }
+    let mut parts = vec![why];
+    parts.extend(out.map(|view| format!("{}; ends with: {}", circuit::word(state, now), view.ends)));
+    parts.extend(upstream.trouble().map(|why| format!("no connection by {}: {why}", upstream.protocol.as_str())));
+    parts.retain(|part| !part.is_empty());
     Instance {
         id: instance.id.to_string(),
         address: upstream.address.to_string(),
         source: source.to_string(),
         takes: reach == Reach::Chosen,
-        why,
+        why: parts.join("; "),
         zone: instance.zone.as_deref().map(str::to_owned),
         weight: instance.weight,
         in_flight: upstream.vitals.in_flight(),
     }
 }
 
-/// What lets clients reach it.
-fn exposed_by(policies: &Policies, service: &Serving) -> String {
-    let by = if policies.routed.contains(&service.id) {
+/// What lets this client reach it.
+fn exposed_by(policies: &Policies, service: &Serving, asked: &Asked) -> String {
+    let by = if !matches!(asked, Asked::Name(_)) {
         "a route leads to it"
     } else if policies.exposure.names(&service.id) {
         "expose names it"
@@ -140,7 +136,7 @@ fn exposed_by(policies: &Policies, service: &Serving) -> String {
 /// Why clients cannot reach it.
 fn hidden(table: &Table, name: &str) -> (String, Refusal) {
     if table.service(name).is_some() {
-        let why = "it is known, but no route leads to it, and expose names neither it nor a tag of its instances";
+        let why = "it is known, but expose names neither it nor a tag of its instances, so only routes lead to it";
         return (why.to_owned(), Refusal::UnknownService);
     }
     match ServiceId::new(name) {
@@ -148,21 +144,21 @@ fn hidden(table: &Table, name: &str) -> (String, Refusal) {
         Ok(service) if table.policies.may_subscribe(&service) => {
             ("nobody asked for it yet: a request has the registries asked".to_owned(), Refusal::Unanswered)
         }
-        Ok(_) => ("no registry tells of it, and no route leads to it".to_owned(), Refusal::UnknownService),
+        Ok(_) => ("no registry tells of it".to_owned(), Refusal::UnknownService),
     }
 }
 
 /// What the file alone says of who may reach it.
-fn by_file(policies: &Policies, name: &str) -> (bool, String) {
+fn by_file(policies: &Policies, name: &str, asked: &Asked) -> (bool, String) {
     let Ok(service) = ServiceId::new(name) else { return (false, "it is no name of a service".to_owned()) };
-    let (exposed, because) = if policies.routed.contains(&service) {
+    let (exposed, because) = if !matches!(asked, Asked::Name(_)) {
         (true, "a route leads to it")
     } else if policies.exposure.names(&service) {
         (true, "expose names it, if a registry knows it")
     } else if policies.exposure.may_expose(&service) {
         (true, "expose names tags: it is if one of its instances carries one")
     } else {
-        (false, "no route leads to it, and expose does not name it")
+        (false, "expose does not name it")
     };
     (exposed, because.to_owned())
 }

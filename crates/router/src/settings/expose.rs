@@ -6,7 +6,7 @@ use model::{Exposure, ServiceId, Tag};
 use serde::Deserialize;
 use settings::{Located, OneOrMany, SettingsError};
 
-/// What a `service_id` may reach besides routed services. By default nothing.
+/// What a `service_id` may reach. By default nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expose {
