@@ -118,7 +118,9 @@ fn main() -> ExitCode {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the error of a result")]
 fn failed(problem: String) -> ExitCode {
-    eprintln!("pointsman: {problem}");
+    for line in problem.lines() {
+        eprintln!("pointsman: {line}");
+    }
     ExitCode::FAILURE
 }
 

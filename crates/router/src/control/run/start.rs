@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admin::metrics::DiscoveryMetrics;
 use discovery::{Discovery, Leave, Memory};
-use settings::{Aside, watch::Files};
+use settings::{Aside, Mistakes, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, metrics::Metrics};
 use tokio::sync::watch;
 use transport::tls::{Tickets, TlsError};
@@ -38,8 +38,8 @@ impl Running {
             .map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener))))
             .collect::<Result<_, _>>()?;
         let (metrics, mut registry) = Metrics::new();
-        let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
-            .map_err(|error| unwritable(&settings.access_log, &error))?;
+        let access = AccessLog::open((*settings.access_log).clone(), metrics.access_lines_dropped.clone())
+            .map_err(|error| Mistakes::from(unwritable(&settings.access_log, &error)))?;
         let seats: Vec<Seat> = (0..settings.cores()).map(|_| Seat::new()).collect();
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
