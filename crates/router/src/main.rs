@@ -210,6 +210,7 @@ async fn attend(router: Router, without_file: bool) -> Result<(), String> {
     }
 }
 
+/// In the log, not on standard output: that is the access log's alone.
 async fn announce(router: &Router, without_file: bool) {
     let ready = async {
         loop {
@@ -222,13 +223,13 @@ async fn announce(router: &Router, without_file: bool) {
     let ready = tokio::time::timeout(READY, ready).await.is_ok();
     let addresses = router.addresses();
     if ready {
-        println!("pointsman is ready: {addresses}");
+        tracing::info!("pointsman is ready: {addresses}");
     } else {
         let why = router.readiness().await.err().unwrap_or_default();
-        println!("pointsman listens, but is not ready ({why}): {addresses}");
+        tracing::warn!("pointsman listens, but is not ready ({why}): {addresses}");
     }
     if without_file {
-        println!(
+        tracing::info!(
             "no configuration: loopback only, every registered service is exposed, registrations are kept in ./data, \
              the certificate was made on the spot (curl -k)"
         );
