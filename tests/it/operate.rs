@@ -12,3 +12,4 @@ mod registry;
 mod reload;
 mod run;
 mod stalled;
+mod verbs;
