@@ -13,7 +13,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /var/lib/pointsman --create-home pointsman
+ && useradd --uid 10001 --home-dir /var/lib/pointsman --create-home --shell /usr/sbin/nologin pointsman
 COPY --from=build /usr/local/bin/pointsman /usr/local/bin/pointsman
 # What it remembers: the last known good, and the embedded registry.
 WORKDIR /var/lib/pointsman
