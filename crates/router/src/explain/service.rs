@@ -93,6 +93,8 @@ fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick)
     let state = upstream.vitals.state(now);
     let out = circuit::of_instance(state, now);
     let mut why = match reach {
+        // Such requests may go there, one of them first.
+        Reach::Chosen if out.is_some() => String::new(),
         Reach::Chosen => "takes requests".to_owned(),
         Reach::Out => String::new(),
         Reach::Weightless => "has weight 0: gets requests only if nobody else can take them".to_owned(),
@@ -106,12 +108,8 @@ fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick)
         },
     };
     if let Some(view) = out {
-        let word = circuit::word(state, now);
-        why = [why, format!("{word}; ends with: {}", view.ends)]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
+        let is_out = format!("out ({}) for {} s; {}", view.causes.join(", "), view.since_s, view.ends);
+        why = [why, is_out].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     }
     Instance {
         id: instance.id.to_string(),
