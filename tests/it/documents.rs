@@ -2,6 +2,7 @@
 //! commands of the tour work when pasted.
 
 mod house;
+mod image;
 mod keys;
 mod links;
 mod minute;

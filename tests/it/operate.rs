@@ -13,3 +13,4 @@ mod registry;
 mod reload;
 mod run;
 mod stalled;
+mod verbs;

@@ -1,6 +1,6 @@
 //! Why an instance or a service gets no requests, since when, and what ends it.
 
-use balancer::{Admission, breaker::Circuit};
+use balancer::{Admission, Cause, Hold, Holds, breaker::Circuit};
 use model::Tick;
 use serde::Serialize;
 
@@ -16,8 +16,8 @@ pub struct CircuitView {
     /// Seconds until a request may try it; 0 if one may now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_s: Option<u64>,
-    /// What lets it in.
-    pub ends: &'static str,
+    /// When and how it comes back, as the end of a sentence.
+    pub ends: String,
     /// Which rest in a row this is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<u8>,
@@ -58,7 +58,7 @@ pub fn of_instance(admission: Admission, now: Tick) -> Option<CircuitView> {
             causes: vec![cause.as_str()],
             since_s: seconds(since),
             until_s: Some(until.since(now).as_secs()),
-            ends: "then one request tries it, and its answer lets all in",
+            ends: trial(cause, until.since(now).as_secs()),
             rest: Some(row),
         },
         Admission::Probing { cause, since, row } => CircuitView {
@@ -66,18 +66,43 @@ pub fn of_instance(admission: Admission, now: Tick) -> Option<CircuitView> {
             causes: vec![cause.as_str()],
             since_s: seconds(since),
             until_s: None,
-            ends: "the answer to the request that tries it lets all in; its failure begins a longer rest",
+            ends: "it is tried now: an answer lets all in, a failure begins a longer rest".to_owned(),
             rest: Some(row),
         },
         Admission::Held { by, since } => CircuitView {
             state: "held",
-            causes: by.iter().map(balancer::Hold::as_str).collect(),
+            causes: by.iter().map(Hold::as_str).collect(),
             since_s: seconds(since),
             until_s: None,
-            ends: "each of its causes: a check that passes, or an operator",
+            ends: release(by),
             rest: None,
         },
     })
+}
+
+/// Who tries an instance that rests. One that could not be connected to is asked for a connection first, which no request
+/// waits for.
+fn trial(cause: Cause, until_s: u64) -> String {
+    let when = if until_s > 0 { format!("after {until_s} s more ") } else { String::new() };
+    let then = if cause.is_judged() {
+        "the next request may try it, and an answer lets all in"
+    } else {
+        "the next request has it knocked at; once a connection is there, a request tries it, and an answer lets all in"
+    };
+    when + then
+}
+
+/// What lets an instance in that is held.
+fn release(by: Holds) -> String {
+    let mut needed: Vec<&str> = by
+        .iter()
+        .map(|hold| match hold {
+            Hold::Drained => "an operator lets it in",
+            Hold::Check | Hold::Unproven => "its checks pass",
+        })
+        .collect();
+    needed.dedup();
+    format!("until {}", needed.join(" and "))
 }
 
 /// `None` if the service has no breaker.
@@ -94,7 +119,7 @@ pub fn of_service(breaker: &balancer::Breaker, now: Tick) -> Option<BreakerView>
 
 #[cfg(test)]
 mod tests {
-    use balancer::{Cause, Hold, Vitals};
+    use balancer::Vitals;
 
     use super::*;
 
@@ -109,6 +134,10 @@ mod tests {
         let view = of_instance(rest, at(5)).unwrap();
         assert_eq!((view.state, &*view.causes, view.since_s), ("open", &["consecutive"][..], 4));
         assert_eq!((view.until_s, view.rest), (Some(4), Some(3)));
+        assert_eq!(view.ends, "after 4 s more the next request may try it, and an answer lets all in");
+        let refused = Admission::Out { cause: Cause::Connect, since: at(1), until: at(5), row: 1 };
+        let ends = of_instance(refused, at(5)).unwrap().ends;
+        assert!(ends.starts_with("the next request has it knocked at; once a connection is there"), "{ends}");
         let probing = Admission::Probing { cause: Cause::Connect, since: at(1), row: 1 };
         assert_eq!(of_instance(probing, at(5)).map(|view| view.state), Some("half_open"));
         assert_eq!(of_instance(Admission::In, at(5)), None);
@@ -120,5 +149,6 @@ mod tests {
         assert_eq!(word(held, at(5)), "out (drained, check) for 3 s");
         let view = of_instance(held, at(5)).unwrap();
         assert_eq!((view.state, &*view.causes, view.until_s), ("held", &["drained", "check"][..], None));
+        assert_eq!(view.ends, "until an operator lets it in and its checks pass");
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{Router, extract, http::header, response::IntoResponse, routing::get};
-use balancer::{Admission, Cause};
+use balancer::{Admission, Cause, Vitals, Weighing};
 use discovery::{
     Table, TableCell,
     freshness::Freshness,
@@ -12,6 +12,7 @@ use discovery::{
     status::{FirstUse, Source, State, Status},
     subscriptions::Counts,
 };
+use model::Tick;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
@@ -52,15 +53,15 @@ impl Collector for DiscoveryMetrics {
         let table = self.table.load();
         gauge(&mut encoder, "table_generation", "Successors of the routing table, counted", table.generation)?;
         gauge(&mut encoder, "table_services", "Services in the routing table", table.len() as u64)?;
-        let resort = table.services().flat_map(|s| &s.members).filter(|m| m.resort).count();
+        let members = Members::of(&table);
         let help = "Instances that are used only if no other is left: withdrawn under suspicion, or too old";
-        gauge(&mut encoder, "table_last_resort", help, resort as u64)?;
-        gauge(&mut encoder, "weights_ignored", "Instances whose capacity or load makes no sense", senseless(&table))?;
+        gauge(&mut encoder, "table_last_resort", help, members.resort)?;
+        gauge(&mut encoder, "weights_ignored", "Instances whose capacity or load makes no sense", members.senseless)?;
         let help = "Always 1; the digest is equal on two routers whose registries say the same";
         let digest = format!("{:016x}", table.digest());
         let mut info = encoder.encode_descriptor("table", help, None, MetricType::Info)?;
         info.encode_info(&[("digest", digest.as_str())])?;
-        ejections(&mut encoder, &self.ejections, &table)?;
+        ejections(&mut encoder, &self.ejections, &members)?;
         let status = Arc::clone(&self.status.borrow());
         sources(&mut encoder, &status)?;
         checks(&mut encoder, &self.findings.totals())?;
@@ -74,11 +75,44 @@ impl Collector for DiscoveryMetrics {
     }
 }
 
-/// Instances with metadata that should count as weight and cannot.
-fn senseless(table: &Table) -> u64 {
-    let all = table.services().flat_map(|service| service.members.iter().map(move |member| (service, member)));
-    let odd = all.filter(|(s, member)| s.policy.balance.weighing.senseless(&member.instance).next().is_some());
-    odd.count() as u64
+/// How many members of the table are something special. There may be a hundred thousand, so all is found in one walk, and
+/// metadata are read of services alone that weigh by them.
+#[derive(Debug, Default)]
+struct Members {
+    resort: u64,
+    /// With metadata that should count as weight and cannot.
+    senseless: u64,
+    /// Resting, by cause.
+    out: [u64; Cause::ALL.len()],
+    held: u64,
+}
+
+impl Members {
+    fn of(table: &Table) -> Self {
+        let (mut counts, now) = (Self::default(), clock::tick());
+        for service in table.services() {
+            let weighing = Some(&service.policy.balance.weighing).filter(|weighing| !weighing.is_off());
+            for member in &service.members {
+                counts.resort += u64::from(member.resort);
+                let is_odd = |weighing: &Weighing| weighing.senseless(&member.instance).next().is_some();
+                counts.senseless += u64::from(weighing.is_some_and(is_odd));
+                counts.admission(&member.upstream.vitals, now);
+            }
+        }
+        counts
+    }
+
+    fn admission(&mut self, vitals: &Vitals, now: Tick) {
+        let state = vitals.state(now);
+        // Nearly all are in.
+        if state == Admission::In {
+            return;
+        }
+        if let Some((cause, _)) = vitals.rest() {
+            self.out[Cause::ALL.iter().position(|c| *c == cause).unwrap_or_default()] += 1;
+        }
+        self.held += u64::from(matches!(state, Admission::Held { .. }));
+    }
 }
 
 /// What active checks did and found.
@@ -98,32 +132,18 @@ fn checks(encoder: &mut DescriptorEncoder<'_>, totals: &Looks) -> fmt::Result {
 }
 
 /// Who is out, and how often somebody was put out.
-fn ejections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals, table: &Table) -> fmt::Result {
+fn ejections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals, members: &Members) -> fmt::Result {
     let help = "Instances put out, by cause";
     let mut metric = encoder.encode_descriptor("ejections", help, None, MetricType::Counter)?;
     for (cause, count) in totals.ejections() {
         ConstCounter::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
     }
-    let mut out = [0_u64; Cause::ALL.len()];
-    let (mut held, now) = (0, clock::tick());
-    for member in table.services().flat_map(|service| &service.members) {
-        let vitals = &member.upstream.vitals;
-        let state = vitals.state(now);
-        // Nearly all are in, and there may be many.
-        if state == Admission::In {
-            continue;
-        }
-        if let Some((cause, _)) = vitals.rest() {
-            out[Cause::ALL.iter().position(|c| *c == cause).unwrap_or_default()] += 1;
-        }
-        held += u64::from(matches!(state, Admission::Held { .. }));
-    }
     let help = "Instances that are out now and come back by themselves, by cause";
     let mut metric = encoder.encode_descriptor("ejected", help, None, MetricType::Gauge)?;
-    for (cause, count) in Cause::ALL.iter().zip(out) {
+    for (cause, count) in Cause::ALL.iter().zip(members.out) {
         ConstGauge::new(count).encode(metric.encode_family(&[("cause", cause.as_str())])?)?;
     }
-    gauge(encoder, "held", "Instances that a check or an operator keeps out now", held)?;
+    gauge(encoder, "held", "Instances that a check or an operator keeps out now", members.held)?;
     let help =
         "Times all instances of a service that were out for what they answer were let in, because too few were left";
     counter(encoder, "ejection_panics", help, totals.panics())?;

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use settings::SettingsError;
+use settings::{Located, Mistakes, SettingsError};
 use tokio::sync::{mpsc, oneshot};
 
 pub use files::{Origin, Overrides};
@@ -41,7 +41,7 @@ pub struct Start {
 pub enum StartError {
     /// The file cannot be used.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] Mistakes),
     /// A registry cannot be used.
     #[error(transparent)]
     Registry(#[from] discovery::StartError),
@@ -86,32 +86,40 @@ impl StartError {
 /// Checks settings as a start would, but opens and contacts nothing. Answers what is allowed but hardly meant.
 ///
 /// # Errors
-/// What is wrong with them.
+/// All that is wrong with them.
 pub fn check(origin: &Origin) -> Result<Vec<String>, StartError> {
     let settings = origin.load(&Overrides::default())?;
-    let compiled = crate::plan::compile(&settings, &made()?, &mut Vec::new())?;
-    let log = &settings.access_log;
-    if let Some(file) = log.file.as_ref().filter(|_| log.format != telemetry::access::Format::Off) {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let found = std::fs::metadata(folder).and_then(|found| match (found.is_dir(), file.is_dir()) {
-            (false, _) => Err(io::ErrorKind::NotADirectory.into()),
-            (true, true) => Err(io::ErrorKind::IsADirectory.into()),
-            (true, false) => Ok(()),
-        });
-        found.map_err(|error| unwritable(log, &error))?;
+    let mut mistakes = Mistakes::default();
+    let compiled = mistakes.keep(crate::plan::compile(&settings, &made()?, &mut Vec::new()));
+    mistakes.keep(writable(&settings.access_log));
+    let mut doubts = Vec::new();
+    if let Some(crate::plan::Compiled { plan, warnings, .. }) = compiled {
+        doubts.extend(warnings);
+        doubts.extend(crate::plan::expiring(&plan.certificates, SystemTime::now()));
     }
-    let expiring = crate::plan::expiring(&compiled.plan.certificates, SystemTime::now());
-    Ok(compiled.warnings.into_iter().chain(expiring).collect())
+    Ok(mistakes.unless(doubts)?)
+}
+
+/// Whether the access log could be opened.
+fn writable(log: &Located<telemetry::access::Settings>) -> Result<(), SettingsError> {
+    let Some(file) = log.file.as_ref().filter(|_| log.format != telemetry::access::Format::Off) else { return Ok(()) };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let found = std::fs::metadata(folder).and_then(|found| match (found.is_dir(), file.is_dir()) {
+        (false, _) => Err(io::ErrorKind::NotADirectory.into()),
+        (true, true) => Err(io::ErrorKind::IsADirectory.into()),
+        (true, false) => Ok(()),
+    });
+    found.map_err(|error| unwritable(log, &error))
 }
 
 /// The access log cannot be written.
-fn unwritable(log: &telemetry::access::Settings, error: &io::Error) -> StartError {
+fn unwritable(log: &Located<telemetry::access::Settings>, error: &io::Error) -> SettingsError {
     let file = log.file.as_deref().map_or_else(|| "standard output".into(), Path::to_string_lossy);
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "; name a file in a folder that is there",
-        _ => "",
-    };
-    StartError::Io(format!("access_log.file: cannot write {file}: {error}{remedy}"))
+    let problem = SettingsError::at(log, format!("file: cannot write {file}: {error}"));
+    match error.kind() {
+        io::ErrorKind::NotFound => problem.remedy("name a file in a folder that is there"),
+        _ => problem,
+    }
 }
 
 /// What a plan needs besides its settings, made for this call.

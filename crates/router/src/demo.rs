@@ -113,7 +113,7 @@ fn settings(addresses: &Addresses) -> Result<Settings, StartError> {
         registries: Entries::from_iter([("demo".to_owned(), discovery::Settings::Embedded(registry))]),
         routes: SERVICES.into_iter().map(route).collect(),
         expose: Expose { all: true, ..Expose::default() },
-        access_log: telemetry::access::Settings { format: telemetry::access::Format::Off, ..Default::default() },
+        access_log: telemetry::access::Settings { format: telemetry::access::Format::Off, ..Default::default() }.into(),
         ..Settings::default()
     })
 }

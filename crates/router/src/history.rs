@@ -7,15 +7,14 @@ use std::{
 };
 
 use admin::history::Answer;
+use bytes::Bytes;
 use discovery::history::{Event, Filter};
+use http::Method;
 use telemetry::access::Rfc3339;
-use tokio::time::{Instant, sleep};
-use transport::client::{Client, ClientSettings};
+use tokio::time::sleep;
 
-use crate::announce::escaped;
+use crate::{announce::escaped, verb::Admin};
 
-/// How long the router may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions while following.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,10 +36,11 @@ pub struct Query {
 /// # Errors
 /// If the router does not answer, or not with events.
 pub async fn tell(query: &Query, to: &mut impl Write) -> Result<(), String> {
-    let client = Client::new(ClientSettings::new(format!("http://{}", query.admin))).map_err(|e| e.to_string())?;
+    let admin = Admin::at(query.admin)?;
     let mut filter = query.filter.clone();
     loop {
-        let answer = ask(&client, query.admin, &filter).await?;
+        let answer = admin.done(Method::GET, &path(&filter), Bytes::new()).await?;
+        let answer: Answer = admin.read(&answer, "events")?;
         // Numbers begin anew with the process: it was restarted, so all it knows is new.
         let restarted = filter.since.is_some_and(|since| answer.last < since);
         for event in answer.events {
@@ -59,18 +59,6 @@ pub async fn tell(query: &Query, to: &mut impl Write) -> Result<(), String> {
             sleep(PAUSE).await;
         }
     }
-}
-
-async fn ask(client: &Client, admin: SocketAddr, filter: &Filter) -> Result<Answer, String> {
-    let answer = client.get(&path(filter), Instant::now() + PATIENCE).await;
-    let answer = answer.map_err(|error| {
-        format!("no router answers on http://{admin} ({error}); name its admin listener with --admin ADDRESS:PORT")
-    })?;
-    if !answer.status.is_success() {
-        let said = String::from_utf8_lossy(&answer.body);
-        return Err(format!("http://{admin} answers {} {}", answer.status.as_u16(), said.trim()));
-    }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("http://{admin} does not answer with events: {error}"))
 }
 
 fn path(filter: &Filter) -> String {

@@ -7,7 +7,7 @@
 //!
 //! **Around it**: [`settings`] (the file as typed) → [`plan`] (compiled) → [`core`] (one thread) fed by [`accept`];
 //! [`control`] starts, reloads and ends it all. [`demo`] is the demonstration, [`history`] asks a running router what
-//! happened, and [`explain`] why a request goes where it goes. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it;
+//! happened, [`explain`] why a request goes where it goes, and [`verb`] who is there and in which state. [`announce`] tells registries of the router itself, and [`register`] of services that cannot do it;
 //! [`registry`] is for operators of the embedded one.
 
 pub mod accept;
@@ -40,6 +40,7 @@ pub mod server;
 pub mod settings;
 pub mod shed;
 pub mod target;
+pub mod verb;
 pub mod wait;
 
 pub use control::{Router, Start};

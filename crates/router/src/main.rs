@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is where people are spoken to
 
 use std::{
+    io::Stdout,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,7 +17,7 @@ use router::{
     control::{Origin, Overrides, StartError},
     demo, explain,
     history::Query,
-    register, registry,
+    register, registry, verb,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,6 +64,14 @@ enum Verb {
     Registry(registry::Arguments),
     /// Say where a request would go, and why: by which rule, to which instances, and to which not.
     Explain(explain::verb::Arguments),
+    /// Ask a running router which instances there are, and what keeps some of them out.
+    Table(verb::table::Arguments),
+    /// Ask a running router how its registries are.
+    Sources(verb::sources::Arguments),
+    /// Let an instance have no new requests from a running router, or requests again.
+    Drain(verb::drain::Arguments),
+    /// Ask a running router whether it wants traffic; the exit code says it too.
+    Ready(verb::ready::Arguments),
     /// Ask a running router what happened to services and registries, and why.
     History {
         /// The router's admin listener.
@@ -106,10 +115,15 @@ fn main() -> ExitCode {
         Verb::Run { config, listen, admin, registry } => run(config.map(file), Overrides { listen, admin, registry }),
         Verb::Check { config } => check(file(config)),
         Verb::Register(arguments) => return attend_service(*arguments),
-        Verb::Registry(arguments) => operate(arguments),
-        Verb::Explain(arguments) => explain_request(arguments),
+        Verb::Registry(arguments) => ask(async |to| registry::run(arguments, to).await),
+        Verb::Explain(arguments) => ask(async |to| explain::verb::run(arguments, to).await),
+        Verb::Table(arguments) => ask(async |to| verb::table::run(arguments, to).await),
+        Verb::Sources(arguments) => ask(async |to| verb::sources::run(arguments, to).await),
+        Verb::Drain(arguments) => ask(async |to| verb::drain::run(arguments, to).await),
+        Verb::Ready(arguments) => ask(async |to| verb::ready::run(arguments, to).await),
         Verb::History { admin, service, source, since, limit, json, follow } => {
-            tell(&Query { admin, filter: Filter { service, source, since, limit }, json, follow })
+            let query = Query { admin, filter: Filter { service, source, since, limit }, json, follow };
+            ask(async |to| router::history::tell(&query, to).await)
         }
         Verb::Demo { listen, registry, admin } => show(&demo::Addresses { listen, registry, admin }),
     };
@@ -118,7 +132,9 @@ fn main() -> ExitCode {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the error of a result")]
 fn failed(problem: String) -> ExitCode {
-    eprintln!("pointsman: {problem}");
+    for line in problem.lines() {
+        eprintln!("pointsman: {line}");
+    }
     ExitCode::FAILURE
 }
 
@@ -153,19 +169,10 @@ fn check(path: PathBuf) -> Result<(), String> {
     Ok(())
 }
 
-fn operate(arguments: registry::Arguments) -> Result<(), String> {
+/// Runs a verb that asks somebody, to its end.
+fn ask(verb: impl AsyncFnOnce(&mut Stdout) -> Result<(), String>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(registry::run(arguments, &mut std::io::stdout()))
-}
-
-fn explain_request(arguments: explain::verb::Arguments) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(explain::verb::run(arguments, &mut std::io::stdout()))
-}
-
-fn tell(query: &Query) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(router::history::tell(query, &mut std::io::stdout()))
+    runtime.map_err(|error| error.to_string())?.block_on(verb(&mut std::io::stdout()))
 }
 
 fn run(config: Option<PathBuf>, overrides: Overrides) -> Result<(), String> {
@@ -209,6 +216,7 @@ async fn attend(router: Router, without_file: bool) -> Result<(), String> {
     }
 }
 
+/// In the log, not on standard output: that is the access log's alone.
 async fn announce(router: &Router, without_file: bool) {
     let ready = async {
         loop {
@@ -221,13 +229,13 @@ async fn announce(router: &Router, without_file: bool) {
     let ready = tokio::time::timeout(READY, ready).await.is_ok();
     let addresses = router.addresses();
     if ready {
-        println!("pointsman is ready: {addresses}");
+        tracing::info!("pointsman is ready: {addresses}");
     } else {
         let why = router.readiness().await.err().unwrap_or_default();
-        println!("pointsman listens, but is not ready ({why}): {addresses}");
+        tracing::warn!("pointsman listens, but is not ready ({why}): {addresses}");
     }
     if without_file {
-        println!(
+        tracing::info!(
             "no configuration: loopback only, every registered service is exposed, registrations are kept in ./data, \
              the certificate was made on the spot (curl -k)"
         );

@@ -11,6 +11,7 @@ mod fallback;
 mod guard;
 mod limits;
 mod retries;
+mod routes;
 mod services;
 mod shedding;
 

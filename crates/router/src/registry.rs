@@ -14,7 +14,7 @@ use settings::{Secret, SecretSource};
 use tokio::time::Instant;
 use transport::client::{Client, ClientSettings, Response, TlsSettings};
 
-use crate::announce::escaped;
+use crate::{announce::escaped, verb::print};
 
 /// How long the registry may take: an import of a hundred thousand instances is on disk sooner.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,11 +124,7 @@ pub async fn run(arguments: Arguments, to: &mut impl Write) -> Result<(), String
             format!("{service} {id} {state}\n{}", not_stored(&done))
         }
     };
-    // Nobody may read any more, which is as well.
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        _ => Ok(()),
-    }
+    print(to, &text)
 }
 
 struct Registry {
@@ -207,7 +203,7 @@ fn instances(answer: &Value) -> String {
         let of = |field: &str| word(&instance[field]);
         let host = of("ip");
         let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let mut line = format!("{} {host}:{} {}", of("id"), of("port"), of("status"));
+        let mut line = format!("{} {host}:{} {}", of("id"), of("port"), standing(instance));
         if let Some(why) = instance["maintenance"].as_str().filter(|why| !why.is_empty()) {
             line += &format!(" ({why})");
         }
@@ -217,6 +213,18 @@ fn instances(answer: &Value) -> String {
         line + "\n"
     };
     list(&answer["instances"]).iter().map(line).collect()
+}
+
+/// What the registry knows of it: without a check, only that it registered and its lease runs.
+fn standing(instance: &Value) -> String {
+    let verdicts = list(&instance["verdicts"]);
+    let failing = verdicts.iter().find(|verdict| verdict["passes"] == false);
+    match (instance["status"].as_str(), failing) {
+        (Some("ready"), _) if verdicts.is_empty() => "registered, without a check".to_owned(),
+        (Some("unready"), None) => "unready: no check has passed yet".to_owned(),
+        (Some("unready"), Some(verdict)) => format!("unready: {}", word(&verdict["output"])),
+        _ => word(&instance["status"]),
+    }
 }
 
 fn imported(answer: &Value) -> String {
@@ -253,6 +261,15 @@ mod tests {
         let answer = json!({ "instances": [ { "id": "one", "ip": "::1", "port": 80, "status": "maintenance",
             "maintenance": "new disk", "expires_in": "20s" } ] });
         assert_eq!(instances(&answer), "one [::1]:80 maintenance (new disk) expires in 20s\n");
+        let instance = |status: &str, verdicts: Value| {
+            let told = json!({ "instances": [ { "id": "a", "ip": "::1", "port": 80, "status": status, "verdicts": verdicts } ] });
+            instances(&told).trim_end().replace("a [::1]:80 ", "")
+        };
+        let verdict = |passes: Option<bool>| json!([ { "passes": passes, "output": "refused" } ]);
+        assert_eq!(instance("ready", json!([])), "registered, without a check");
+        assert_eq!(instance("ready", verdict(Some(true))), "ready");
+        assert_eq!(instance("unready", verdict(None)), "unready: no check has passed yet");
+        assert_eq!(instance("unready", verdict(Some(false))), "unready: refused");
         assert_eq!(services(&json!({ "services": [ { "name": "pets", "instances": 2 } ] })), "pets 2\n");
     }
 }

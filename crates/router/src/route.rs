@@ -116,21 +116,48 @@ pub struct RouteError {
     pub problem: String,
 }
 
+impl<T> Route<T> {
+    /// Whether it can be compiled.
+    ///
+    /// # Errors
+    /// What is wrong with its pattern, host or replacement, and what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        self.parts().map(drop)
+    }
+
+    fn parts(&self) -> Result<(Pattern, String, Rewrite), String> {
+        Ok((Pattern::of(&self.when)?, self.when.host_key()?, self.rewrite.clone().checked()?))
+    }
+}
+
+impl<T> Default for Routes<T> {
+    /// None.
+    fn default() -> Self {
+        Self { routes: Vec::new(), tree: Tree::default(), shadowed: Vec::new() }
+    }
+}
+
 impl<T> Routes<T> {
     /// Compiles the rules. Positions in errors and reports are those of `routes`, from 0.
     ///
     /// # Errors
-    /// The first rule with a malformed pattern, host or replacement, or with the conditions of an earlier one.
-    pub fn new(routes: Vec<Route<T>>) -> Result<Self, RouteError> {
+    /// The rules with a malformed pattern, host or replacement; if there is none, those with the conditions of an earlier
+    /// one.
+    pub fn new(routes: Vec<Route<T>>) -> Result<Self, Vec<RouteError>> {
         let mut compiled = Vec::with_capacity(routes.len());
-        let mut tree = Tree::default();
+        let (mut tree, mut errors) = (Tree::default(), Vec::new());
         for (index, mut route) in routes.into_iter().enumerate() {
-            let wrong = |problem| RouteError { route: index, problem };
-            let pattern = Pattern::of(&route.when).map_err(wrong)?;
-            let host = route.when.host_key().map_err(wrong)?;
-            route.rewrite = route.rewrite.checked().map_err(wrong)?;
-            tree.insert(&pattern, host, index);
-            compiled.push(Compiled { route, pattern });
+            match route.parts() {
+                Ok((pattern, host, rewrite)) => {
+                    tree.insert(&pattern, host, index);
+                    route.rewrite = rewrite;
+                    compiled.push(Compiled { route, pattern });
+                }
+                Err(problem) => errors.push(RouteError { route: index, problem }),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let when = |index: usize| &compiled[index].route.when;
         let mut shadowed = Vec::new();
@@ -139,7 +166,8 @@ impl<T> Routes<T> {
                 let Some(&early) = rivals[..at].iter().find(|&&early| when(early).covers(when(late))) else { continue };
                 if when(late).covers(when(early)) {
                     let problem = format!("{} is route {early} once more; remove one of them", when(late));
-                    return Err(RouteError { route: late, problem });
+                    errors.push(RouteError { route: late, problem });
+                    continue;
                 }
                 let text = format!(
                     "route {late} ({}) is never reached: route {early} ({}) comes first and matches all of it",
@@ -148,6 +176,9 @@ impl<T> Routes<T> {
                 );
                 shadowed.push(Shadowed { route: late, by: early, text });
             }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
         }
         shadowed.sort_by_key(|s| s.route);
         Ok(Self { routes: compiled, tree, shadowed })

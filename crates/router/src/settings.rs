@@ -87,7 +87,7 @@ pub struct Settings {
     /// What the router says of itself.
     pub log: Located<telemetry::log::Settings>,
     /// One line for each request.
-    pub access_log: telemetry::access::Settings,
+    pub access_log: Located<telemetry::access::Settings>,
 }
 
 impl Default for Settings {
@@ -112,7 +112,7 @@ impl Default for Settings {
             drain: Drain::default(),
             threads: None,
             log: telemetry::log::Settings::default().into(),
-            access_log: telemetry::access::Settings::default(),
+            access_log: telemetry::access::Settings::default().into(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A section of the configuration is a plain serde struct in the crate that uses it. This crate knows none of them:
 //!
 //! ```
-//! use settings::{Entries, Located, SecretSource, SettingsError, Span};
+//! use settings::{Entries, Located, Mistakes, SecretSource, SettingsError, Span};
 //!
 //! #[derive(Debug, serde::Deserialize)]
 //! #[serde(rename_all = "snake_case")]
@@ -34,7 +34,7 @@
 //! // Checks that serde cannot make point at the same place:
 //! let error = SettingsError::at(&consul.url, "the scheme must be http or https");
 //! assert_eq!(error.to_string(), "router.yml:1:23: dc1.consul.url: the scheme must be http or https");
-//! # Ok::<(), SettingsError>(())
+//! # Ok::<(), Mistakes>(())
 //! ```
 //!
 //! # What is understood
@@ -60,11 +60,13 @@
 //! | module | idea |
 //! |---|---|
 //! | `error` | [`SettingsError`] and [`Place`]: what every refusal consists of |
+//! | `mistakes` | [`Mistakes`]: all that is wrong with a file, instead of the first thing |
 //! | `nearest` | the valid name closest to a mistyped one |
 //! | `node` | the tree: scalars, lists and maps that know their line and column |
 //! | `tree` | YAML events to that tree; bounds, duplicates, aliases |
 //! | `substitute` | `${NAME:default}` in one scalar |
 //! | `de` | the tree as a serde deserializer that puts a place on every error |
+//! | `sift` | reads on after what serde refuses |
 //! | `located` | [`Located`]: a value that remembers its place |
 //! | `one_or_many` | [`OneOrMany`]: a list that may be one bare value |
 //! | `entries` | [`Entries`]: a map in the order of the file |
@@ -82,11 +84,13 @@ mod error;
 mod lasting;
 mod load;
 mod located;
+mod mistakes;
 mod nearest;
 mod node;
 mod one_or_many;
 mod or_off;
 mod secret;
+mod sift;
 mod size;
 mod slow;
 mod span;
@@ -102,6 +106,7 @@ pub use error::{Place, SettingsError};
 pub use lasting::{Time, lasting};
 pub use load::{load, parse};
 pub use located::Located;
+pub use mistakes::Mistakes;
 pub use nearest::nearest;
 pub use one_or_many::OneOrMany;
 pub use or_off::OrOff;

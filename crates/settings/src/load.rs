@@ -5,9 +5,8 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use crate::de::Walker;
-use crate::tree;
-use crate::{Place, SettingsError};
+use crate::{Mistakes, Place, SettingsError};
+use crate::{sift, tree};
 
 /// A thousand services with ten instances each take a tenth of this; a larger file is the wrong file.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -15,8 +14,8 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// Reads the file at `path`, substitutes from the environment of the process, and deserializes.
 ///
 /// # Errors
-/// If the file cannot be read, is no YAML, or is not what `T` wants: with place and remedy.
-pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+/// If the file cannot be read, is no YAML, or is not what `T` wants: all of it, with place and remedy.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Mistakes> {
     let text = read(path)?;
     parse(&text, path, &|name| std::env::var(name).ok())
 }
@@ -24,17 +23,17 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
 /// Deserializes `text`, which came from `file`; `env` gives the values of `${NAME}`. Pure.
 ///
 /// # Errors
-/// If the text is no YAML, or is not what `T` wants: with place and remedy.
+/// If the text is no YAML, or is not what `T` wants: all of it, with place and remedy.
 pub fn parse<T: DeserializeOwned>(
     text: &str,
     file: &Path,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<T, SettingsError> {
+) -> Result<T, Mistakes> {
     if text.len() > MAX_BYTES {
-        return Err(too_large(file));
+        return Err(too_large(file).into());
     }
     let root = tree::build(text, file, env)?;
-    T::deserialize(Walker::root(&root, file))
+    sift::read(root, file)
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {

@@ -15,8 +15,15 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Scalar(Scalar),
-    List(Vec<Node>),
+    List(Vec<Item>),
     Map(Vec<Entry>),
+}
+
+/// A value in a list, and the place it has in the file, from 0.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) index: usize,
+    pub(crate) node: Node,
 }
 
 /// Key and value of a map. The key is always a scalar, and unique in its map.

@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "$settings::OrOff";
 ///
 /// let timeouts: Timeouts = settings::parse("{ idle: off, total: 5s }", "router.yml".as_ref(), &|_| None)?;
 /// assert_eq!((timeouts.idle, timeouts.total), (OrOff(None), OrOff(Some(Span::from_secs(5)))));
-/// # Ok::<(), settings::SettingsError>(())
+/// # Ok::<(), settings::Mistakes>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrOff<T = Span>(pub Option<T>);

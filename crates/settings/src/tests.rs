@@ -1,6 +1,7 @@
 //! The whole way from text to struct: `check(text, struct)` reads, `refuse(text, message)` does not.
 
 mod errors;
+mod mistakes;
 mod parts;
 mod properties;
 mod shapes;
@@ -14,7 +15,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Entries, Located, OrOff, SecretSource, SettingsError, Size};
+use crate::{Entries, Located, Mistakes, OrOff, SecretSource, Size};
 
 /// A small router, with one of everything that the real ones use.
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -96,7 +97,7 @@ enum Key {
     ClientAddress,
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Mistakes> {
     let env = |name: &str| match name {
         "PORT" => Some("9443".to_owned()),
         "EMPTY" => Some(String::new()),

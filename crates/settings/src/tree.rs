@@ -7,9 +7,9 @@ use std::path::Path;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use crate::error::shown;
-use crate::node::{Entry, Node, Scalar, Value, push_index, push_key};
+use crate::node::{Entry, Item, Node, Scalar, Value, push_index, push_key};
 use crate::substitute::substitute;
-use crate::{Place, SettingsError};
+use crate::{Mistakes, Place, SettingsError};
 
 /// Our own files are eight levels deep; more than this is an accident or an attack on the stack.
 const MAX_DEPTH: usize = 64;
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_COPIED: usize = 10_000;
 
 /// Builds the tree of the one document in `text`. An empty document is an empty scalar.
-pub(crate) fn build(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Node, SettingsError> {
+pub(crate) fn build(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Node, Mistakes> {
     // Comments are no events for us, whatever another user of the parser in this build has switched on in it.
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -30,8 +30,9 @@ pub(crate) fn build(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String
         path: String::new(),
         anchors: HashMap::new(),
         copied: 0,
+        mistakes: Mistakes::default(),
     };
-    builder.document()
+    builder.built()
 }
 
 struct Builder<'a> {
@@ -44,10 +45,21 @@ struct Builder<'a> {
     /// Finished nodes that an alias may name.
     anchors: HashMap<usize, Node>,
     copied: usize,
+    /// What is wrong with values, which ends nothing.
+    mistakes: Mistakes,
 }
 
 impl<'a> Builder<'a> {
-    fn document(mut self) -> Result<Node, SettingsError> {
+    fn built(mut self) -> Result<Node, Mistakes> {
+        let root = self.document();
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        match mistakes.keep(root) {
+            Some(root) => mistakes.unless(root),
+            None => Err(mistakes.sorted()),
+        }
+    }
+
+    fn document(&mut self) -> Result<Node, SettingsError> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
@@ -71,7 +83,7 @@ impl<'a> Builder<'a> {
             Event::Alias(anchor) => return self.alias(anchor, span, depth),
             Event::Scalar(text, style, anchor, tag) => {
                 self.untagged(span, tag.as_deref())?;
-                (anchor, Value::Scalar(self.scalar(&text, style, span)?))
+                (anchor, Value::Scalar(self.scalar(&text, style, span)))
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.untagged(span, tag.as_deref())?;
@@ -95,17 +107,20 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, span: Span) -> Result<Scalar, SettingsError> {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Scalar {
         let plain = style == ScalarStyle::Plain;
         match substitute(text, self.env) {
-            Ok(Cow::Borrowed(text)) => Ok(Scalar { text: text.to_owned(), plain }),
+            Ok(Cow::Borrowed(text)) => Scalar { text: text.to_owned(), plain },
             // An empty variable or default is the empty string, not an absent value.
-            Ok(Cow::Owned(text)) => Ok(Scalar { plain: plain && !text.is_empty(), text }),
-            Err(refused) => Err(self.error(span, refused.problem).remedy(refused.remedy)),
+            Ok(Cow::Owned(text)) => Scalar { plain: plain && !text.is_empty(), text },
+            Err(refused) => {
+                self.mistakes.note(self.error(span, refused.problem).remedy(refused.remedy));
+                Scalar { text: text.to_owned(), plain }
+            }
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Vec<Node>, SettingsError> {
+    fn list(&mut self, depth: usize) -> Result<Vec<Item>, SettingsError> {
         let mut items = Vec::new();
         let parent = self.path.len();
         loop {
@@ -113,8 +128,9 @@ impl<'a> Builder<'a> {
             if matches!(event, Event::SequenceEnd) {
                 return Ok(items);
             }
-            push_index(&mut self.path, items.len());
-            items.push(self.node(event, span, depth)?);
+            let index = items.len();
+            push_index(&mut self.path, index);
+            items.push(Item { index, node: self.node(event, span, depth)? });
             self.path.truncate(parent);
         }
     }
@@ -131,9 +147,8 @@ impl<'a> Builder<'a> {
             let key = self.key(event, span)?;
             push_key(&mut self.path, key.name());
             if !seen.insert(key.name().to_owned()) {
-                return Err(self
-                    .error(span, format!("duplicate key {}", shown(key.name())))
-                    .remedy("keep one of the two"));
+                let twice = self.error(span, format!("duplicate key {}", shown(key.name())));
+                self.mistakes.note(twice.remedy("keep one of the two"));
             }
             let (event, span) = self.next()?;
             entries.push(Entry { key, value: self.node(event, span, depth)? });
@@ -249,7 +264,7 @@ fn position(span: Span) -> (usize, usize) {
 fn size(node: &Node) -> usize {
     1 + match &node.value {
         Value::Scalar(_) => 0,
-        Value::List(items) => items.iter().map(size).sum(),
+        Value::List(items) => items.iter().map(|item| size(&item.node)).sum(),
         Value::Map(entries) => entries.iter().map(|entry| 1 + size(&entry.value)).sum(),
     }
 }
@@ -257,7 +272,7 @@ fn size(node: &Node) -> usize {
 fn levels(node: &Node) -> usize {
     match &node.value {
         Value::Scalar(_) => 0,
-        Value::List(items) => 1 + items.iter().map(levels).max().unwrap_or(0),
+        Value::List(items) => 1 + items.iter().map(|item| levels(&item.node)).max().unwrap_or(0),
         Value::Map(entries) => 1 + entries.iter().map(|entry| levels(&entry.value)).max().unwrap_or(0),
     }
 }

@@ -13,3 +13,4 @@ mod latency;
 pub mod load;
 pub mod log;
 pub mod metrics;
+mod process;

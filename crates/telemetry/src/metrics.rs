@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::latency::Latency;
+use crate::{latency::Latency, process};
 
 /// Counters of the data path. Clones count into the same numbers.
 #[derive(Debug, Clone)]
@@ -258,11 +258,13 @@ fn count(counters: &[(&'static str, Counter)], reason: &str) {
     }
 }
 
-/// All metrics of the registry as text, for `GET /metrics`, under [`CONTENT_TYPE`].
+/// All metrics of the registry and of the process as text, for `GET /metrics`, under [`CONTENT_TYPE`].
 #[must_use]
 pub fn encode(registry: &Registry) -> String {
     let mut out = String::new();
-    let written = text::encode(&mut out, registry);
+    let written = text::encode_registry(&mut out, registry)
+        .and_then(|()| text::encode_registry(&mut out, &process::registry()))
+        .and_then(|()| text::encode_eof(&mut out));
     debug_assert!(written.is_ok(), "writing to a string cannot fail");
     out
 }

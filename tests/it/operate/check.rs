@@ -99,6 +99,76 @@ fn every_mistake_is_told_with_place_cause_and_remedy() {
     }
 }
 
+/// A file in which every section is wrong, and what is told of it: line, column, path.
+const ALL_WRONG: &str = "\
+threads: 0
+limits: { streams: 0, fields: 0 }
+headers: { environment: 'a b', service: [ 'c d', fine ], trusted_proxies: [ x, 10.0.0.0/8, y ] }
+listeners:
+  - { address: 127.0.0.1:1, tls: { certificates: [ { chain: no.pem, key: no.pem } ] } }
+  - { address: 127.0.0.1:1 }
+registries:
+  a: { consul: { url: 'b:1' } }
+  b: { embedded: { address: 0.0.0.0:1 } }
+discovery: { hold: { nowhere: 1s } }
+expose: { service: 'e f' }
+services:
+  a: { breaker: { requests: 0 }, eject: { base: 0s }, tls: { client_key: a.pem }, retries: { attempts: 9 } }
+  'g h': { prefer_zone: true }
+routes:
+  - { service: a, method: 'G T', rewrite: /y, strip_prefix: true }
+  - { service: a, prefix: x }
+  - { service: a, fallback: {} }
+";
+
+#[test]
+fn all_mistakes_are_told_in_one_go_in_the_order_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    let said = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let output = finish(&["check", "--config", file.to_str().unwrap()]);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true));
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.lines().map(|line| line.replace(file.to_str().unwrap(), "F")).collect::<Vec<_>>()
+    };
+    let told = said(&format!("{ALL_WRONG}access_log: {{ file: no/x.log }}\n"));
+    for (line, expected) in told.iter().zip([
+        "F:1:10: threads: 0 threads",
+        "F:2:9: limits: streams: 0",
+        "F:2:9: limits: fields: 0",
+        "F:3:25: headers.environment: ",
+        "F:3:43: headers.service[0]: ",
+        "F:3:77: headers.trusted_proxies[0]: ",
+        "F:3:92: headers.trusted_proxies[2]: ",
+        "F:5:52: listeners[0].tls.certificates[0]: ",
+        "F:6:16: listeners[1].address: ",
+        "F:8:3: registries.a: ",
+        "F:9:3: registries.b: 0.0.0.0:1 has the port of",
+        "F:9:3: registries.b: address 0.0.0.0:1 can be reached",
+        "F:10:22: discovery.hold.nowhere: ",
+        "F:11:20: expose.service: ",
+        "F:13:17: services.a.breaker: ",
+        "F:13:41: services.a.eject: ",
+        "F:13:60: services.a.tls: ",
+        "F:13:104: services.a.retries.attempts: ",
+        "F:14:3: services.\"g h\": ",
+        "F:14:25: services.\"g h\".prefer_zone: ",
+        "and 5 more mistakes",
+    ]) {
+        assert!(line.starts_with(&format!("pointsman: {expected}")), "not {expected}: {told:#?}");
+    }
+    assert_eq!(told.len(), 21);
+    // Two routes that exclude each other are told once each of them alone is right.
+    let twins = "routes: [ { service: a }, { service: b }, { service: c } ]";
+    let told = said(twins);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[1].contains("routes[2]: /... is route 0 once more") && told[1].ends_with("remove one of them"),
+        "{told:#?}"
+    );
+}
+
 #[test]
 fn a_log_that_cannot_be_written_is_told_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,7 +184,7 @@ fn a_log_that_cannot_be_written_is_told_before_the_start() {
         fs::write(&file, format!("access_log: {{ file: {log:?} }}")).unwrap();
         let output = finish(&["check", "--config", file.to_str().unwrap()]);
         let said = String::from_utf8(output.stderr).unwrap();
-        let told = said.contains(&format!("access_log.file: cannot write {}: ", log.display()));
+        let told = said.contains(&format!("access_log: file: cannot write {}: ", log.display()));
         assert_eq!((output.status.success(), told, log.is_file()), (valid, !valid, false), "{said}");
         assert!(cause.is_none_or(|cause| said.contains(cause)), "{said}");
     }

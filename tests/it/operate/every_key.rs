@@ -49,7 +49,9 @@ fn key_before(content: &str, colon: usize, line: usize, start: usize) -> Key {
 
 fn place_of_error(text: &str) -> Option<(usize, usize, String)> {
     let read = settings::parse::<Settings>(text, Path::new("example.yml"), &|_| None);
-    read.err().map(|error| (error.place().line, error.place().column, error.to_string()))
+    let mistakes = read.err()?;
+    assert_eq!(mistakes.len(), 1, "one was made: {mistakes}");
+    mistakes.into_iter().next().map(|error| (error.place().line, error.place().column, error.to_string()))
 }
 
 /// The key misspelt, and written twice. Names that are the user's to choose (services, headers) cannot be misspelt.

@@ -92,14 +92,16 @@ impl Process {
 
     /// Waits for its word that it listens.
     pub(crate) async fn ready(&self) -> Reached {
-        let said = || self.printed().into_iter().find(|line| line.starts_with("pointsman is ready: "));
+        let said =
+            || self.logged().into_iter().find_map(|line| Some(line.split_once("pointsman is ready: ")?.1.to_owned()));
         assert!(
             testkit::wait_for(|| said().is_some(), testkit::DEADLINE).await,
             "{:#?} {:#?}",
             self.printed(),
             self.logged()
         );
-        reached(said().unwrap().trim_start_matches("pointsman is ready: "))
+        // As JSON, the message ends with a quote.
+        reached(said().unwrap().split('"').next().unwrap_or_default())
     }
 
     /// Sends a signal: `TERM`, `INT`, `HUP`.

@@ -46,7 +46,7 @@ async fn what_is_exported_is_imported_elsewhere_and_told() {
     Registrar::of(&to).await.register("cats", &one).await;
     assert_eq!(told(&from, &["list"]).await, "pets 2\n");
     let listed = told(&from, &["list", "pets"]).await;
-    assert_eq!(listed, format!("one {} ready\ntwo {} ready\n", one.addr(), two.addr()));
+    assert_eq!(listed, format!("one {0} {2}\ntwo {1} {2}\n", one.addr(), two.addr(), "registered, without a check"));
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("registry.json");

@@ -111,13 +111,15 @@ async fn a_bad_file_changes_nothing_and_the_log_says_where_it_is_wrong() {
     let load = load(reached.clients[0]).await;
     moved(&load, red, blue).await;
 
-    let bad = rules.to("blue").replace("prefix: /x", "prefx: /x");
+    let bad = format!("{}zones: a\n", rules.to("blue").replace("prefix: /x", "prefx: /x"));
     let line = 1 + bad.lines().position(|line| line.contains("prefx")).unwrap();
     replace(&file, &bad);
     process.logs(&format!("{}:{line}:7:", file.display())).await;
     let told = process.logged().into_iter().find(|line| line.contains("prefx")).unwrap();
     assert!(told.contains("ERROR") && told.contains("the old one goes on"), "{told}");
     assert!(told.contains("did you mean \"prefix\"?"), "{told}");
+    process.logs("did you mean \"zone\"?").await;
+    assert_eq!(process.count("the old one goes on"), 2, "a line for each mistake: {:#?}", process.logged());
     moved(&load, red, blue).await;
 
     replace(&file, &rules.to("blue"));

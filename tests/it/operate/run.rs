@@ -5,6 +5,7 @@ use std::{
     process::Command,
 };
 
+use serde_json::Value;
 use testkit::{Client, Instance, get};
 use tokio::net::TcpStream;
 
@@ -30,8 +31,7 @@ async fn without_a_file_it_says_so_and_serves_what_registers() {
     let arguments: Vec<_> = ["run"].into_iter().chain(ANY).collect();
     let mut process = Process::start(&arguments, folder.path());
     let reached = process.ready().await;
-    testkit::eventually("it says so", || process.printed().len() == 2).await;
-    assert!(process.printed()[1].starts_with("no configuration: loopback only"), "{:?}", process.printed());
+    process.logs("no configuration: loopback only").await;
     assert!(folder.path().join("data").is_dir(), "registrations are kept beside it");
 
     let instance = Instance::http().named("one").start().await;
@@ -57,7 +57,32 @@ async fn without_a_file_it_says_so_and_serves_what_registers() {
     process.signal("INT");
     process.signal("INT");
     process.ended().await;
-    assert_eq!(process.printed().iter().filter(|line| line.contains("ready")).count(), 1, "{:?}", process.printed());
+    assert_eq!(process.count("pointsman is ready"), 1, "{:?}", process.logged());
+}
+
+/// For what reads them: one stream is the access log and nothing else, the other the log and nothing else.
+#[tokio::test]
+async fn requests_are_told_on_standard_output_and_all_else_on_standard_error() {
+    let instance = Instance::http().start().await;
+    let config = Config::new().service("pets", &[instance.url()]).set("drain", "{ delay: 0s }");
+    let config = config.set("access_log", "{ format: json }").set("log", "{ format: json }");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.yml");
+    std::fs::write(&file, config.yaml()).unwrap();
+    let mut process = Process::start(&["run", "--config", file.to_str().unwrap()], folder.path());
+    let client = Client::http(process.ready().await.clients[0]).await;
+    assert_eq!(client.send(get("/1", &[("service_id", "pets")])).await.status, 200);
+    process.signal("TERM");
+    process.ended().await;
+    process.logs("drained").await;
+    testkit::eventually("the request is told", || !process.printed().is_empty()).await;
+    let objects = |lines: Vec<String>| -> Vec<Value> {
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    };
+    let (printed, logged) = (objects(process.printed()), objects(process.logged()));
+    assert_eq!((printed.len(), &printed[0]["path"]), (1, &Value::from("/1")));
+    let ready = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("pointsman is ready: "));
+    assert_eq!(logged.iter().filter(ready).count(), 1, "{logged:#?}");
 }
 
 #[test]

@@ -158,7 +158,7 @@ async fn waiting(verb: &str, folder: &Path) -> Process {
 async fn a_start_that_waits_for_its_file_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let process = waiting("run", folder.path()).await;
-    assert_eq!(process.printed().len(), 0);
+    assert_eq!(process.count("is ready"), 0);
     let config = Config::new();
     heal(&folder.path().join("router.yml"), &config.yaml());
     process.ready().await;

@@ -33,6 +33,7 @@ mod tests;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     services: Lists,
+    repeated: Vec<(ServiceId, Address)>,
 }
 
 /// Of each service. Settings, source, claims and table hold the same instances, because there may be many.
@@ -42,6 +43,11 @@ impl Settings {
     /// The instances of each service.
     pub(super) fn lists(&self) -> &Lists {
         &self.services
+    }
+
+    /// Instances that a list names once more without saying anything new of them. They count once, as at first.
+    pub(super) fn repeated(&self) -> &[(ServiceId, Address)] {
+        &self.repeated
     }
 }
 
@@ -88,14 +94,15 @@ impl<'de> Deserialize<'de> for Key {
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let written = Written::deserialize(from)?;
-        join(written.services).map(|services| Self { services }).map_err(D::Error::custom)
+        join(written.services).map_err(D::Error::custom)
     }
 }
 
 /// Joins the keys of one service. An instance under several keys is one: in all their environments, and reached without
 /// one too if a key without environment names it.
-fn join(written: BTreeMap<Key, Targets>) -> Result<Lists, String> {
+fn join(written: BTreeMap<Key, Targets>) -> Result<Settings, String> {
     let mut services: BTreeMap<ServiceId, BTreeMap<Address, Arc<Instance>>> = BTreeMap::new();
+    let mut repeated = Vec::new();
     for (key, targets) in written {
         let service = services.entry(key.service.clone()).or_default();
         for mut shared in targets.0 {
@@ -108,14 +115,19 @@ fn join(written: BTreeMap<Key, Targets>) -> Result<Lists, String> {
                     free.insert(shared);
                 }
                 MapEntry::Occupied(mut known) => {
+                    let before = Arc::clone(known.get());
                     merge(Arc::make_mut(known.get_mut()), instance)
                         .map_err(|why| format!("service {:?} {why}", key.service.as_str()))?;
+                    if before == *known.get() {
+                        repeated.push((key.service.clone(), known.key().clone()));
+                    }
                 }
             }
         }
     }
     let listed = |instances: BTreeMap<Address, Arc<Instance>>| instances.into_values().collect();
-    Ok(Arc::new(services.into_iter().map(|(service, instances)| (service, listed(instances))).collect()))
+    let services = services.into_iter().map(|(service, instances)| (service, listed(instances))).collect();
+    Ok(Settings { services: Arc::new(services), repeated })
 }
 
 /// Adds what another key says of an instance at the same address.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::ServiceId;
+use model::{Address, ServiceId};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -95,6 +95,15 @@ impl Settings {
         match self {
             Self::Static(settings) => Some(settings.lists().keys()),
             _ => None,
+        }
+    }
+
+    /// Instances that the file lists twice for a service, where once would do.
+    #[must_use]
+    pub fn repeated(&self) -> &[(ServiceId, Address)] {
+        match self {
+            Self::Static(settings) => settings.repeated(),
+            _ => &[],
         }
     }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use discovery::provider::embedded;
 use model::Exposure;
-use settings::{Entries, SettingsError};
+use settings::{Entries, Mistakes};
 
 use crate::settings::{Expose, Listener, Settings};
 
@@ -34,8 +34,8 @@ impl Origin {
     /// Reads the settings.
     ///
     /// # Errors
-    /// What is wrong with the file, and where.
-    pub fn load(&self, overrides: &Overrides) -> Result<Settings, SettingsError> {
+    /// All that is wrong with the file, and where.
+    pub fn load(&self, overrides: &Overrides) -> Result<Settings, Mistakes> {
         let mut settings = match self {
             Self::File(path) => settings::load::<Settings>(path)?,
             Self::Given(settings) => (**settings).clone(),
@@ -70,6 +70,6 @@ fn without_file(registry: Option<SocketAddr>) -> Settings {
         expose: Expose { all: true, ..Expose::default() },
         ..Settings::default()
     };
-    debug_assert!(settings.expose.compile() == Ok(Exposure::Everything));
+    debug_assert!(settings.expose.compile(&mut Mistakes::default()) == Exposure::Everything);
     settings
 }

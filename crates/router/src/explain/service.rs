@@ -93,6 +93,8 @@ fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick)
     let state = upstream.vitals.state(now);
     let out = circuit::of_instance(state, now);
     let why = match reach {
+        // Such requests may go there, one of them first.
+        Reach::Chosen if out.is_some() => String::new(),
         Reach::Chosen => "takes requests".to_owned(),
         Reach::Out => String::new(),
         Reach::Weightless => "has weight 0: gets requests only if nobody else can take them".to_owned(),
@@ -106,7 +108,7 @@ fn instance(member: &Member, reach: Reach, environment: Option<&str>, now: Tick)
         },
     };
     let mut parts = vec![why];
-    parts.extend(out.map(|view| format!("{}; ends with: {}", circuit::word(state, now), view.ends)));
+    parts.extend(out.map(|view| format!("out ({}) for {} s; {}", view.causes.join(", "), view.since_s, view.ends)));
     parts.extend(upstream.trouble().map(|why| format!("no connection by {}: {why}", upstream.protocol.as_str())));
     parts.retain(|part| !part.is_empty());
     Instance {

@@ -1,21 +1,19 @@
 //! `pointsman explain`: asks a running router, or a file.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
 use clap::Args;
-use tokio::time::Instant;
-use transport::client::{Client, ClientSettings};
+use http::Method;
 
 use super::{Explanation, Known, Question, explain};
-use crate::control::{Origin, Overrides, made};
-
-/// How long the router may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    control::{Origin, Overrides, made},
+    verb::{Admin, print},
+};
 
 /// The arguments of `pointsman explain`.
 #[derive(Debug, Args)]
@@ -62,11 +60,7 @@ pub async fn run(arguments: Arguments, to: &mut impl Write) -> Result<(), String
         true => serde_json::to_string(&told).map_err(|error| error.to_string())? + "\n",
         false => told.to_string(),
     };
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
-        // Nobody may read any more, which is as well.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        _ => Ok(()),
-    }
+    print(to, &text)
 }
 
 /// `name: value`, as curl takes it.
@@ -85,18 +79,10 @@ fn by_file(file: PathBuf, question: &Question) -> Result<Explanation, String> {
     explain(&compiled.plan, Known::File(&compiled.policies, foreseen.as_ref()), question)
 }
 
-async fn by_router(admin: SocketAddr, question: &Question) -> Result<Explanation, String> {
-    let client = Client::new(ClientSettings::new(format!("http://{admin}"))).map_err(|error| error.to_string())?;
+async fn by_router(address: SocketAddr, question: &Question) -> Result<Explanation, String> {
+    let admin = Admin::at(address)?;
     let body = serde_json::to_vec(question).map_err(|error| error.to_string())?;
-    let answer = client.post("/explain", body.into(), Instant::now() + PATIENCE).await.map_err(|error| {
-        format!("no router answers on http://{admin} ({error}); name its admin listener with --admin ADDRESS:PORT")
-    })?;
-    if !answer.status.is_success() {
-        let said = String::from_utf8_lossy(&answer.body);
-        return Err(format!("http://{admin} answers {} {}", answer.status.as_u16(), said.trim()));
-    }
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| format!("http://{admin} does not answer with an explanation: {error}"))
+    admin.read(&admin.done(Method::POST, "/explain", body.into()).await?, "an explanation")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use settings::{Located, Place, SettingsError};
+use settings::{Located, Mistakes, Place, SettingsError};
 
 use crate::settings::{Listener, Settings};
 
@@ -16,20 +16,17 @@ struct Wanted {
     who: String,
 }
 
-/// Finds an address that two want, of those that are written and those that are not.
-///
-/// # Errors
-/// The place of the later one that is written, and who has it already.
-pub(super) fn apart(settings: &Settings) -> Result<(), SettingsError> {
+/// Finds addresses that two want, of those that are written and those that are not. Tells the place of the later one that
+/// is written, and who has it already.
+pub(super) fn apart(settings: &Settings, mistakes: &mut Mistakes) {
     let mut taken: Vec<Wanted> = Vec::new();
     for wanted in all(settings) {
         if let Some(other) = taken.iter().find(|other| clash(other.address, wanted.address)) {
             let (at, other) = if wanted.place.line > 0 { (&wanted, other) } else { (other, &wanted) };
-            return Err(SettingsError::new(at.place.clone(), problem(at.address, other)));
+            mistakes.note(SettingsError::new(at.place.clone(), problem(at.address, other)));
         }
         taken.push(wanted);
     }
-    Ok(())
 }
 
 fn all(settings: &Settings) -> Vec<Wanted> {
@@ -96,7 +93,9 @@ mod tests {
     fn defaults_count_as_if_they_were_written() {
         let said = |yaml: &str| {
             let settings: Settings = settings::parse(yaml, Path::new("router.yml"), &|_| None).unwrap();
-            apart(&settings).map_err(|error| error.to_string()).err().unwrap_or_default()
+            let mut mistakes = Mistakes::default();
+            apart(&settings, &mut mistakes);
+            mistakes.to_string()
         };
         for (yaml, expected) in [
             (

@@ -4,23 +4,24 @@
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use discovery::Policies;
-use http::{HeaderName, HeaderValue, Method};
-use model::ServiceId;
-use settings::{Located, OrOff, SettingsError};
+use http::{HeaderName, HeaderValue};
+use settings::{Located, Mistakes, OrOff, Place, SettingsError};
 use transport::{
-    io,
-    tls::{Identity, ServerTls, Tickets},
+    ClientTls, io,
+    tls::{Identity, ServerTls, Tickets, Trust},
 };
 
 use super::{
-    Certificate, Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Rule, Shedding, addresses,
-    doubts, fallback, services,
+    Certificate, Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Shedding, addresses, doubts,
+    routes, services,
 };
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
-    route::{Rewrite, Route, Routes, When},
     settings::{self as typed, Settings},
 };
+
+/// Until what is wrong with its name is mended.
+const ENVIRONMENT: HeaderName = HeaderName::from_static("env_tag");
 
 /// Everything a file says, compiled.
 #[derive(Debug)]
@@ -50,68 +51,91 @@ pub struct Made {
 /// be all that is needed.
 ///
 /// # Errors
-/// The first thing that is wrong.
-pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Result<Compiled, SettingsError> {
-    plausible(settings)?;
+/// All that is wrong: one mistake for each service, or part of it, each part of a route, each registry and so on.
+pub fn compile(settings: &Settings, made: &Made, files: &mut Vec<PathBuf>) -> Result<Compiled, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let system = ClientTls::new(&Trust::default());
+    let system = system.map_err(|error| SettingsError::new(Place::default(), error.to_string()))?;
+    let compiled = with_stand_ins(settings, made, Arc::new(system), files, &mut mistakes);
+    mistakes.unless(compiled)
+}
+
+/// Compiles the file, with a stand-in for whatever is wrong.
+fn with_stand_ins(
+    settings: &Settings,
+    made: &Made,
+    system: Arc<ClientTls>,
+    files: &mut Vec<PathBuf>,
+    mistakes: &mut Mistakes,
+) -> Compiled {
+    plausible(settings, mistakes);
     let limits = Limits::of_file(&settings.limits, &settings.timeouts);
-    let services = services::compile(settings, &limits, files)?;
+    let services = services::compile(settings, &limits, system, files, mistakes);
     let mut routed = HashSet::new();
-    let routes = routes(settings, &services, &mut routed, files)?;
-    let rewriting = rewriting(&settings.headers)?;
+    let routes = routes::compile(settings, &services, &mut routed, files, mistakes);
+    let rewriting = rewriting(&settings.headers, mistakes);
     let mut certificates = Vec::new();
     let plan = Plan {
-        listeners: listeners(settings, made, files, &mut certificates)?,
+        listeners: listeners(settings, made, files, &mut certificates, mistakes),
         certificates,
-        names: names(&settings.headers)?,
+        names: names(&settings.headers, mistakes),
         services: services.limits.into_iter().map(|(name, limits)| (name.as_str().into(), limits)).collect(),
         patience: patience(&settings.clients),
-        shedding: Shedding::of(&settings.shedding)?,
+        shedding: mistakes.or(Shedding::of(&settings.shedding), &Shedding::OFF),
         connections: connections(&settings.limits, &rewriting.trusted),
         rewriting,
         limits: services.others,
         routes,
     };
     let mut warnings: Vec<String> = plan.routes.shadowed().iter().map(ToString::to_string).collect();
+    let first_use = settings.discovery.on_first_use.as_ref().map(typed::OnFirstUse::compile);
     let policies = Policies {
         default: Arc::clone(&services.default),
         services: services::with_hopeless(settings, &services.default, services.policies, &routed),
         routed,
-        exposure: settings.expose.compile()?,
-        first_use: settings.discovery.on_first_use.as_ref().map(typed::OnFirstUse::compile).transpose()?,
+        exposure: settings.expose.compile(mistakes),
+        first_use: first_use.and_then(|first_use| mistakes.keep(first_use)),
         environment: settings.environment.clone(),
         place: services::place(settings.zone.as_deref()),
         hold: settings.hold.get(),
-        holds: services::holds(settings)?,
+        holds: services::holds(settings, mistakes),
     };
     warnings.extend(doubts::all(settings, &policies));
     warnings.extend(services::first_use_warning(settings, &policies));
-    let mut sources = Vec::new();
-    for (name, source) in &settings.registries {
-        source.check().map_err(|problem| SettingsError::at(name, problem))?;
-        sources.push((name.to_string(), source.clone()));
-    }
+    let sources = sources(settings, mistakes);
     if let Some(announce) = &settings.announce {
-        announce.check().map_err(|problem| SettingsError::at(announce, problem))?;
+        mistakes.keep(announce.check().map_err(|problem| SettingsError::at(announce, problem)));
     }
-    let operations = Operations {
+    Compiled { plan: Arc::new(plan), policies, sources, operations: operations(settings, files), warnings }
+}
+
+fn sources(settings: &Settings, mistakes: &mut Mistakes) -> Vec<(String, discovery::Settings)> {
+    let source = |(name, source): &(Located<String>, discovery::Settings)| {
+        mistakes.keep(source.check().map_err(|problem| SettingsError::at(name, problem)));
+        (name.to_string(), source.clone())
+    };
+    settings.registries.iter().map(source).collect()
+}
+
+fn operations(settings: &Settings, files: &[PathBuf]) -> Operations {
+    Operations {
         admin: *settings.admin.address,
         drain_delay: settings.drain.delay.get(),
         drain_deadline: settings.drain.deadline.get(),
         announce: settings.announce.as_ref().map(|announce| (**announce).clone()),
-        files: files.clone(),
+        files: files.to_vec(),
         fixed: Fixed {
             threads: settings.threads.as_deref().copied(),
             log: settings.log.format,
-            access_log: settings.access_log.clone(),
+            access_log: (*settings.access_log).clone(),
             directory: settings.discovery.directory.clone(),
         },
-    };
-    Ok(Compiled { plan: Arc::new(plan), policies, sources, operations, warnings })
+    }
 }
 
 /// Numbers, words and addresses that no start could use.
-fn plausible(settings: &Settings) -> Result<(), SettingsError> {
-    settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string()))?;
+fn plausible(settings: &Settings, mistakes: &mut Mistakes) {
+    mistakes.keep(settings.log.check().map_err(|error| SettingsError::at(&settings.log, error.to_string())));
     for (name, number) in [
         ("connections", settings.limits.connections),
         ("connections_per_address", connections(&settings.limits, &Trusted::default()).of_address),
@@ -119,19 +143,15 @@ fn plausible(settings: &Settings) -> Result<(), SettingsError> {
         ("fields", settings.limits.fields),
     ] {
         if number == 0 {
-            return Err(SettingsError::at(
-                &settings.limits,
-                format!("{name}: 0 would let nothing through; write at least 1"),
-            ));
+            let text = format!("{name}: 0 would let nothing through; write at least 1");
+            mistakes.note(SettingsError::at(&settings.limits, text));
         }
     }
     if let Some(threads) = settings.threads.as_ref().filter(|threads| ***threads == 0) {
-        return Err(SettingsError::at(
-            threads,
-            "0 threads serve nobody; write at least 1, or leave it out for one a core",
-        ));
+        let text = "0 threads serve nobody; write at least 1, or leave it out for one a core";
+        mistakes.note(SettingsError::at(threads, text));
     }
-    addresses::apart(settings)
+    addresses::apart(settings, mistakes);
 }
 
 /// Half of all connections for one address, unless that is so few that a single browser or test could need them.
@@ -149,17 +169,19 @@ fn listeners(
     made: &Made,
     files: &mut Vec<PathBuf>,
     dated: &mut Vec<Certificate>,
-) -> Result<Vec<Arc<Listener>>, SettingsError> {
+    mistakes: &mut Mistakes,
+) -> Vec<Arc<Listener>> {
     let mut listeners: Vec<Arc<Listener>> = Vec::new();
     let alone = [typed::Listener::default()];
     let typed = if settings.listeners.is_empty() { &alone[..] } else { &settings.listeners };
     for typed::Listener { address, tls } in typed {
-        let tls = tls.as_ref().map(|tls| {
+        let tls = tls.as_ref().and_then(|tls| {
             let mut identities = Vec::new();
             for certificate in &tls.certificates {
                 files.extend([certificate.chain.clone(), certificate.key.clone()]);
                 let identity = Identity::from_files(&certificate.chain, &certificate.key);
-                let identity = identity.map_err(|e| SettingsError::at(certificate, e.to_string()))?;
+                let identity = identity.map_err(|e| SettingsError::at(certificate, e.to_string()));
+                let identity = mistakes.or(identity, &made.identity);
                 let file = certificate.chain.clone();
                 dated.extend(identity.expires().map(|expires| Certificate { file, expires }));
                 identities.push(identity);
@@ -167,93 +189,39 @@ fn listeners(
             if identities.is_empty() {
                 identities.push(made.identity.clone());
             }
-            ServerTls::new(&identities, &made.tickets).map_err(|e| SettingsError::at(tls, e.to_string()))
+            let tls = ServerTls::new(&identities, &made.tickets).map_err(|e| SettingsError::at(tls, e.to_string()));
+            mistakes.keep(tls)
         });
-        listeners.push(Arc::new(Listener { address: **address, tls: tls.transpose()? }));
+        listeners.push(Arc::new(Listener { address: **address, tls }));
     }
-    Ok(listeners)
+    listeners
 }
 
-fn routes(
-    settings: &Settings,
-    services: &services::Services,
-    routed: &mut HashSet<ServiceId>,
-    files: &mut Vec<PathBuf>,
-) -> Result<Routes<Rule>, SettingsError> {
-    let mut rules = Vec::new();
-    for route in &settings.routes {
-        let service = ServiceId::new(&route.service).map_err(|e| SettingsError::at(&route.service, e.to_string()))?;
-        let limits = services.limits.get(&service).copied().unwrap_or(services.others);
-        let total = typed::Timeouts { total: route.timeout, ..typed::Timeouts::default() };
-        let limits = limits.with(&total, route.max_body).with(&route.timeouts, None);
-        let limits = limits.tried(route.retries.as_ref(), route.hedge)?;
-        let when = when(route)?;
-        let name = route.name.clone().unwrap_or_else(|| when.to_string());
-        let fallback = match &route.fallback {
-            None => None,
-            Some(typed) => {
-                let (fallback, other) = fallback::compile(typed, &service, files)?;
-                routed.extend(other);
-                Some(fallback)
-            }
-        };
-        routed.insert(service.clone());
-        rules.push(Route {
-            rewrite: rewrite(route)?,
-            when,
-            service,
-            data: Rule { name, line: route.place().line, limits, fallback },
-        });
-    }
-    Routes::new(rules).map_err(|error| SettingsError::at(&settings.routes[error.route], error.problem))
-}
-
-fn when(route: &Located<typed::Route>) -> Result<When, SettingsError> {
-    let mut methods = Vec::new();
-    for method in &route.method.0 {
-        let bad = || SettingsError::at(route, format!("{:?} is no method; write GET or [GET, POST]", **method));
-        methods.push(Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| bad())?);
-    }
-    let mut headers = Vec::new();
-    for (name, value) in &route.header {
-        let name = header_name(name)?;
-        let wanted = HeaderValue::from_str(value).map_err(|_| SettingsError::at(value, "is no header value"))?;
-        headers.push((name, (wanted != "*").then_some(wanted)));
-    }
-    let any = |value: &Located<String>| (**value != "*").then(|| value.to_string());
-    Ok(When {
-        host: route.host.clone(),
-        prefix: route.prefix.clone(),
-        path: route.path.clone(),
-        methods,
-        headers,
-        query: route.query.iter().map(|(name, value)| (name.to_string(), any(value))).collect(),
-    })
-}
-
-fn rewrite(route: &Located<typed::Route>) -> Result<Rewrite, SettingsError> {
-    match (&route.rewrite, route.strip_prefix) {
-        (Some(_), true) => {
-            Err(SettingsError::at(route, "strip_prefix and rewrite exclude each other; rewrite does both"))
-        }
-        (Some(new), false) => Ok(Rewrite::Replace(new.clone())),
-        (None, true) => Ok(Rewrite::Strip),
-        (None, false) => Ok(Rewrite::Keep),
-    }
-}
-
-fn names(headers: &typed::Headers) -> Result<Names, SettingsError> {
-    Ok(Names {
-        service: headers.service.iter().map(header_name).collect::<Result<_, _>>()?,
+fn names(headers: &typed::Headers, mistakes: &mut Mistakes) -> Names {
+    Names {
+        // What is wrong with them `rewriting` says.
+        service: headers.service.iter().filter_map(|name| header_name(name).ok()).collect(),
         query: headers.service_query.as_deref().map(Into::into),
-        environment: header_name(&headers.environment)?,
-    })
+        environment: mistakes.or(header_name(&headers.environment), &ENVIRONMENT),
+    }
 }
 
-fn rewriting(headers: &typed::Headers) -> Result<Rewriting, SettingsError> {
-    let mut ours = headers.service.iter().map(header_name).collect::<Result<Vec<_>, _>>()?;
+fn rewriting(headers: &typed::Headers, mistakes: &mut Mistakes) -> Rewriting {
+    let mut ours: Vec<HeaderName> = mistakes.all(headers.service.iter().map(header_name));
     ours.push(HeaderName::from_static("service_url"));
-    let host = match &headers.host {
+    let network =
+        |text: &Located<String>| text.parse::<Network>().map_err(|error| SettingsError::at(text, error.to_string()));
+    Rewriting {
+        host: mistakes.or(host(&headers.host), &HostPolicy::Instance),
+        forwarded: headers.forwarded,
+        via: headers.via,
+        trusted: mistakes.all(headers.trusted_proxies.iter().map(network)),
+        ours: ours.into(),
+    }
+}
+
+fn host(typed: &typed::Host) -> Result<HostPolicy, SettingsError> {
+    Ok(match typed {
         typed::Host::Instance => HostPolicy::Instance,
         typed::Host::Preserve => HostPolicy::Preserve,
         typed::Host::Fixed(host) => {
@@ -261,11 +229,7 @@ fn rewriting(headers: &typed::Headers) -> Result<Rewriting, SettingsError> {
             crate::authority::Authority::parse(host).map_err(bad)?;
             HostPolicy::Fixed(HeaderValue::from_str(host).map_err(|_| SettingsError::at(host, "is no host"))?)
         }
-    };
-    let network =
-        |text: &Located<String>| text.parse::<Network>().map_err(|error| SettingsError::at(text, error.to_string()));
-    let trusted: Trusted = headers.trusted_proxies.iter().map(network).collect::<Result<_, _>>()?;
-    Ok(Rewriting { host, forwarded: headers.forwarded, via: headers.via, trusted, ours: ours.into() })
+    })
 }
 
 pub(super) fn header_name(name: &Located<String>) -> Result<HeaderName, SettingsError> {

@@ -23,6 +23,7 @@ pub(super) fn all(settings: &Settings, policies: &Policies) -> Vec<String> {
     if settings.registries.is_empty() {
         doubts.push("no registry is configured: no instance can be known, and every request is refused".to_owned());
     }
+    doubts.extend(repeated(settings));
     doubts.extend(open_admin(settings));
     doubts.extend(nowhere(settings));
     doubts.extend(unreachable(settings, policies));
@@ -67,6 +68,16 @@ fn unreachable(settings: &Settings, policies: &Policies) -> Vec<String> {
         format!("{}no route leads to {:?} and expose does not name it{}", at(name.place()), **name, meant(name, &names))
     };
     settings.services.iter().map(|(name, _)| name).filter(is_idle).map(doubt).collect()
+}
+
+/// Instances that stand twice in one list: most often the second should have been another one.
+fn repeated(settings: &Settings) -> impl Iterator<Item = String> {
+    settings.registries.iter().flat_map(|(name, source)| {
+        source.repeated().iter().map(move |(service, address)| {
+            let what = format!("service {:?} lists {address} twice", service.as_str());
+            format!("{}{what}: it counts once, as it stands first; remove or correct the other", at(name.place()))
+        })
+    })
 }
 
 /// The admin listener has no password.
@@ -178,6 +189,27 @@ mod tests {
         assert!(told.ends_with("did you mean \"petstore\"?"), "{told}");
         for expose in ["{ service: 'pet*' }", "{ tag: public }", "{ all: true }"] {
             assert_eq!(doubts(&format!("{LISTED}{services}expose: {expose}")), "", "{expose}");
+        }
+    }
+
+    #[test]
+    fn an_instance_that_stands_twice_is_told() {
+        let list = |list: &str| {
+            doubts(&format!(
+                "\nregistries: {{ a: {{ static: {{ services: {{ {list} }} }} }} }}\nexpose: {{ all: true }}"
+            ))
+        };
+        let told = list("p: [ 'http://127.0.0.1:1', 'http://127.0.0.1:2', { url: 'http://127.0.0.1:1', weight: 5 } ]");
+        let expected =
+            "line 2: registries.a: service \"p\" lists 127.0.0.1:1 twice: it counts once, as it stands first; ";
+        assert_eq!(told, format!("{expected}remove or correct the other"));
+        for right in [
+            "p: [ 'http://127.0.0.1:1', 'http://127.0.0.1:2' ]",
+            "p: 'http://127.0.0.1:1', q: 'http://127.0.0.1:1'",
+            "p: 'http://127.0.0.1:1', 'p|test': 'http://127.0.0.1:1'",
+            "p: 'http://127.0.0.1:1?environment=a,http://127.0.0.1:1?environment=b'",
+        ] {
+            assert_eq!(list(right), "", "{right}");
         }
     }
 

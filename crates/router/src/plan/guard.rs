@@ -4,21 +4,21 @@ use std::num::NonZeroU16;
 
 use balancer::{Eject, Rule, eject};
 use discovery::Guard;
-use settings::{Located, OrOff, SettingsError};
+use settings::{Located, Mistakes, OrOff, SettingsError};
 
 use crate::settings::{self as typed, Breaker, Percent, Service};
 
 /// What a service says over what holds for all.
-pub(super) fn with(all: &Guard, service: &Service) -> Result<Guard, SettingsError> {
+pub(super) fn with(all: &Guard, service: &Service, mistakes: &mut Mistakes) -> Guard {
     let eject = match &service.eject {
         None => all.eject,
-        Some(typed) => eject(all.eject, typed)?,
+        Some(typed) => mistakes.or(eject(all.eject, typed), &all.eject),
     };
     let breaker = match &service.breaker {
         None => all.breaker,
-        Some(typed) => typed.0.map(|rule| breaker(typed, rule)).transpose()?,
+        Some(typed) => mistakes.or(typed.0.map(|rule| breaker(typed, rule)).transpose(), &all.breaker),
     };
-    Ok(Guard { eject, breaker })
+    Guard { eject, breaker }
 }
 
 fn eject(all: Eject, typed: &Located<OrOff<Box<typed::Eject>>>) -> Result<Eject, SettingsError> {
@@ -99,7 +99,9 @@ mod tests {
     fn compiled(service: &str) -> Result<Guard, String> {
         let text = format!("services: {{ a: {{ {service} }} }}");
         let read = settings::parse::<Settings>(&text, Path::new("router.yml"), &|_| None).map_err(|e| e.to_string())?;
-        with(&Guard::default(), read.services.get("a").unwrap()).map_err(|e| e.to_string())
+        let mut mistakes = Mistakes::default();
+        let guard = with(&Guard::default(), read.services.get("a").unwrap(), &mut mistakes);
+        mistakes.unless(guard).map_err(|e| e.to_string())
     }
 
     #[test]

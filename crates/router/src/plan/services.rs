@@ -11,7 +11,7 @@ use std::{
 use balancer::Place;
 use discovery::{Policies, Policy, Rules, WarmHold, claims::Merge, health::Check};
 use model::ServiceId;
-use settings::{Located, SettingsError, Span};
+use settings::{Located, Mistakes, SettingsError, Span};
 use transport::{ClientTls, client::TlsSettings, tls::Trust};
 
 use super::{Limits, balance, bounds, doubts, guard};
@@ -30,24 +30,27 @@ pub(super) struct Services {
 pub(super) fn compile(
     settings: &Settings,
     limits: &Limits,
+    system: Arc<ClientTls>,
     files: &mut Vec<PathBuf>,
-) -> Result<Services, SettingsError> {
+    mistakes: &mut Mistakes,
+) -> Services {
     let none = Service::default();
     let all = settings.services.get("*").unwrap_or(&none);
-    let system =
-        ClientTls::new(&Trust::default()).map_err(|e| SettingsError::new(Default::default(), e.to_string()))?;
-    let unsaid =
-        Policy { balance: balance::default(), bounds: bounds::of_file(settings), ..Policy::new(Arc::new(system)) };
-    let default = policy(settings, all, &unsaid, files)?;
-    let others = limits.with(&all.timeouts, all.max_body).tried(all.retries.as_ref(), all.hedge)?;
+    let unsaid = Policy { balance: balance::default(), bounds: bounds::of_file(settings), ..Policy::new(system) };
+    let default = policy(settings, all, &unsaid, files, mistakes);
+    let others = limits.with(&all.timeouts, all.max_body);
+    let others = mistakes.or(others.tried(all.retries.as_ref(), all.hedge), &others);
     let (mut policies, mut own_limits) = (HashMap::new(), HashMap::new());
     for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
-        let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()))?;
-        let limits = others.with(&service.timeouts, service.max_body).tried(service.retries.as_ref(), service.hedge)?;
+        let limits = others.with(&service.timeouts, service.max_body);
+        let limits = mistakes.or(limits.tried(service.retries.as_ref(), service.hedge), &limits);
+        let policy = Arc::new(policy(settings, service, &default, files, mistakes));
+        let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()));
+        let Some(id) = mistakes.keep(id) else { continue };
         own_limits.insert(id.clone(), limits);
-        policies.insert(id, Arc::new(policy(settings, service, &default, files)?));
+        policies.insert(id, policy);
     }
-    Ok(Services { default: Arc::new(default), policies, limits: own_limits, others })
+    Services { default: Arc::new(default), policies, limits: own_limits, others }
 }
 
 /// The policies, so that no request waits for an instance of a service that no source can ever bring.
@@ -71,20 +74,21 @@ fn policy(
     service: &Service,
     all: &Policy,
     files: &mut Vec<PathBuf>,
-) -> Result<Policy, SettingsError> {
-    Ok(Policy {
-        balance: balance::balance(settings, service, &all.balance)?,
-        sticky: balance::sticky(service, all.sticky.as_ref(), files)?,
+    mistakes: &mut Mistakes,
+) -> Policy {
+    Policy {
+        balance: mistakes.or(balance::balance(settings, service, &all.balance), &all.balance),
+        sticky: mistakes.or(balance::sticky(service, all.sticky.as_ref(), files), &all.sticky),
         protocol: service.protocol.or(all.protocol),
         tls: match &service.tls {
-            Some(typed) => trust(typed, files)?,
+            Some(typed) => mistakes.or(trust(typed, files), &all.tls),
             None => Arc::clone(&all.tls),
         },
-        rules: rules(settings, service, &all.rules)?,
-        bounds: bounds::with(all.bounds, service)?,
-        checks: checks(service, &all.checks)?,
-        guard: guard::with(&all.guard, service)?,
-    })
+        rules: mistakes.or(rules(settings, service, &all.rules), &all.rules),
+        bounds: mistakes.or(bounds::with(all.bounds, service), &all.bounds),
+        checks: mistakes.or(checks(service, &all.checks), &all.checks),
+        guard: guard::with(&all.guard, service, mistakes),
+    }
 }
 
 /// What is made of what registries say of a service; what it leaves out is that of all.
@@ -113,8 +117,9 @@ fn checks(service: &Service, all: &Arc<[Check]>) -> Result<Arc<[Check]>, Setting
 }
 
 /// `discovery.hold` compiled.
-pub(super) fn holds(settings: &Settings) -> Result<HashMap<Arc<str>, Duration>, SettingsError> {
-    settings.discovery.hold.iter().map(|(name, hold)| Ok((registry(settings, name)?, hold.get()))).collect()
+pub(super) fn holds(settings: &Settings, mistakes: &mut Mistakes) -> HashMap<Arc<str>, Duration> {
+    let holds = settings.discovery.hold.iter();
+    mistakes.all(holds.map(|(name, hold)| Ok((registry(settings, name)?, hold.get()))))
 }
 
 /// What makes subscription on first use do nothing.

@@ -21,6 +21,9 @@ pub struct Shedding {
 const ALL: u32 = 4;
 
 impl Shedding {
+    /// Nothing is refused.
+    pub(super) const OFF: Self = Self { requests: u32::MAX, free: u32::MAX, lag: Duration::MAX };
+
     pub(super) fn of(typed: &Located<typed::Shedding>) -> Result<Self, SettingsError> {
         let (requests, lag) = (typed.requests.0, typed.lag.0.map(Span::get));
         if requests == Some(0) || lag.is_some_and(|lag| lag < SHORTEST) {

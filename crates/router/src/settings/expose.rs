@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{Exposure, ServiceId, Tag};
 use serde::Deserialize;
-use settings::{Located, OneOrMany, SettingsError};
+use settings::{Located, Mistakes, OneOrMany, SettingsError};
 
 /// What a `service_id` may reach. By default nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -19,13 +19,11 @@ pub struct Expose {
 }
 
 impl Expose {
-    /// The compiled form.
-    ///
-    /// # Errors
-    /// If a name is none.
-    pub fn compile(&self) -> Result<Exposure, SettingsError> {
+    /// The compiled form. `mistakes` receives names that are none.
+    #[must_use]
+    pub fn compile(&self, mistakes: &mut Mistakes) -> Exposure {
         if self.all {
-            return Ok(Exposure::Everything);
+            return Exposure::Everything;
         }
         let mut services = BTreeSet::new();
         let mut prefixes = Vec::new();
@@ -33,12 +31,13 @@ impl Expose {
             if let Some(prefix) = pattern.strip_suffix('*') {
                 prefixes.push(prefix.to_owned());
             } else {
-                services.insert(ServiceId::new(pattern).map_err(|e| SettingsError::at(pattern, e.to_string()))?);
+                let id = ServiceId::new(pattern).map_err(|e| SettingsError::at(pattern, e.to_string()));
+                services.extend(mistakes.keep(id));
             }
         }
         if services.is_empty() && prefixes.is_empty() && self.tag.0.is_empty() {
-            return Ok(Exposure::Routed);
+            return Exposure::Routed;
         }
-        Ok(Exposure::Matching { services, prefixes, tags: self.tag.0.iter().cloned().collect() })
+        Exposure::Matching { services, prefixes, tags: self.tag.0.iter().cloned().collect() }
     }
 }

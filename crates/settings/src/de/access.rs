@@ -3,18 +3,18 @@
 use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess};
 
 use super::{PART, Step, Trail, Walker};
-use crate::node::{Entry, Node};
+use crate::node::{Entry, Item};
 use crate::{Place, SettingsError};
 
 /// The items of a list.
 pub(super) struct Items<'de, 't> {
     trail: Trail<'t>,
-    items: &'de [Node],
+    items: &'de [Item],
     next: usize,
 }
 
 impl<'de, 't> Items<'de, 't> {
-    pub(super) fn new(trail: Trail<'t>, items: &'de [Node]) -> Self {
+    pub(super) fn new(trail: Trail<'t>, items: &'de [Item]) -> Self {
         Self { trail, items, next: 0 }
     }
 }
@@ -23,8 +23,8 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     type Error = SettingsError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SettingsError> {
-        let Some(node) = self.items.get(self.next) else { return Ok(None) };
-        let trail = self.trail.then(Step::Index(self.next));
+        let Some(Item { index, node }) = self.items.get(self.next) else { return Ok(None) };
+        let trail = self.trail.then(Step::Index(*index));
         self.next += 1;
         Walker { node, trail }.placed(|walker| seed.deserialize(walker)).map(Some)
     }

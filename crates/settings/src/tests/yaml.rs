@@ -13,7 +13,8 @@ fn syntax_errors_have_a_place() {
         ("a: *x", 1),
         ("a: &x [ *x ]", 1),
     ] {
-        let error = read::<Router>(text).expect_err("no YAML");
+        let mistakes = read::<Router>(text).expect_err("no YAML");
+        let error = mistakes.into_iter().next().expect("one");
         assert!(error.place().line >= line && error.place().column >= 1, "{error}");
     }
     let error = read::<Router>("listeners: [ { address: ${PORT:1} } ]").expect_err("braces").to_string();

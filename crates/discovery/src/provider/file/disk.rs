@@ -28,7 +28,7 @@ pub(super) async fn list(path: &Path, aside: &Aside) -> Result<Vec<PathBuf>, Pro
 pub(super) async fn read(path: &Path, files: Vec<PathBuf>, aside: &Aside) -> Result<Read, ProviderError> {
     let one = |file: PathBuf| {
         let read = settings::load::<fixed::Settings>(&file);
-        (file, read.map(|lists| lists.lists().clone()).map_err(|error| error.to_string()))
+        (file, read.map(|lists| lists.lists().clone()).map_err(|mistakes| mistakes.to_string().replace('\n', "; ")))
     };
     aside::read(aside, path.display(), move || files.into_iter().map(one).collect()).await
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use settings::SettingsError;
+use settings::Mistakes;
 
 use super::{super::StartError, ADMIN, Running, open, tell, warn, watched};
 use crate::{
@@ -22,7 +22,7 @@ enum Socket {
 /// What the settings say now.
 struct Read {
     level: String,
-    compiled: Result<Compiled, SettingsError>,
+    compiled: Result<Compiled, Mistakes>,
     /// The files they name.
     named: Vec<PathBuf>,
 }
@@ -38,7 +38,9 @@ impl Running {
             }
             Err(error) => {
                 self.metrics.not_followed();
-                tracing::error!(%error, "configuration not reloaded, the old one goes on");
+                for error in error.to_string().lines() {
+                    tracing::error!(%error, "configuration not reloaded, the old one goes on");
+                }
             }
         }
         result

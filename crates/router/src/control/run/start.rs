@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admin::metrics::DiscoveryMetrics;
 use discovery::{Discovery, Leave, Memory};
-use settings::{Aside, watch::Files};
+use settings::{Aside, Mistakes, watch::Files};
 use telemetry::{access::AccessLog, load::Loads, log::Log, metrics::Metrics};
 use tokio::sync::watch;
 use transport::tls::{Tickets, TlsError};
@@ -38,8 +38,8 @@ impl Running {
             .map(|listener| open(listener).map(|socket| (socket, Arc::clone(listener))))
             .collect::<Result<_, _>>()?;
         let (metrics, mut registry) = Metrics::new();
-        let access = AccessLog::open(settings.access_log.clone(), metrics.access_lines_dropped.clone())
-            .map_err(|error| unwritable(&settings.access_log, &error))?;
+        let access = AccessLog::open((*settings.access_log).clone(), metrics.access_lines_dropped.clone())
+            .map_err(|error| Mistakes::from(unwritable(&settings.access_log, &error)))?;
         let help = "Lines of the router's own log dropped because writing did not keep up";
         registry.register("log_lines_dropped", help, start.log.as_ref().map(Log::dropped).unwrap_or_default());
         let seats: Vec<Seat> = (0..settings.cores()).map(|_| Seat::new()).collect();
