@@ -1,6 +1,9 @@
 //! The Docker provider against a real engine.
 
-use std::{process::Command, sync::Arc};
+use std::{
+    process::{Child, Command},
+    sync::Arc,
+};
 
 use discovery::provider::docker::{Address, Docker, Settings};
 use model::{Instance, InstanceId, Knowledge, ProviderError, Standing, Update};
@@ -18,9 +21,14 @@ use crate::{
 struct Operator(String);
 
 impl Operator {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["-H", &format!("unix://{}", self.0)]).args(arguments);
+        command
+    }
+
     fn docker(&self, arguments: &[&str]) -> String {
-        let output =
-            Command::new("docker").args(["-H", &format!("unix://{}", self.0)]).args(arguments).output().unwrap();
+        let output = self.command(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -48,6 +56,11 @@ struct Container<'a> {
 impl Container<'_> {
     fn does(&self, verb: &str, arguments: &[&str]) {
         self.operator.docker(&[&[verb], arguments, &[&self.name]].concat());
+    }
+
+    /// The same, and what the source says meanwhile can be heard.
+    fn begins(&self, verb: &str, arguments: &[&str]) -> Child {
+        self.operator.command(&[&[verb], arguments, &[&self.name]].concat()).spawn().unwrap()
     }
 
     fn shell(&self, line: &str) {
@@ -103,21 +116,17 @@ async fn containers_come_with_their_labels_and_leave_as_they_are_stopped() {
     assert!(one.is_in("blue") && one.label("version") == Some("2") && one.label("container") == Some(&container.name));
 
     // Told to end, it gets a second to finish: no new requests from that moment on. Its end is no fault.
-    container.does("stop", &["-t", "1"]);
+    let mut stopping = container.begins("stop", &["-t", "1"]);
     let (list, _) = word(&mut source, &service).await;
     assert_eq!((list.len(), list[0].standing), (1, Standing::Draining));
     assert_eq!(word(&mut source, &service).await, (Vec::new(), vec![one.id.clone()]));
+    assert!(stopping.wait().unwrap().success());
     container.does("start", &[]);
     assert_eq!(source.known(&service, 1).await[0].id, one.id);
 
     container.does("pause", &[]);
-    let (list, left) = loop {
-        let said = word(&mut source, &service).await;
-        if said.0.is_empty() {
-            break said;
-        }
-    };
-    assert_eq!((list.len(), left), (0, vec![one.id.clone()]), "a paused one takes connections and never answers");
+    let said = word(&mut source, &service).await;
+    assert_eq!(said, (Vec::new(), vec![one.id.clone()]), "a paused one takes connections and never answers");
     container.does("unpause", &[]);
     assert_eq!(word(&mut source, &service).await.0.len(), 1);
     drop(container);
@@ -146,6 +155,29 @@ async fn one_that_crashes_was_not_stopped() {
     source.known(&service, 1).await;
     container.shell("touch /tmp/end");
     assert_eq!(word(&mut source, &service).await, (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn one_that_is_begun_again_is_out_for_that_time_only() {
+    let Some(operator) = operator() else { return };
+    let mut source = local(&operator).await;
+    let service = unique("again");
+    let arguments = ["--restart", "always", "-l", &format!("pointsman.service={service}"), "-l", "pointsman.port=1"];
+    let waits = "while [ ! -e /tmp/end ]; do sleep 0.1; done; rm /tmp/end; exit 3";
+    let container = operator.run(&service, &arguments, &["/bin/sh", "-c", waits]);
+    let id = source.known(&service, 1).await.remove(0).id.clone();
+    container.shell("touch /tmp/end");
+    assert_eq!(word(&mut source, &service).await, (Vec::new(), Vec::new()), "it crashed");
+    assert_eq!(word(&mut source, &service).await.0[0].id, id);
+    container.does("restart", &["-t", "0"]);
+    let left = loop {
+        let (list, left) = word(&mut source, &service).await;
+        if list.is_empty() {
+            break left;
+        }
+    };
+    assert_eq!(left, [id.clone()], "an operator did it");
+    assert_eq!(word(&mut source, &service).await.0[0].id, id);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@
 mod content;
 mod hangup;
 mod hint;
+mod links;
 mod looks;
 mod patience;
 #[cfg(test)]
@@ -99,8 +100,8 @@ impl Files {
         files
     }
 
-    /// Each file stands for itself: once all that differs was moved into place, or closed by who wrote it, that counts at
-    /// once, and what is gone does so unless it is there again soon.
+    /// Each file stands for itself: once all that differs was moved into place (or a link that leads to it), or closed by
+    /// who wrote it, that counts at once, and what is gone does so unless it is there again soon.
     #[must_use]
     pub fn apart(self) -> Self {
         Self { apart: true, ..self }
@@ -187,7 +188,9 @@ impl Files {
         let bells = self.hint.bells();
         let whole = bells.whole.now();
         let seen = self.looks.at(self.known.keys(), &self.known).await;
-        (seen, bells.whole.still(whole))
+        let linked = self.apart && !whole.is_empty();
+        let ways = if linked { self.hint.ways(new(&self.known, &seen)).await } else { Vec::new() };
+        (seen, bells.whole.still(whole).through(&ways))
     }
 
     /// How long these contents must stay the same until they count; `None`: not at all.
@@ -199,6 +202,17 @@ impl Files {
 /// Has the system tell of changes, but for directories that hang.
 async fn follow(hint: &mut Hint, looks: &Looks, files: &BTreeMap<PathBuf, Content>) {
     hint.follow(files.keys().filter(|file| looks.answers(file)), looks.all_answer()).await;
+}
+
+/// What is there and was not, or holds something else.
+fn new(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> Vec<PathBuf> {
+    let of = |path: PathBuf| match (before.get(&path), now.get(&path)) {
+        (Some(Content::Names(old)), Some(Content::Names(new))) => {
+            new.difference(old).map(|name| path.join(name)).collect()
+        }
+        _ => vec![path],
+    };
+    differing(before, now).into_iter().flat_map(of).collect()
 }
 
 fn differing(before: &BTreeMap<PathBuf, Content>, now: &BTreeMap<PathBuf, Content>) -> Vec<PathBuf> {

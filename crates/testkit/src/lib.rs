@@ -2,6 +2,7 @@
 //! and a wire that breaks. Everything runs in the test's own process and runtime, on loopback, on ports the kernel
 //! chooses; every wait has a bound ([`DEADLINE`]); what is dropped is gone.
 //!
+//! * [`config_map`]: a volume that the kubelet writes.
 //! * [`certs`]: an authority for each test, what it signs, rustls configurations that trust it.
 //! * [`reply`]: what an instance does with a request, as a script: `Reply::script().wait(..).head(200).data(..)`.
 //! * [`instance`]: instances of services over HTTP/1, h2c or TLS, that play replies; kill, drain, restart.
@@ -35,6 +36,7 @@
 
 pub mod certs;
 pub mod client;
+pub mod config_map;
 pub mod frame;
 pub mod hpack;
 pub mod instance;
@@ -52,6 +54,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use certs::{Certs, Identity};
 pub use client::{Answer, Client, Failure, Stream, get, post, request};
+pub use config_map::ConfigMap;
 pub use instance::Instance;
 pub use raw::{BlackHole, Raw};
 pub use reply::{Reply, grpc_message};

@@ -1,9 +1,9 @@
 //! Instances from the labels of containers: Docker, and Podman by its compatible API.
 //!
 //! The source lives from one full reading to the next, a minute by default. A life begins with a new stream of events,
-//! then reads all containers, so that nothing between the two is lost; then it follows the events, each of which costs
-//! one question. Because no life lasts longer, a stream that fell silent without a word is found within one. What the
-//! operator did (stop, kill, pause) is remembered over lives, and so is what was said.
+//! then reads all containers, so that nothing between the two is lost; then it follows the events. Whoever ended is out by
+//! that event alone; one that says less costs a question. Because no life lasts longer, a stream that fell silent without
+//! a word is found within one. What the operator did (stop, kill, pause) is remembered over lives, and so is what was said.
 //!
 //! The API is read by ourselves and not by `bollard`: its types are strict, so that one container in a state it does
 //! not know, as Podman has some, would make the whole list unreadable; and it brings thirty crates for three questions.
@@ -37,7 +37,7 @@ use transport::{
 use self::{
     contents::Contents,
     engine::{Engine, Found},
-    event::{Event, Pieces, What},
+    event::{Event, Pieces},
 };
 use super::{
     Feed, Provider,
@@ -95,7 +95,7 @@ impl Docker {
     async fn live(&mut self, feed: &Feed) -> Result<(), ProviderError> {
         let engine = Engine::open(&self.settings, &self.aside).await?;
         // Spread, so that many routers do not come at once.
-        let mut end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
+        let end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
         let mut events = engine.events().await?;
         let (ids, odd) = engine.list().await?;
         let seen = Instant::now();
@@ -111,17 +111,29 @@ impl Docker {
         }
         self.tell(feed, seen).await?;
         feed.read();
+        self.follow(&engine, &mut events, feed, end).await
+    }
+
+    /// Follows the events, until then at the latest.
+    async fn follow(
+        &mut self,
+        engine: &Engine,
+        events: &mut Streaming<'_>,
+        feed: &Feed,
+        mut end: Instant,
+    ) -> Result<(), ProviderError> {
         let (mut pieces, mut pace) = (Pieces::default(), Pace::new(tick()));
-        while let Some((heard, seen)) = next(&mut events, &mut pieces, end).await? {
+        while let Some((mut heard, seen)) = next(events, &mut pieces, end).await? {
             feed.heard();
-            let heard: Vec<Event> =
-                heard.into_iter().filter(|event| event.labelled || self.contents.has(&event.container)).collect();
+            heard.retain(|event| event.labelled || self.contents.has(&event.container));
             if !heard.is_empty() {
                 heard.iter().for_each(|event| self.contents.hear(event, tick()));
-                // What an operator said counts before the container is asked: an engine answers when it has stopped it.
+                // What events say by themselves counts before any question.
                 self.tell(feed, seen).await?;
-                let heard = heard.into_iter().filter(|event| event.what != What::Signalled);
-                let asked = self.read(&engine, heard.map(|event| event.container).collect()).await?;
+                heard.retain(|event| self.contents.leaves_open(event));
+            }
+            if !heard.is_empty() {
+                let asked = self.read(engine, heard.into_iter().map(|event| event.container).collect()).await?;
                 if asked.failures > 0 {
                     end = end.min(Instant::now() + AGAIN);
                 }

@@ -19,7 +19,7 @@ pub(super) enum Content {
         size: u64,
         hash: u64,
     },
-    /// The names in a directory.
+    /// The names in a directory, but for those that begin with a dot: editors and mounts keep files of their own there.
     Names(Arc<BTreeSet<OsString>>),
     /// Missing, unreadable, or no regular file (opening a pipe would block).
     None,
@@ -55,5 +55,7 @@ fn read(path: &Path) -> std::io::Result<Content> {
 
 fn names(directory: &Path) -> std::io::Result<Content> {
     let names = std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name()));
-    Ok(Content::Names(Arc::new(names.collect::<std::io::Result<_>>()?)))
+    let ours =
+        |name: &std::io::Result<OsString>| !matches!(name, Ok(name) if name.as_encoded_bytes().starts_with(b"."));
+    Ok(Content::Names(Arc::new(names.filter(ours).collect::<std::io::Result<_>>()?)))
 }

@@ -1,7 +1,7 @@
 //! Events of the operating system, as a hint that a comparison may be worth it.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::whole::Whole;
+use super::links::links;
+use super::whole::{Way, Whole};
 use crate::Aside;
 
 /// Watches the directories of files, not the files: editors and config maps replace them.
@@ -97,8 +98,8 @@ impl Hint {
     pub(super) async fn follow<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>, all: bool) {
         let files: BTreeSet<PathBuf> = paths.cloned().collect();
         let same = (files == self.files && self.watcher.is_some()).then(|| self.watched.clone());
-        let (ours, bells) = (Ours(files.clone()), Arc::clone(&self.bells));
-        let begun = self.aside.run(move || begin(ours, same.as_ref(), bells)).await;
+        let (own, bells) = (files.clone(), Arc::clone(&self.bells));
+        let begun = self.aside.run(move || begin(own, same.as_ref(), bells)).await;
         self.behind = !all || begun.is_err();
         let Ok(Some((directories, watcher))) = begun else { return };
         self.files = files;
@@ -112,6 +113,15 @@ impl Hint {
         };
     }
 
+    /// By which links these paths lead to what they name; none of it if that hangs.
+    pub(super) async fn ways(&self, paths: Vec<PathBuf>) -> Vec<Way> {
+        let way = |path: PathBuf| {
+            let links = links(&path);
+            (path, links)
+        };
+        self.aside.run(move || paths.into_iter().map(way).collect()).await.unwrap_or_default()
+    }
+
     /// Whether [`Hint::follow`] has something left to do.
     pub(super) fn is_behind(&self) -> bool {
         self.behind
@@ -119,37 +129,46 @@ impl Hint {
 }
 
 /// Watches the directories of these files, unless the `same` files are watched there already. Blocks.
-fn begin(ours: Ours, same: Option<&BTreeSet<PathBuf>>, bells: Arc<Bells>) -> Option<Begun> {
-    let directories: BTreeSet<PathBuf> = ours.0.iter().flat_map(|path| directories(path)).collect();
+fn begin(files: BTreeSet<PathBuf>, same: Option<&BTreeSet<PathBuf>>, bells: Arc<Bells>) -> Option<Begun> {
+    let links: BTreeSet<PathBuf> = files.iter().flat_map(|path| links(path)).collect();
+    let directories: BTreeSet<PathBuf> =
+        files.iter().flat_map(|path| directories(path)).chain(links.iter().filter_map(|link| holder(link))).collect();
     if same == Some(&directories) {
         return None;
     }
     // A new watcher rather than a changed one: a directory that was removed and made again is another one.
-    let watcher = watch(&directories, ours, bells);
+    let links = links.iter().filter_map(|link| link.file_name()).map(OsStr::to_owned).collect();
+    let watcher = watch(&directories, Ours { files, links }, bells);
     Some((directories, watcher))
 }
 
 /// The directory that holds a path, and the one it leads to through symlinks; a directory itself, too.
 fn directories(path: &Path) -> Vec<PathBuf> {
-    let named = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_owned(),
-        None => return Vec::new(),
-    };
     let real = std::fs::canonicalize(path).ok();
-    let behind = real.as_deref().and_then(Path::parent).map(Path::to_owned);
-    [Some(named), behind, real].into_iter().flatten().filter(|directory| directory.is_dir()).collect()
+    let behind = real.as_deref().and_then(holder);
+    [holder(path), behind, real].into_iter().flatten().filter(|directory| directory.is_dir()).collect()
 }
 
-/// The files that are watched.
-struct Ours(BTreeSet<PathBuf>);
+/// The directory that holds a path.
+fn holder(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
+}
+
+/// What is watched.
+struct Ours {
+    files: BTreeSet<PathBuf>,
+    /// The names of links that lead to them.
+    links: BTreeSet<OsString>,
+}
 
 impl Ours {
-    /// Whether one of them, or one in a directory among them, goes by this name. The same file has several paths, so a
-    /// namesake may be taken for it: that costs a comparison.
+    /// Whether one of the files, or a link to it, or one in a directory among them, goes by this name. The same file has
+    /// several paths, so a namesake may be taken for it: that costs a comparison.
     fn has(&self, path: &Path) -> bool {
-        let named = |name: &OsStr| self.0.iter().any(|file| file.file_name() == Some(name));
-        path.file_name().is_some_and(named) || path.parent().is_some_and(|parent| self.0.contains(parent))
+        let named =
+            |name: &OsStr| self.links.contains(name) || self.files.iter().any(|file| file.file_name() == Some(name));
+        path.file_name().is_some_and(named) || path.parent().is_some_and(|parent| self.files.contains(parent))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Known by name, because the same file has several paths. Kept by the thread that hears of files.
@@ -18,6 +19,9 @@ struct Names {
 /// What was whole at some moment.
 #[derive(Debug, Default)]
 pub(super) struct Then(BTreeMap<OsString, u64>);
+
+/// A path, and the links by which it leads to what it names.
+pub(super) type Way = (PathBuf, Vec<PathBuf>);
 
 impl Whole {
     /// The file is whole now.
@@ -59,6 +63,22 @@ impl Whole {
 }
 
 impl Then {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What these paths name is whole too, if a link on the way is: whoever moves a link into place has written before
+    /// what it leads to.
+    pub(super) fn through(mut self, ways: &[Way]) -> Self {
+        for (path, links) in ways {
+            let moved = links.iter().find_map(|link| self.0.get(link.file_name()?).copied());
+            if let (Some(word), Some(name)) = (moved, path.file_name()) {
+                self.0.entry(name.to_owned()).or_insert(word);
+            }
+        }
+        self
+    }
+
     pub(super) fn has(&self, name: &OsStr) -> bool {
         self.0.contains_key(name)
     }

@@ -20,6 +20,8 @@ use crate::provider::host;
 pub(super) struct Container {
     /// None unless it takes requests.
     pub(super) instances: Vec<(ServiceId, Instance)>,
+    /// It does not run, and will not without saying so.
+    pub(super) rests: bool,
     /// An operator paused it: it would take connections and never answer.
     pub(super) paused: bool,
     /// What is wrong with the services that were left out.
@@ -134,7 +136,9 @@ pub(super) fn list(body: &[u8]) -> Result<(BTreeSet<String>, Vec<String>), Strin
 /// Reads one inspection.
 pub(super) fn read(body: &[u8], settings: &Settings) -> Result<Container, serde_json::Error> {
     let inspection: Inspection = serde_json::from_slice(body)?;
-    let mut container = Container { paused: inspection.state.status == "paused", ..Container::default() };
+    let status = &*inspection.state.status;
+    let (rests, paused) = (status != "running", status == "paused");
+    let mut container = Container { rests, paused, ..Container::default() };
     if !inspection.state.takes_requests(settings.ignore_health) {
         return Ok(container);
     }

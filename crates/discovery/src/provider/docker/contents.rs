@@ -34,15 +34,46 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Takes in what an operator did. The container itself is asked for afterwards.
+    /// Takes in what happened. Whoever ended is out by that word alone; of others see [`Contents::leaves_open`].
     pub(super) fn hear(&mut self, event: &Event, now: Tick) {
+        let id = &event.container;
         match event.what {
-            What::Told | What::Signalled => {
-                self.told.insert(event.container.clone(), now);
-                self.late.extend(self.vanished.remove(&event.container).unwrap_or_default());
+            What::Signalled => self.note_told(id, now),
+            What::Told => {
+                self.note_told(id, now);
+                self.end(id);
             }
-            What::Begun => drop(self.told.remove(&event.container)),
+            What::Ended => self.end(id),
+            What::Removed => self.remove(id),
+            What::Begun => {
+                self.told.remove(id);
+                if let Some(container) = self.containers.get_mut(id) {
+                    container.rests = false;
+                }
+            }
             What::Changed => {}
+        }
+    }
+
+    /// Whether the engine must be asked how the container is, after an event that was heard. Not of one that rests: it
+    /// says when it begins. Before that it leaves and joins networks, and while an engine ends or begins a container it
+    /// answers late, up to a quarter of a second.
+    pub(super) fn leaves_open(&self, event: &Event) -> bool {
+        let rests = || self.containers.get(&event.container).is_some_and(|container| container.rests);
+        matches!(event.what, What::Begun | What::Changed) && !rests()
+    }
+
+    /// An operator told it to end or to rest, be it that it did so before we heard of that.
+    fn note_told(&mut self, id: &str, now: Tick) {
+        self.told.insert(id.to_owned(), now);
+        self.late.extend(self.vanished.remove(id).unwrap_or_default());
+    }
+
+    /// The container is there, and takes no requests.
+    fn end(&mut self, id: &str) {
+        if let Some(container) = self.containers.get_mut(id) {
+            let old = std::mem::replace(container, Container { rests: true, ..Container::default() });
+            self.left(id, &old, &Container::default());
         }
     }
 
@@ -155,7 +186,7 @@ mod tests {
         let address = Address { host: Host::parse("10.0.0.1"), port: 80 };
         let name = InstanceId::new(&format!("pets-1@{}", &id[..12])).unwrap();
         let instance = Instance::new(name, Endpoint { address, protocol: None });
-        Container { instances: vec![(pets(), instance)], paused: false, skipped: vec!["odd".into()] }
+        Container { instances: vec![(pets(), instance)], skipped: vec!["odd".into()], ..Container::default() }
     }
 
     /// Each update as the standings of its instances, and how many left on an explicit word.
@@ -170,8 +201,11 @@ mod tests {
         updates.into_iter().map(told).collect()
     }
 
-    fn event(contents: &mut Contents, id: &str, what: What) {
-        contents.hear(&Event { container: id.into(), what, labelled: true }, Tick(1));
+    /// Whether the engine is to be asked then.
+    fn event(contents: &mut Contents, id: &str, what: What) -> bool {
+        let event = Event { container: id.into(), what, labelled: true };
+        contents.hear(&event, Tick(1));
+        contents.leaves_open(&event)
     }
 
     fn two() -> Contents {
@@ -190,12 +224,17 @@ mod tests {
         let mut contents = two();
         event(&mut contents, A, What::Signalled);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Draining, Standing::Serving], 0)]);
-        contents.set(A, Container::default());
+        event(&mut contents, A, What::Ended);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 1)]);
+        // The engine says the same, when it is asked; and that it was stopped.
+        contents.set(A, Container::default());
+        event(&mut contents, A, What::Told);
+        assert_eq!(contents.news(Tick(1)), []);
         // Removed at once: no time to drain.
-        event(&mut contents, B, What::Told);
-        contents.remove(B);
+        event(&mut contents, B, What::Signalled);
+        event(&mut contents, B, What::Removed);
         assert_eq!(told(contents.news(Tick(1))), [(vec![], 1)]);
+        assert!(contents.has(A) && !contents.has(B));
         // Begun anew while nobody listened: what was said of its former life is over.
         contents.set(A, running(A));
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 0)]);
@@ -205,15 +244,39 @@ mod tests {
     fn one_that_crashes_vanishes() {
         let mut contents = two();
         event(&mut contents, A, What::Changed);
-        contents.set(A, Container::default());
+        assert_eq!(contents.news(Tick(1)), []);
+        event(&mut contents, A, What::Ended);
+        assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 0)]);
+        // Begun again by the engine, and asked for.
+        event(&mut contents, A, What::Begun);
+        contents.set(A, running(A));
+        assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving; 2], 0)]);
+        event(&mut contents, A, What::Removed);
+        assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 0)]);
         contents.retain(&[A.to_owned()].into());
         assert_eq!(told(contents.news(Tick(1))), [(vec![], 0)]);
+        event(&mut contents, "unknown", What::Ended);
+        assert!(!contents.has("unknown"));
+    }
+
+    #[test]
+    fn only_of_one_that_runs_or_is_not_known_the_engine_is_asked() {
+        let mut contents = two();
+        assert!(event(&mut contents, A, What::Changed) && event(&mut contents, A, What::Begun));
+        assert!(event(&mut contents, "unknown", What::Changed) && event(&mut contents, "unknown", What::Begun));
+        for end in [What::Signalled, What::Ended, What::Told] {
+            assert!(!event(&mut contents, A, end), "{end:?}");
+        }
+        assert!(!event(&mut contents, A, What::Changed), "it leaves its network, and joins it");
+        assert!(event(&mut contents, A, What::Begun) && event(&mut contents, A, What::Changed));
+        contents.set(A, Container { rests: true, ..Container::default() });
+        assert!(!event(&mut contents, A, What::Changed) && !event(&mut contents, A, What::Removed));
     }
 
     #[test]
     fn the_word_may_come_late_and_a_paused_one_needs_none() {
         let mut contents = two();
-        contents.set(A, Container::default());
+        event(&mut contents, A, What::Ended);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 0)]);
         event(&mut contents, A, What::Told);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 1)]);
@@ -221,16 +284,20 @@ mod tests {
         assert_eq!(contents.news(Tick(1)), [], "said once");
         contents.set(B, Container { paused: true, ..Container::default() });
         assert_eq!(told(contents.news(Tick(1))), [(vec![], 1)]);
+        contents.set(B, running(B));
+        contents.news(Tick(1));
+        event(&mut contents, B, What::Told);
+        assert_eq!(told(contents.news(Tick(1))), [(vec![], 1)], "nor a question, if an event says it");
     }
 
     #[test]
     fn one_that_begins_anew_or_does_not_obey_serves_again() {
         let mut contents = two();
-        event(&mut contents, A, What::Told);
+        event(&mut contents, A, What::Signalled);
         contents.news(Tick(1));
         event(&mut contents, A, What::Begun);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving; 2], 0)]);
-        event(&mut contents, B, What::Told);
+        event(&mut contents, B, What::Signalled);
         contents.news(Tick(1));
         assert_eq!(told(contents.news(Tick(1).after(FAREWELL))), [(vec![Standing::Serving; 2], 0)]);
     }

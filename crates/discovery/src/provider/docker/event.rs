@@ -26,8 +26,12 @@ pub(super) enum What {
     /// An operator sent it a signal to end. It runs until it says that it ended, and the engine, busy with its end, answers no
     /// question about it before.
     Signalled,
-    /// An operator told it to rest; or it ended because of a signal.
+    /// It rests, and an operator told it to: stopped, or paused.
     Told,
+    /// It ended. Whether by itself, other events say.
+    Ended,
+    /// It is not there any more.
+    Removed,
     /// It runs, by an operator's word or by itself: what was said before is over.
     Begun,
     /// Anything else.
@@ -107,10 +111,15 @@ impl Line {
         if !ACTIONS.contains(&action.trim()) {
             return None;
         }
-        let container = if self.kind == "network" { attribute("container")?.clone() } else { self.actor.id.clone() };
+        let network = self.kind == "network";
+        let container = if network { attribute("container")?.clone() } else { self.actor.id.clone() };
         let what = match action {
+            // Whatever becomes of the network, the container is asked for.
+            _ if network => What::Changed,
             "kill" if attribute("signal").is_some_and(|signal| ENDS.contains(&&**signal)) => What::Signalled,
             "pause" | "stop" => What::Told,
+            "die" | "died" => What::Ended,
+            "destroy" | "remove" => What::Removed,
             "start" | "restart" | "unpause" => What::Begun,
             _ => What::Changed,
         };
@@ -141,10 +150,14 @@ mod tests {
         check(&line("container", "kill", r#""signal":"15""#), Some(("c1", What::Signalled)));
         check(&line("container", "kill", r#""signal":"1""#), Some(("c1", What::Changed)));
         check(&line("container", "pause", ""), Some(("c1", What::Told)));
-        check(&line("container", "die", r#""exitCode":"1""#), Some(("c1", What::Changed)));
+        check(&line("container", "die", r#""exitCode":"1""#), Some(("c1", What::Ended)));
+        check(&line("container", "died", ""), Some(("c1", What::Ended)));
+        check(&line("container", "destroy", ""), Some(("c1", What::Removed)));
+        check(&line("container", "remove", ""), Some(("c1", What::Removed)));
         check(&line("container", "health_status: unhealthy", ""), Some(("c1", What::Changed)));
         check(&line("network", "connect", r#""container":"c2""#), Some(("c2", What::Changed)));
         check(&line("network", "connect", ""), None);
+        check(&line("network", "remove", r#""container":"c2""#), Some(("c2", What::Changed)));
         check(&line("container", "exec_start: /bin/sh -c x", ""), None);
         check("\n", None);
         let labelled = |attributes: &str| {

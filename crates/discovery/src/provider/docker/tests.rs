@@ -261,8 +261,8 @@ async fn an_engine_that_answers_and_then_fails_is_asked_less_and_less() {
 
 #[tokio::test]
 async fn a_change_while_everything_is_read_is_seen() {
-    // It ends right after it was asked for; the event comes to those only who subscribed before they read the list.
-    let fake = Fake { events: Mutex::new(event("die", "a")), once: true, ..Fake::default() };
+    // It is gone right after it was asked for; the event comes to those only who subscribed before they read the list.
+    let fake = Fake { events: Mutex::new(event("health_status", "a")), once: true, ..Fake::default() };
     let (fake, url) = fake.start().await;
     fake.put("a", &running("a"));
     let mut source = source(&url, NEVER);
@@ -286,6 +286,34 @@ async fn one_that_is_told_to_end_is_not_asked_for_before_it_has() {
     let Update::Service { knowledge: Knowledge::Known(list), .. } = &told else { panic!("{told:?}") };
     assert_eq!(list[0].standing, model::Standing::Draining);
     assert!(timeout(Duration::from_millis(300), updates.updates.recv()).await.is_err());
+}
+
+/// While an engine clears a container away, it answers late.
+#[tokio::test]
+async fn one_that_ended_is_out_by_that_word_and_the_engine_is_not_asked() {
+    let events = event("die", "a") + &event("disconnect", "a");
+    let (fake, url) = Fake { events: Mutex::new(events), ..Fake::default() }.start().await;
+    fake.put("a", &running("a"));
+    let mut source = source(&url, NEVER);
+    assert_eq!(everything(&mut source).await, 1);
+    let Message { update: gone, seen, .. } = source.next().await;
+    let Update::Service { knowledge, deregistered, .. } = &gone else { panic!("{gone:?}") };
+    assert_eq!((knowledge, deregistered.len()), (&Knowledge::KnownEmpty, 0), "nobody said that it was stopped");
+    assert!(timeout(Duration::from_millis(300), source.updates.recv()).await.is_err());
+    assert!(fake.inspected.lock().unwrap().unwrap() <= seen, "only before the event");
+}
+
+#[tokio::test]
+async fn one_that_ended_and_began_anew_is_asked_for() {
+    let events = event("die", "a") + &event("disconnect", "a") + &event("start", "a");
+    let (fake, url) = Fake { events: Mutex::new(events), ..Fake::default() }.start().await;
+    fake.put("a", &running("a"));
+    let mut source = source(&url, NEVER);
+    assert_eq!(everything(&mut source).await, 1);
+    let gone = next(&mut source).await;
+    assert!(matches!(&gone, Update::Service { knowledge: Knowledge::KnownEmpty, .. }), "{gone:?}");
+    let back = next(&mut source).await;
+    assert!(matches!(&back, Update::Service { knowledge: Knowledge::Known(list), .. } if list.len() == 1), "{back:?}");
 }
 
 #[tokio::test]

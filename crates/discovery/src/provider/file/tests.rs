@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 use model::{Exposure, ServiceId};
+use testkit::ConfigMap;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -100,26 +101,27 @@ async fn files_come_change_break_and_go() {
 async fn a_mounted_config_map_is_followed() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
-    for (version, text) in [("..v1", r#"services: { a: "http://h:1" }"#), ("..v2", r#"services: { a: "http://h:2" }"#)]
-    {
-        fs::create_dir(root.join(version)).unwrap();
-        fs::write(root.join(version).join("lists.yml"), text).unwrap();
-    }
-    symlink("..v1", root.join("..data")).unwrap();
-    symlink("..data/lists.yml", root.join("lists.yml")).unwrap();
+    let mut map = ConfigMap::mount(root);
+    let of = |port: u16| format!("services: {{ a: \"http://h:{port}\" }}");
+    map.project(&[("lists.yml", &of(1))]);
     let mut subject = watching(root);
     subject.says("all a: 1").await;
-    for (version, port) in [("..v2", 2), ("..v1", 1)] {
-        symlink(version, root.join("..data_tmp")).unwrap();
-        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    for port in [2, 3] {
+        map.project(&[("lists.yml", &of(port))]);
         // The address is the name of an instance, so the old one was taken off.
         subject.says(&format!("a: {port} left 1")).await;
     }
+    map.project(&[("lists.yml", &of(3)), ("more.yml", r#"services: { b: "http://h:4" }"#)]);
+    subject.says("b: 4 left 0").await;
+    map.project(&[("lists.yml", &of(3))]);
+    subject.says("b: none left 0").await;
     // A link that leads nowhere is no empty list.
+    let version = fs::read_link(root.join("..data")).unwrap();
     fs::remove_file(root.join("..data")).unwrap();
     subject.complains("lists.yml").await;
-    symlink("..v2", root.join("..data")).unwrap();
-    subject.says("a: 2 left 1").await;
+    fs::write(root.join(&version).join("lists.yml"), of(5)).unwrap();
+    symlink(version, root.join("..data")).unwrap();
+    subject.says("a: 5 left 1").await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Files that each stand for themselves.
 
+use testkit::ConfigMap;
+
 use super::*;
 
 /// Of two that hear the same, the one that lets files settle is told later.
@@ -59,6 +61,91 @@ async fn of_files_that_stand_apart_one_that_is_gone_is_told_soon_even_after_a_lo
     }
 }
 
+/// Who hears of what, when the kubelet writes version after version of a config map: one who watches these paths, apart.
+async fn of_a_config_map(paths: impl Fn(&Path) -> Vec<PathBuf>) {
+    let directory = directory();
+    let (root, list) = (directory.path(), directory.path().join("lists.yml"));
+    let mut map = ConfigMap::mount(root);
+    map.project(&[("lists.yml", "0"), ("other.yml", "same")]);
+    let mut files = Files::new(paths(root), NEVER).await.apart();
+    let mut together = Files::new([list.clone()], NEVER).await;
+    for round in 1..=5 {
+        map.project(&[("lists.yml", &round.to_string()), ("other.yml", "same")]);
+        let (told, later) = tokio::join!(async { (files.changed().await, tokio::time::Instant::now()) }, async {
+            (together.changed().await, tokio::time::Instant::now())
+        });
+        assert_eq!((&told.0, &later.0), (&Ok(vec![list.clone()]), &Ok(vec![list.clone()])));
+        assert!(told.1 < later.1, "round {round}: who stands apart heard of it after who lets files settle");
+    }
+}
+
+#[tokio::test]
+async fn a_config_map_that_is_swapped_is_told_without_settling() {
+    of_a_config_map(|root| vec![root.to_owned(), root.join("lists.yml"), root.join("other.yml")]).await;
+}
+
+#[tokio::test]
+async fn one_file_of_a_config_map_that_is_swapped_is_told_without_settling() {
+    of_a_config_map(|root| vec![root.join("lists.yml")]).await;
+}
+
+/// Where all that a path leads through is one link, of its directory.
+#[tokio::test]
+async fn a_directory_that_is_swapped_is_told_without_settling() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let (lists, list) = (at("lists"), at("lists/a.yml"));
+    for round in 0..=5 {
+        fs::create_dir(at(&round.to_string())).expect("made");
+        fs::write(at(&round.to_string()).join("a.yml"), round.to_string()).expect("written");
+    }
+    link("0", &lists);
+    let mut files = Files::new([lists.clone(), list.clone()], NEVER).await.apart();
+    let mut together = Files::new([list.clone()], NEVER).await;
+    for round in 1..=5 {
+        link(round.to_string(), &at("next"));
+        fs::rename(at("next"), &lists).expect("swapped");
+        let (told, later) = tokio::join!(async { (files.changed().await, tokio::time::Instant::now()) }, async {
+            (together.changed().await, tokio::time::Instant::now())
+        });
+        assert_eq!((&told.0, &later.0), (&Ok(vec![list.clone()]), &Ok(vec![list.clone()])));
+        assert!(told.1 < later.1, "round {round}: who stands apart heard of it after who lets files settle");
+    }
+}
+
+#[tokio::test]
+async fn names_come_and_go_with_a_config_map() {
+    let directory = directory();
+    let (root, a, b) = (directory.path(), directory.path().join("a.yml"), directory.path().join("b.yml"));
+    let mut map = ConfigMap::mount(root);
+    map.project(&[("a.yml", "1")]);
+    let mut files = Files::new([root.to_owned(), a.clone()], NEVER).await.apart();
+    map.project(&[("a.yml", "1"), ("b.yml", "1")]);
+    assert_eq!(files.changed().await, Ok(vec![root.to_owned()]));
+    assert_eq!(fs::read_to_string(&b).expect("reads"), "1");
+    files.set_paths([root.to_owned(), a.clone(), b.clone()]).await;
+    map.project(&[("b.yml", "1")]);
+    assert_eq!(files.changed().await, Ok(vec![root.to_owned(), a]));
+}
+
+/// A link that was moved says nothing of a file that it does not lead to.
+#[tokio::test(start_paused = true)]
+async fn a_swap_of_a_link_does_not_hurry_a_file_that_is_written_beside() {
+    let directory = directory();
+    let (mut map, b) = (ConfigMap::mount(directory.path()), file(&directory, "b.yml", "old"));
+    map.project(&[("a.yml", "1")]);
+    let mut files = Files::new([directory.path().join("a.yml"), b.clone()], SOON).await.apart();
+    files.hint = Hint::default();
+    map.project(&[("a.yml", "2")]);
+    told(&files, MOVED, &directory.path().join("..data"));
+    fs::write(&b, "half").expect("written");
+    told(&files, WRITTEN, &b);
+    let rest = later(20, &b, "whole");
+    assert!(files.changed().await.expect("nothing hangs").contains(&b));
+    assert_eq!(fs::read_to_string(&b).expect("reads"), "whole");
+    rest.await.expect("wrote");
+}
+
 /// As version control and some editors replace one. Paused time stands still while files are read.
 #[tokio::test(start_paused = true)]
 async fn of_files_that_stand_apart_one_that_is_there_again_soon_was_never_gone() {
@@ -99,6 +186,10 @@ fn told(files: &Files, kind: notify::EventKind, path: &Path) {
 const CLOSED: notify::EventKind = {
     use notify::event::{AccessKind, AccessMode};
     notify::EventKind::Access(AccessKind::Close(AccessMode::Write))
+};
+const MOVED: notify::EventKind = {
+    use notify::event::{ModifyKind, RenameMode};
+    notify::EventKind::Modify(ModifyKind::Name(RenameMode::To))
 };
 const WRITTEN: notify::EventKind = {
     use notify::event::{DataChange, ModifyKind};
