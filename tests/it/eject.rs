@@ -3,6 +3,7 @@
 mod answers;
 mod black_hole;
 mod breaker;
+mod knocks;
 mod probe;
 mod suspects;
 

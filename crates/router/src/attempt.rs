@@ -14,7 +14,7 @@
 //! | `hedge` | two tries at the same time |
 //! | `circuit` | the circuit breaker of the service |
 
-mod choice;
+pub mod choice;
 pub(crate) mod circuit;
 mod deadline;
 mod first_use;
@@ -27,9 +27,10 @@ mod tried;
 
 use std::{ops::ControlFlow, pin::pin, rc::Rc, sync::Arc};
 
+use balancer::Stake;
 use discovery::Service;
 use http::{HeaderValue, Response, request::Parts, response};
-use model::{Outcome, Refusal};
+use model::{Outcome, Refusal, UpstreamKey};
 use transport::{Body, Lease, pool::Ready, relay::Source, upload::Upload};
 
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
     refuse,
     wait::{self, Turn},
 };
-use choice::Affinity;
+use choice::{Affinity, Begun};
 pub(crate) use patience::Patience;
 use tried::Tried;
 
@@ -266,7 +267,7 @@ fn choose(
         let affinity = affinity_of(exchange, service, out);
         let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
         let stake = || knock::stake(exchange, out, tried.sent());
-        let choice = || choice::lease(service, environment, affinity, tried.keys(), stake);
+        let choice = || lease(service, environment, affinity, tried.keys(), stake);
         let chosen = entered.and_then(|()| knock::first(exchange, out, choice));
         if chosen.is_err() && tried.needs_admission() {
             circuit::postpone(exchange, service);
@@ -277,6 +278,22 @@ fn choose(
         }
         Ok((lease, choice::stick(service, environment, affinity, tried.keys(), token)))
     })
+}
+
+/// A lease on the instance that the client stays with, else on the balancer's choice; and its token.
+///
+/// # Errors
+/// As [`choice::take`].
+fn lease(
+    service: &Service,
+    environment: Option<&str>,
+    affinity: Affinity,
+    tried: &[UpstreamKey],
+    stake: impl Fn() -> Stake,
+) -> Result<(Lease, Option<u64>), Refusal> {
+    let now = transport::clock::tick();
+    let Begun { member, knock } = choice::begin(service, environment, affinity, tried, now, stake)?;
+    Ok((Lease::begun(Arc::clone(&member.upstream), now, knock), member.token))
 }
 
 /// What of the request says where it belongs, if its service goes by that.
