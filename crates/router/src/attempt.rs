@@ -31,7 +31,13 @@ use balancer::Stake;
 use discovery::Service;
 use http::{HeaderValue, Response, request::Parts, response};
 use model::{Outcome, Refusal, UpstreamKey};
-use transport::{Body, Lease, pool::Ready, relay::Source, upload::Upload};
+use transport::{
+    Body, Lease,
+    dial::DialError,
+    pool::{Pool, Ready},
+    relay::Source,
+    upload::Upload,
+};
 
 use crate::{
     affinity::{self, Stick},
@@ -317,18 +323,31 @@ fn with_service<T>(
     exchange.core.table(|table| read(table.exposed(name).ok_or(Refusal::UnknownService)?, environment))
 }
 
+/// A connection for the request; where few are left, as soon as something of its body is there.
+async fn connect(
+    exchange: &Exchange,
+    out: &Outbound,
+    patience: &mut Patience,
+    pool: &Rc<Pool>,
+) -> Result<Result<Ready, DialError>, Failure> {
+    loop {
+        let begun = out.body.as_ref().is_none_or(Upload::has_begun);
+        let connecting = pool.ready(out.head.method.is_idempotent(), begun, exchange.limits().connect);
+        let connected = patience.wait(exchange, pin!(connecting)).await.map_err(Failure::given_up)?;
+        match connected.transpose() {
+            Some(connected) => return Ok(connected),
+            None => Box::pin(h1::begun(exchange, out, patience)).await?,
+        }
+    }
+}
+
 /// One try with one instance.
 async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, mut lease: Lease) -> End {
     if let Some(upload) = &exchange.record.upload {
         lease.carries(Rc::clone(upload));
     }
     let pool = exchange.core.pools.of(lease.upstream());
-    let connecting = pool.ready(out.head.method.is_idempotent(), exchange.limits().connect);
-    let connected = match patience.wait(exchange, pin!(connecting)).await {
-        Ok(connected) => connected,
-        Err(refusal) => return Err(Failure::given_up(refusal)),
-    };
-    let result = match connected {
+    let result = match connect(exchange, out, patience, &pool).await? {
         // Unsent, so tried elsewhere; the instance is not to blame.
         Err(error) if error.is_ours() => {
             tracing::debug!(instance = %lease.upstream().label(), %error, "no connection for another request");
