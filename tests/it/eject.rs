@@ -4,6 +4,7 @@ mod answers;
 mod black_hole;
 mod breaker;
 mod explained;
+mod knocks;
 mod probe;
 mod suspects;
 

@@ -1,6 +1,7 @@
 //! What happens between a client and an instance: bodies, trailers, interim answers, limits of time, failures.
 
 mod bodies;
+mod bodyless;
 mod cancel;
 mod dead_peer;
 mod ends;

@@ -16,13 +16,14 @@ use transport::Upstream;
 
 use crate::{
     choice::{Attempt, Request, TRIES},
+    cut_off::CutOff,
     script::{SERVICE, SETTLED, Script, number},
 };
 
 /// How long a suspect stays as last resort, by default.
 const HOLD: Duration = Duration::from_secs(30);
-/// How often an instance that cannot be connected to is tried, at most, while others are in.
-const KNOCK: Duration = Duration::from_secs(1);
+/// How long a new instance gets less than its share (`slow_start`).
+const SLOW_START: Duration = Duration::from_secs(10);
 /// The retry budget: a fifth of the requests within this time, or so many a second.
 const WINDOW: Duration = Duration::from_secs(10);
 const FLOOR_OF_RETRIES: usize = 10;
@@ -38,6 +39,8 @@ pub(crate) struct Laws {
     departed: HashMap<UpstreamKey, u64>,
     under_way: HashMap<UpstreamKey, UnderWay>,
     shares: BTreeMap<u16, u32>,
+    /// When an instance was looked at first.
+    seen: HashMap<UpstreamKey, Tick>,
     /// Requests, and retries that may have made an instance work twice, of late.
     requests: VecDeque<Tick>,
     retries: VecDeque<Tick>,
@@ -47,10 +50,7 @@ pub(crate) struct Laws {
 struct UnderWay {
     upstream: Arc<Upstream>,
     count: u32,
-    /// When a connect failed first since one succeeded last.
-    failing: Option<Tick>,
-    /// Attempts begun since then while others were in.
-    knocks: u32,
+    cut_off: CutOff,
 }
 
 impl Laws {
@@ -133,38 +133,63 @@ impl Laws {
 
     /// An attempt began; the vitals count it already.
     pub(crate) fn begins(&mut self, attempt: &Attempt, now: Tick) -> Result<(), String> {
-        let key = attempt.upstream.key;
-        let fresh = || UnderWay { upstream: attempt.upstream.clone(), count: 0, failing: None, knocks: 0 };
-        let books = self.under_way.entry(key).or_insert_with(fresh);
-        books.count += 1;
         if now >= SETTLED {
             *self.shares.entry(attempt.who).or_default() += 1;
         }
-        if let Some(since) = books.failing
-            && attempt.spare
-        {
-            books.knocks += 1;
-            if books.knocks > 1 + (now.since(since).as_secs_f64() / KNOCK.as_secs_f64()) as u32 {
-                let id = &books.upstream.id;
-                return Err(format!(
-                    "{now:?}: {id} cannot be connected to since {since:?} and was tried {} times",
-                    books.knocks
-                ));
+        let books = self.books(attempt);
+        books.count += 1;
+        let cut_off = books.cut_off.asked(attempt.spare, now);
+        books.say(cut_off, now)?;
+        books.agree(now)
+    }
+
+    /// Somebody knocks instead; the vitals count it already.
+    pub(crate) fn knocks(&mut self, attempt: &Attempt, now: Tick) -> Result<(), String> {
+        let books = self.books(attempt);
+        books.count += 1;
+        let cut_off = books.cut_off.knocks(attempt.spare, now);
+        books.say(cut_off, now)?;
+        books.agree(now)
+    }
+
+    /// A knock is over; the vitals know it already.
+    pub(crate) fn knocked(&mut self, attempt: &Attempt, reached: bool, now: Tick) -> Result<(), String> {
+        let books = self.books(attempt);
+        books.count = books.count.checked_sub(1).ok_or("a knock ends twice")?;
+        books.cut_off.knocked(reached, now);
+        books.agree(now)
+    }
+
+    /// A check could connect to an instance.
+    pub(crate) fn checked(&mut self, key: UpstreamKey, now: Tick) {
+        if let Some(books) = self.under_way.get_mut(&key) {
+            books.cut_off.checked(now);
+        }
+    }
+
+    /// Time goes by for those that are there; `requests` came until now.
+    pub(crate) fn look(&mut self, service: &Service, script: &Script, requests: u64, now: Tick) -> Result<(), String> {
+        for member in service.members.iter().filter(|m| !m.resort) {
+            let joined = *self.seen.entry(member.upstream.key).or_insert(now);
+            if let Some(books) = self.under_way.get_mut(&member.upstream.key) {
+                let life = &script.lives[&number(&member.instance)];
+                let cut_off = books.cut_off.look(life, joined.after(SLOW_START), requests, now);
+                books.say(cut_off, now)?;
             }
         }
-        books.agree(now)
+        Ok(())
+    }
+
+    fn books(&mut self, attempt: &Attempt) -> &mut UnderWay {
+        let fresh = || UnderWay { upstream: attempt.upstream.clone(), count: 0, cut_off: CutOff::default() };
+        self.under_way.entry(attempt.upstream.key).or_insert_with(fresh)
     }
 
     /// An attempt ended; the vitals know it already.
     pub(crate) fn ends(&mut self, attempt: &Attempt, outcome: Outcome, now: Tick) -> Result<(), String> {
         let books = self.under_way.get_mut(&attempt.upstream.key).ok_or("an attempt ends that never began")?;
         books.count = books.count.checked_sub(1).ok_or("an attempt ends twice")?;
-        match outcome {
-            Outcome::ConnectFailed => drop(books.failing.get_or_insert(now)),
-            // Of one that was given up nobody knows.
-            Outcome::Abandoned => {}
-            _ => (books.failing, books.knocks) = (None, 0),
-        }
+        books.cut_off.answered(outcome, now);
         books.agree(now)
     }
 
@@ -214,11 +239,6 @@ impl Laws {
         Ok(())
     }
 
-    /// What is under way to the instance of an attempt, by these books.
-    pub(crate) fn in_flight(&self, attempt: &Attempt) -> u32 {
-        self.under_way.get(&attempt.upstream.key).map_or(0, |books| books.count)
-    }
-
     /// A request ends without an answer, although nothing of it was done anywhere.
     pub(crate) fn gives_up(&self, request: &Request, service: &Service, now: Tick) -> Result<(), String> {
         let left = service.members.iter().find(|m| !request.was_sent_to(m.upstream.key));
@@ -247,9 +267,11 @@ impl Laws {
         }
         let remaining = script.remaining();
         let fair = f64::from(self.shares.values().sum::<u32>()) / remaining.len() as f64;
+        // Less three standard deviations: of few requests chance has its part.
+        let least = (FLOOR * fair - 3.0 * (FLOOR * fair).sqrt()).max(1.0);
         for who in remaining {
             let share = self.shares.get(&who).copied().unwrap_or(0);
-            if f64::from(share) < FLOOR * fair {
+            if f64::from(share) < least {
                 return Err(format!(
                     "i{who} starves: {share} requests, its fair share is {fair:.0} ({})",
                     script.algorithm
@@ -261,6 +283,10 @@ impl Laws {
 }
 
 impl UnderWay {
+    fn say(&self, law: Result<(), String>, now: Tick) -> Result<(), String> {
+        law.map_err(|broken| format!("{now:?}: {} {broken}", self.upstream.id))
+    }
+
     fn agree(&self, now: Tick) -> Result<(), String> {
         let counted = self.upstream.vitals.in_flight();
         if counted == self.count {

@@ -23,8 +23,14 @@ pub(crate) enum Manner {
     GoingAway,
 }
 
+impl Manner {
+    fn is_reachable(self) -> bool {
+        !matches!(self, Self::Refusing | Self::Hole)
+    }
+}
+
 /// As by default (`timeouts`).
-const CONNECT: Duration = Duration::from_secs(1);
+pub(crate) const CONNECT: Duration = Duration::from_secs(1);
 const HEAD: Duration = Duration::from_secs(15);
 const QUICK: Duration = Duration::from_micros(300);
 
@@ -55,6 +61,21 @@ impl Life {
     pub(crate) fn manner(&self, at: Tick) -> Manner {
         let after = self.0.partition_point(|(when, _)| *when <= at);
         after.checked_sub(1).map_or(Manner::Refusing, |last| self.0[last].1)
+    }
+
+    /// Since when without a break it can be connected to.
+    pub(crate) fn reachable_since(&self, now: Tick) -> Option<Tick> {
+        let past = &self.0[..self.0.partition_point(|(when, _)| *when <= now)];
+        let broken = past.iter().rposition(|(_, manner)| !manner.is_reachable());
+        past.get(broken.map_or(0, |last| last + 1)).map(|(when, _)| *when)
+    }
+
+    /// Whether somebody who knocks at `at` can connect, and when that is known.
+    pub(crate) fn knock(&self, at: Tick) -> (bool, Tick) {
+        match self.manner(at) {
+            Manner::Hole => (false, at.after(CONNECT)),
+            manner => (manner.is_reachable(), at.after(QUICK)),
+        }
     }
 
     /// When it dies next, if it does: what was under way then breaks.

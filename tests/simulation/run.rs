@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use balancer::Stake;
 use discovery::{Policies, Table, TableCell, claims::Claims};
 use model::{Outcome, ServiceId, Tick};
 use router::plan::{Compiled, Made, compile};
 use transport::tls::{Identity, Tickets};
 
 use crate::{
-    choice::{Attempt, Core, Request},
+    choice::{Attempt, Begins, Core, Request},
     laws::Laws,
     sabotage::Sabotage,
     script::{ALGORITHMS, CALM, END, SERVICE, SETTLED, Script},
@@ -24,6 +25,9 @@ const SOURCE: usize = 0;
 
 /// How often those who are out are counted.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often checks look at each instance.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// What a run had in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +44,8 @@ pub(crate) struct Report {
     pub(crate) failed_over: u64,
     /// Attempts at instances of last resort.
     pub(crate) last_resorts: u64,
+    /// Instances that were knocked at.
+    pub(crate) knocks: u64,
     /// Tables published.
     pub(crate) tables: u64,
 }
@@ -47,13 +53,14 @@ pub(crate) struct Report {
 impl Report {
     /// Adds what another run had.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { requests, answered, abandoned, attempts, failed_over, last_resorts, tables } = self;
+        let Self { requests, answered, abandoned, attempts, failed_over, last_resorts, knocks, tables } = self;
         *requests += other.requests;
         *answered += other.answered;
         *abandoned += other.abandoned;
         *attempts += other.attempts;
         *failed_over += other.failed_over;
         *last_resorts += other.last_resorts;
+        *knocks += other.knocks;
         *tables += other.tables;
     }
 }
@@ -71,6 +78,10 @@ enum Event {
     Again(Request),
     /// An attempt is over.
     Over(Request, Attempt, Outcome),
+    /// Somebody of this core knocked; whether a connection could be made.
+    Knocked(usize, Attempt, bool),
+    /// Checks look at the instances.
+    Check,
 }
 
 struct World<'a> {
@@ -116,6 +127,9 @@ pub(crate) fn run(seed: u64, sabotage: Sabotage) -> Result<Report, String> {
     }
     world.schedule(Tick(1), Event::Arrive);
     world.schedule(Tick(2), Event::Look);
+    if script.checked {
+        world.schedule(Tick(3), Event::Check);
+    }
     while let Some(((now, _), event)) = world.queue.pop_first() {
         world.happen(event, now)?;
     }
@@ -144,15 +158,18 @@ impl World<'_> {
             Event::Look => {
                 if let Some(service) = self.cell.load().service(SERVICE) {
                     service.recount();
+                    self.laws.look(service, self.script, self.report.requests, now)?;
                 }
-                let next = now.after(LOOK);
-                if next < END {
-                    self.schedule(next, Event::Look);
-                }
+                self.repeat(Event::Look, LOOK, now);
+            }
+            Event::Check => {
+                self.check(now);
+                self.repeat(Event::Check, CHECK, now);
             }
             Event::Arrive => self.arrive(now)?,
             Event::Again(request) => self.send(request, now)?,
             Event::Over(request, attempt, outcome) => self.over(request, &attempt, outcome, now)?,
+            Event::Knocked(core, attempt, reached) => self.knocked(core, &attempt, reached, now)?,
         }
         Ok(())
     }
@@ -189,16 +206,25 @@ impl World<'_> {
         self.laws.comes(now);
         let core = self.dice.usize(..self.cores.len());
         let patience = self.script.patience.map(|patience| now.after(patience));
-        let (hash, repeatable) = (self.dice.u64(..), self.dice.u8(..10) > 0);
-        self.send(Request::new(core, now, patience, hash, repeatable), now)
+        let stake = match self.dice.u8(..20) {
+            0 => Stake::Request,
+            1 => Stake::Turn,
+            _ => Stake::Nothing,
+        };
+        let hash = self.dice.u64(..);
+        self.send(Request::new(core, now, patience, hash, stake), now)
     }
 
     /// Begins an attempt, or ends the request because nobody is left.
     fn send(&mut self, mut request: Request, now: Tick) -> Result<(), String> {
         let core = &mut self.cores[request.core];
-        let Some(attempt) = core.attempt(&mut request, &mut self.laws, self.sabotage, now)? else {
-            return Laws::fails_in_calm(&request, "no instance");
-        };
+        let Begins { attempt, knocks } = core.attempt(&mut request, &mut self.laws, self.script, self.sabotage, now)?;
+        for knock in knocks {
+            self.report.knocks += 1;
+            let (reached, at) = self.script.lives[&knock.who].knock(now);
+            self.schedule(at, Event::Knocked(request.core, knock, reached));
+        }
+        let Some(attempt) = attempt else { return Laws::fails_in_calm(&request, "no instance") };
         self.report.attempts += 1;
         self.report.last_resorts += u64::from(attempt.resort);
         let mut fate = self.script.lives[&attempt.who].fate(now, &mut self.dice);
@@ -217,9 +243,10 @@ impl World<'_> {
         attempt.end(outcome, now);
         self.cell.with(|table| Laws::ejects(table, before, now))?;
         self.laws.ends(attempt, outcome, now)?;
-        if outcome == Outcome::ConnectFailed {
-            let settled = self.claims.connect_failed(&attempt.upstream.service, &attempt.upstream.address, now);
-            self.publish(!settled.is_empty(), now);
+        match outcome {
+            Outcome::ConnectFailed => self.cannot_connect(attempt, now),
+            Outcome::Abandoned => {}
+            _ => self.cores[request.core].connected(attempt, outcome != Outcome::Reset, now),
         }
         match outcome {
             Outcome::Answered(status) if status < 500 => {
@@ -232,6 +259,43 @@ impl World<'_> {
                 Ok(())
             }
             _ => self.fail(request, outcome, now),
+        }
+    }
+
+    /// It was found out whether a connection can be made.
+    fn knocked(&mut self, core: usize, attempt: &Attempt, reached: bool, now: Tick) -> Result<(), String> {
+        if reached {
+            attempt.reached(self.sabotage, now);
+            self.cores[core].connected(attempt, true, now);
+        } else {
+            attempt.end(Outcome::ConnectFailed, now);
+            self.cannot_connect(attempt, now);
+        }
+        self.laws.knocked(attempt, reached, now)
+    }
+
+    /// Claims hear of it.
+    fn cannot_connect(&mut self, attempt: &Attempt, now: Tick) {
+        let settled = self.claims.connect_failed(&attempt.upstream.service, &attempt.upstream.address, now);
+        self.publish(!settled.is_empty(), now);
+    }
+
+    /// Active checks pass where a connection can be made. What they hold out if they fail is no part of this.
+    fn check(&mut self, now: Tick) {
+        let table = self.cell.load();
+        for member in table.service(SERVICE).iter().flat_map(|service| service.members.iter()) {
+            let life = &self.script.lives[&crate::script::number(&member.instance)];
+            if life.reachable_since(now).is_some() {
+                member.upstream.vitals.seems_well(now);
+                self.laws.checked(member.upstream.key, now);
+            }
+        }
+    }
+
+    fn repeat(&mut self, event: Event, pause: Duration, now: Tick) {
+        let next = now.after(pause);
+        if next < END {
+            self.schedule(next, event);
         }
     }
 

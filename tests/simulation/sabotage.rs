@@ -19,11 +19,17 @@ pub(crate) enum Sabotage {
     Hearsay,
     /// Retries cost nothing.
     Spendthrift,
+    /// Whose turn it is to knock, it lets another core knock as well.
+    Crowd,
+    /// Who is to knock sends its request.
+    OpenDoor,
+    /// That somebody could connect is told to nobody.
+    Deaf,
 }
 
 impl Sabotage {
     /// All that do something wrong.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::StaleTable,
         Self::LostLease,
         Self::Blind,
@@ -31,6 +37,9 @@ impl Sabotage {
         Self::NoRetry,
         Self::Hearsay,
         Self::Spendthrift,
+        Self::Crowd,
+        Self::OpenDoor,
+        Self::Deaf,
     ];
 
     /// The words of the law it breaks.
@@ -44,6 +53,9 @@ impl Sabotage {
             Self::NoRetry => "router-made",
             Self::Hearsay => "withdrawn",
             Self::Spendthrift => "over the budget",
+            Self::Crowd => "knocked at twice",
+            Self::OpenDoor => "nobody found it well",
+            Self::Deaf => "nobody found out",
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Script {
     pub(crate) patience: Option<Duration>,
     /// Cores of the router.
     pub(crate) cores: usize,
+    /// Whether active checks look at the instances.
+    pub(crate) checked: bool,
 }
 
 /// Draws a script, step by step.
@@ -65,6 +67,7 @@ impl Script {
             pause: Duration::from_millis(dice.u64(15..50)),
             patience: [None, Some(Duration::from_secs(1)), Some(Duration::from_secs(5))][dice.usize(..3)],
             cores: dice.usize(1..4),
+            checked: dice.bool(),
         };
         Draft { dice, script, named: Vec::new(), next: 1 }.write()
     }

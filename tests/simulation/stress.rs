@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use balancer::{Ask, Vitals};
+use balancer::{Ask, Entry, Stake, Vitals};
 use discovery::{Policies, Table, TableCell, TableReader, claims::Claimed};
 use model::{Outcome, ServiceId, UpstreamKey};
 use transport::{Lease, clock};
@@ -73,8 +73,10 @@ fn work(mut reader: TableReader, seen: &Mutex<HashMap<UpstreamKey, Arc<Vitals>>>
             let table = reader.load();
             let Ok(member) = table.exposed(SERVICE).unwrap().pick(None, &ask) else { continue };
             let upstream = member.upstream.clone();
-            let lease = Lease::try_take(&upstream, u32::MAX, ask.now, || balancer::Stake::Nothing)
-                .unwrap_or_else(|| Lease::take(upstream.clone()));
+            let lease = match upstream.vitals.try_begin(u32::MAX, ask.now, || Stake::Nothing) {
+                Entry::Barred => Lease::take(upstream.clone()),
+                entry => Lease::begun(upstream.clone(), ask.now, entry == Entry::Knock),
+            };
             seen.lock().unwrap().insert(upstream.key, upstream.vitals.clone());
             held.push(lease);
         } else if !held.is_empty() {

@@ -166,13 +166,15 @@ impl Gate {
             return Entry::Barred;
         }
         let Some(rest) = Rest::of(word) else { return Entry::Open };
-        let stake = stake();
+        let knocks = rest.is_unreached();
+        // Nothing of a request is needed to make a connection.
+        let stake = if knocks { Stake::Nothing } else { stake() };
         let probe = rest.probed(stake, now);
         let due = rest.is_due_for(stake, self.since(), now);
         if !due || self.word.compare_exchange(word, probe.word(), Relaxed, Relaxed).is_err() {
             return Entry::Barred;
         }
-        if rest.is_unreached() { Entry::Knock } else { Entry::Open }
+        if knocks { Entry::Knock } else { Entry::Open }
     }
 
     /// The instance answered a request that began then: no rest is due. What it was judged for is not undone by the answer

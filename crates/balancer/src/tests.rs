@@ -17,8 +17,8 @@ use std::{net::IpAddr, sync::Arc};
 use model::{Address, Endpoint, Host, Instance, InstanceId, Outcome, Tag, Tick, UpstreamKey};
 
 use crate::{
-    Algorithm, Ask, Balance, Balancer, Candidate, ConsistentHash, Decay, HashKey, Peers, Place, Scheme, SlowStart,
-    Vitals,
+    Algorithm, Ask, Balance, Balancer, Candidate, ConsistentHash, Decay, Entry, HashKey, Peers, Place, Scheme,
+    SlowStart, Stake, Vitals,
 };
 
 /// Every algorithm there is. The match makes the compiler ask for the next one.
@@ -91,6 +91,11 @@ const NOW: Tick = Tick(500_000_000);
 fn end(vitals: &Vitals, outcome: Outcome, elapsed: std::time::Duration, now: Tick) {
     let began = Tick(now.0.saturating_sub(elapsed.as_nanos() as u64));
     vitals.end(outcome, began, elapsed, now, &Peers::default());
+}
+
+/// A request, or a knock, begins if the instance lets it.
+fn enters(vitals: &Vitals, now: Tick) -> bool {
+    vitals.try_begin(u32::MAX, now, || Stake::Nothing) != Entry::Barred
 }
 
 /// Puts it out by a failed connect.

@@ -11,7 +11,7 @@ use model::Tick;
 
 use crate::{
     Ask, Balancer, Candidate,
-    due::Due,
+    due::{Due, millis},
     hashed::remix,
     roster::{Rank, Roster},
 };
@@ -22,6 +22,10 @@ const PERIOD: u32 = 100;
 /// A group stands in for its full share while it has this part of its instances: Envoy's overprovisioning factor 1.4, hence
 /// 71 %. What is missing below that goes to the next.
 const OVERPROVISIONED: f64 = 1.4;
+
+/// A group that had a share counts as in use for so many milliseconds more. Clients that [stay](Tiers::is_in_use) with it would
+/// be sent back and forth otherwise, where the group before it is just about well enough.
+const LINGERS: u32 = 10_000;
 
 /// What a group of candidates takes before the next one gets any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,8 @@ struct Tier {
     places: Box<[usize]>,
     /// Requests go to it or one before it up to this point, in 2^16ths.
     upto: AtomicU32,
+    /// When it had a share last, in milliseconds; 0 if never.
+    used: AtomicU32,
 }
 
 const ALL: u32 = 1 << 16;
@@ -78,6 +84,7 @@ impl Tiers {
             balancer: build(within),
             places: places.into(),
             upto: AtomicU32::new(ALL),
+            used: AtomicU32::new(0),
         };
         let tiers = groups.into_values().map(make).collect();
         Self { roster: Roster::new(candidates, None), tiers, rule, due: Due::default() }
@@ -99,7 +106,8 @@ impl Tiers {
         self.tiers.iter().position(|tier| point < tier.upto.load(Relaxed)).unwrap_or_default()
     }
 
-    /// Whether requests go to the group of this candidate: it has a share, or those that have one can serve none.
+    /// Whether requests go to the group of this candidate: it has a share, or those that have one can serve none. Clients that
+    /// came to it meanwhile may stay for a while after its last share.
     fn is_in_use(&self, at: usize, ask: &Ask<'_>) -> bool {
         if self.due.claim(PERIOD, ask.now) {
             self.share_out(ask.now);
@@ -108,7 +116,12 @@ impl Tiers {
         let begins = std::iter::once(0).chain(ends.clone());
         let has_share = begins.zip(ends).map(|(begin, end)| begin < end);
         let mut used = self.tiers.iter().zip(has_share).filter(|(_, has_share)| *has_share).map(|(tier, _)| tier);
-        used.clone().any(|tier| tier.places.contains(&at))
+        let lingers = |tier: &Tier| match tier.used.load(Relaxed) {
+            0 => false,
+            used => millis(ask.now).wrapping_sub(used) <= LINGERS,
+        };
+        self.tiers.iter().any(|tier| lingers(tier) && tier.places.contains(&at))
+            || used.clone().any(|tier| tier.places.contains(&at))
             || !used.any(|tier| tier.places.iter().any(|&at| self.roster.is_wanted(at, ask)))
     }
 
@@ -119,6 +132,9 @@ impl Tiers {
             upto += part;
             // Where all together are not well enough, each gets its part of what there is.
             let point = if sum > 0.0 { upto / sum * f64::from(ALL) } else { f64::from(ALL) };
+            if part > 0.0 {
+                tier.used.store(millis(now).max(1), Relaxed);
+            }
             tier.upto.store(point.round() as u32, Relaxed);
         }
     }

@@ -64,19 +64,14 @@ impl Vitals {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// A request begins if the instance takes requests: always while it is in, and exactly one when a rest is over,
-    /// as its probe. On `false` nothing began: pick another, or [`begin`](Self::begin) if there is none.
+    /// A request begins if the instance takes requests and fewer than `most` are in flight: always while it is in, and exactly
+    /// one when a rest is over, as its probe; or a knock, which is no request. On [`Entry::Barred`] nothing began: pick another,
+    /// or [`begin`](Self::begin) if there is none.
     ///
     /// `stake` tells what is lost if the probe fails. One whose body is still to come may be the probe too, but the first one
     /// that is whole takes its place: nobody can keep an instance out by sending slowly.
     #[must_use]
-    pub fn try_begin(&self, now: Tick, stake: impl FnOnce() -> Stake) -> bool {
-        self.try_begin_within(u32::MAX, now, stake) != Entry::Barred
-    }
-
-    /// The same if fewer than `most` are in flight. On [`Entry::Barred`] nothing began.
-    #[must_use]
-    pub fn try_begin_within(&self, most: u32, now: Tick, stake: impl FnOnce() -> Stake) -> Entry {
+    pub fn try_begin(&self, most: u32, now: Tick, stake: impl FnOnce() -> Stake) -> Entry {
         let room = self.in_flight.fetch_add(1, Relaxed) < most;
         let entry = if room { self.gate.enter(now, stake) } else { Entry::Barred };
         if entry == Entry::Barred {

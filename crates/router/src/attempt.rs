@@ -14,7 +14,7 @@
 //! | `hedge` | two tries at the same time |
 //! | `circuit` | the circuit breaker of the service |
 
-mod choice;
+pub mod choice;
 pub(crate) mod circuit;
 mod deadline;
 mod first_use;
@@ -27,10 +27,17 @@ mod tried;
 
 use std::{ops::ControlFlow, pin::pin, rc::Rc, sync::Arc};
 
+use balancer::Stake;
 use discovery::Service;
 use http::{HeaderValue, Response, request::Parts, response};
-use model::{Outcome, Refusal};
-use transport::{Body, Lease, pool::Ready, relay::Source, upload::Upload};
+use model::{Outcome, Refusal, UpstreamKey};
+use transport::{
+    Body, Lease,
+    dial::DialError,
+    pool::{Pool, Ready},
+    relay::Source,
+    upload::Upload,
+};
 
 use crate::{
     affinity::{self, Stick},
@@ -38,7 +45,7 @@ use crate::{
     refuse,
     wait::{self, Turn},
 };
-use choice::Affinity;
+use choice::{Affinity, Begun};
 pub(crate) use patience::Patience;
 use tried::Tried;
 
@@ -266,7 +273,7 @@ fn choose(
         let affinity = affinity_of(exchange, service, out);
         let entered = wait::enter(exchange, service, environment, tried.keys(), turn);
         let stake = || knock::stake(exchange, out, tried.sent());
-        let choice = || choice::lease(service, environment, affinity, tried.keys(), stake);
+        let choice = || lease(service, environment, affinity, tried.keys(), stake);
         let chosen = entered.and_then(|()| knock::first(exchange, out, choice));
         if chosen.is_err() && tried.needs_admission() {
             circuit::postpone(exchange, service);
@@ -277,6 +284,22 @@ fn choose(
         }
         Ok((lease, choice::stick(service, environment, affinity, tried.keys(), token)))
     })
+}
+
+/// A lease on the instance that the client stays with, else on the balancer's choice; and its token.
+///
+/// # Errors
+/// As [`choice::take`].
+fn lease(
+    service: &Service,
+    environment: Option<&str>,
+    affinity: Affinity,
+    tried: &[UpstreamKey],
+    stake: impl Fn() -> Stake,
+) -> Result<(Lease, Option<u64>), Refusal> {
+    let now = transport::clock::tick();
+    let Begun { member, knock } = choice::begin(service, environment, affinity, tried, now, stake)?;
+    Ok((Lease::begun(Arc::clone(&member.upstream), now, knock), member.token))
 }
 
 /// What of the request says where it belongs, if its service goes by that.
@@ -299,18 +322,31 @@ fn with_service<T>(
     exchange.with_service(|service| read(service, environment))?
 }
 
+/// A connection for the request; where few are left, as soon as something of its body is there.
+async fn connect(
+    exchange: &Exchange,
+    out: &Outbound,
+    patience: &mut Patience,
+    pool: &Rc<Pool>,
+) -> Result<Result<Ready, DialError>, Failure> {
+    loop {
+        let begun = out.body.as_ref().is_none_or(Upload::has_begun);
+        let connecting = pool.ready(out.head.method.is_idempotent(), begun, exchange.limits().connect);
+        let connected = patience.wait(exchange, pin!(connecting)).await.map_err(Failure::given_up)?;
+        match connected.transpose() {
+            Some(connected) => return Ok(connected),
+            None => Box::pin(h1::begun(exchange, out, patience)).await?,
+        }
+    }
+}
+
 /// One try with one instance.
 async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, mut lease: Lease) -> End {
     if let Some(upload) = &exchange.record.upload {
         lease.carries(Rc::clone(upload));
     }
     let pool = exchange.core.pools.of(lease.upstream());
-    let connecting = pool.ready(out.head.method.is_idempotent(), exchange.limits().connect);
-    let connected = match patience.wait(exchange, pin!(connecting)).await {
-        Ok(connected) => connected,
-        Err(refusal) => return Err(Failure::given_up(refusal)),
-    };
-    let result = match connected {
+    let result = match connect(exchange, out, patience, &pool).await? {
         // Unsent, so tried elsewhere; the instance is not to blame.
         Err(error) if error.is_ours() => {
             tracing::debug!(instance = %lease.upstream().label(), %error, "no connection for another request");

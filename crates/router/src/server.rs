@@ -16,6 +16,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use transport::{
     io::{Rewind, Stream},
+    keepalive::KeepAlive,
     upstream::Version,
 };
 
@@ -60,6 +61,9 @@ async fn attend(
     let plan = core.plan();
     let Ok(local) = stream.local_addr() else { return Ok(Closed::Done) };
     let Ok(mut stream) = TcpStream::from_std(stream) else { return Ok(Closed::Done) };
+    if let Err(error) = KeepAlive::CLIENT.bear(&stream, plan.patience.http1.stall) {
+        tracing::debug!(%peer, %error, "the system may end this connection before clients.stall");
+    }
     let first = first_bytes(&mut stream, plan.patience.first_byte, listener.tls.is_some()).await?;
     let told = rewrite::Connection::new(peer, local, listener.tls.is_some(), &plan.rewriting);
     let client = Rc::new(Client { peer, tls: listener.tls.is_some(), told });

@@ -4,7 +4,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use balancer::{Entry, Stake};
 use model::{Outcome, Tick};
 
 use crate::{Upstream, clock, upload::Tally};
@@ -29,24 +28,14 @@ impl Lease {
     #[must_use]
     pub fn take(upstream: Arc<Upstream>) -> Self {
         upstream.vitals.begin();
-        Self::new(upstream, clock::tick())
+        Self::begun(upstream, clock::tick(), false)
     }
 
-    /// The same if the instance has fewer than `most` requests in flight.
+    /// A lease on what began at `now` already: the instance counts it as in flight. `knock`: to find out whether a connection
+    /// can be made.
     #[must_use]
-    pub fn take_within(upstream: &Arc<Upstream>, most: u32) -> Option<Self> {
-        let begun = upstream.vitals.begin_within(most);
-        begun.then(|| Self::new(Arc::clone(upstream), clock::tick()))
-    }
-
-    /// Takes a lease at `now` if the instance has fewer than `most` requests in flight and may be sent one. One that was out
-    /// and is due again admits a single request to find out; for all others that is a no. `stake`: what is lost if it fails.
-    #[must_use]
-    pub fn try_take(upstream: &Arc<Upstream>, most: u32, now: Tick, stake: impl FnOnce() -> Stake) -> Option<Self> {
-        let entry = upstream.vitals.try_begin_within(most, now, stake);
-        let mut lease = (entry != Entry::Barred).then(|| Self::new(Arc::clone(upstream), now))?;
-        lease.knock = entry == Entry::Knock;
-        Some(lease)
+    pub fn begun(upstream: Arc<Upstream>, now: Tick, knock: bool) -> Self {
+        Self { upstream, began: now, upload: None, head: None, settled: false, knock }
     }
 
     /// Whether it is to be found out first if a connection can be made: to an instance to which none could be.
@@ -66,10 +55,6 @@ impl Lease {
     #[must_use]
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
-    }
-
-    fn new(upstream: Arc<Upstream>, began: Tick) -> Self {
-        Self { upstream, began, upload: None, head: None, settled: false, knock: false }
     }
 
     /// The request has this body. How long its client takes for it is held against nobody.

@@ -50,6 +50,10 @@ const SPARE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// Most HTTP/1.1 connections to one instance from one core: a slow instance must not take all ports and descriptors.
 const MOST_H1: usize = 1024;
+/// From so many on they are only for requests of whose body something is there, or that have none. Such a connection is one
+/// request's alone, and who sends heads and no bodies would take them all, and a thread of the instance with each. Below that
+/// nobody waits for his client, so that an instance may answer to a head, as it does while all is well.
+const BODYLESS: usize = 64;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -174,17 +178,26 @@ impl Pools {
 
 impl Pool {
     /// A connection with room for one more request, made if there is none. `repeatable`: the request could be sent
-    /// twice without harm, so that an older idle connection may be risked.
+    /// twice without harm, so that an older idle connection may be risked. `begun`: something of its body is there, or it has
+    /// none. `None` if it has to be, for a connection of an instance that has few left.
     ///
     /// # Errors
     /// If none can be made within `limit`; nothing was sent then.
-    pub async fn ready(self: &Rc<Self>, repeatable: bool, limit: Duration) -> Result<Ready, DialError> {
+    pub async fn ready(
+        self: &Rc<Self>,
+        repeatable: bool,
+        begun: bool,
+        limit: Duration,
+    ) -> Result<Option<Ready>, DialError> {
         loop {
             if let Some(connection) = self.h2.borrow().iter().find(|c| c.has_room()) {
-                return Ok(Ready::H2(Rc::clone(connection)));
+                return Ok(Some(Ready::H2(Rc::clone(connection))));
+            }
+            if !begun && self.is_reserved() {
+                return Ok(None);
             }
             if let Some(connection) = self.idle(repeatable) {
-                return Ok(Ready::H1(connection));
+                return Ok(Some(Ready::H1(connection)));
             }
             if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST
                 || self.h1_open() + self.dials.waiting() >= MOST_H1
@@ -340,6 +353,17 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// Whether the connections that are left are for requests of whose body something is there.
+    fn is_reserved(&self) -> bool {
+        let taken = || (self.h1_tasks.borrow().len() + self.dials.waiting()).saturating_sub(self.h1.borrow().len());
+        if taken() < BODYLESS {
+            return false;
+        }
+        // Those that have ended are forgotten when somebody counts.
+        self.h1_open();
+        taken() >= BODYLESS
     }
 
     fn h1_open(&self) -> usize {

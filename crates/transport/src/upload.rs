@@ -98,6 +98,10 @@ struct State {
     clean: fn(&mut HeaderMap),
     replay: Replay,
     turn: u32,
+    /// Something of it came, or its end.
+    begun: bool,
+    /// What of that nobody took yet.
+    ahead: Option<Result<Frame<Bytes>, BodyError>>,
 }
 
 impl Upload {
@@ -106,7 +110,8 @@ impl Upload {
     #[must_use]
     pub fn new(body: Body, (keep, room): (usize, &Room), tally: Rc<Tally>, clean: fn(&mut HeaderMap)) -> Self {
         let replay = Replay::new(keep, room);
-        Self { state: Rc::new(RefCell::new(State { body, tally, clean, replay, turn: 0 })), turn: 0 }
+        let state = State { body, tally, clean, replay, turn: 0, begun: false, ahead: None };
+        Self { state: Rc::new(RefCell::new(state)), turn: 0 }
     }
 
     /// The body from its beginning, for one more try. All earlier turns stand still from now on: they are neither at
@@ -142,6 +147,28 @@ impl Upload {
         state.tally.is_done() || state.body.is_whole()
     }
 
+    /// Whether something of it is known to have come, or its end.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.state.borrow().begun
+    }
+
+    /// Ready as soon as something of it came, or its end. It waits for whoever takes it.
+    ///
+    /// # Errors
+    /// If its client broke off instead.
+    pub fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let state = &mut *self.state.borrow_mut();
+        if !state.begun {
+            state.ahead = ready!(Pin::new(&mut state.body).poll_frame(cx));
+            state.begun = true;
+        }
+        Poll::Ready(match &state.ahead {
+            Some(Err(error)) => Err(*error),
+            _ => Ok(()),
+        })
+    }
+
     pub(crate) fn is_end(&self) -> bool {
         let state = self.state.borrow();
         state.turn == self.turn && state.is_end()
@@ -149,7 +176,7 @@ impl Upload {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         let state = self.state.borrow();
-        if state.tally.bytes() == 0 { state.body.size_hint() } else { SizeHint::default() }
+        if state.begun { SizeHint::default() } else { state.body.size_hint() }
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -160,7 +187,7 @@ impl Upload {
 
 impl State {
     fn is_end(&self) -> bool {
-        self.replay.is_done() && self.body.is_end_stream()
+        self.replay.is_done() && self.ahead.is_none() && self.body.is_end_stream()
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -178,7 +205,12 @@ impl State {
     }
 
     fn poll_new(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let frame = match self.ahead.take() {
+            None => ready!(Pin::new(&mut self.body).poll_frame(cx)),
+            ahead => ahead,
+        };
+        self.begun = true;
+        let mut frame = match frame {
             Some(Ok(frame)) => frame,
             end => return Poll::Ready(end),
         };

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use testkit::{Instance, Reply, get, post};
+use testkit::{Client, Gate, Instance, Reply, get, post};
 
 use super::page;
-use crate::support::{Config, Front, told};
+use crate::support::{Config, Front, Running, told};
 
 #[tokio::test]
 async fn an_open_circuit_answers_at_once_and_one_request_closes_it() {
@@ -38,6 +38,45 @@ async fn an_open_circuit_answers_at_once_and_one_request_closes_it() {
     assert_eq!(router.table("pets").await["breaker"]["state"], "closed");
     let metrics = page(&router, "/metrics").await;
     assert!(metrics.contains("pointsman_refusals_total{reason=\"circuit_open\"} "), "{metrics}");
+}
+
+/// What `/explain` says of a request: the state of the circuit, and why it would be refused, if so.
+async fn explained(router: &Running) -> (String, Option<String>) {
+    let question =
+        serde_json::json!({ "method": "GET", "path": "/", "headers": [["service_id", "pets"]], "host": "a" });
+    let admin = Client::http(router.admin()).await;
+    let told = admin.send(post("/explain", &[], question.to_string())).await.json();
+    let circuit = router.table("pets").await["breaker"]["state"].as_str().unwrap().to_owned();
+    (circuit, told["refused"]["reason"].as_str().map(str::to_owned))
+}
+
+#[tokio::test]
+async fn what_a_half_open_circuit_does_is_explained_and_explaining_takes_nobody_s_turn() {
+    let gate = Gate::new();
+    let held = Reply::script().gate(&gate).head(200).data("well");
+    let instance = Instance::http().answer(|_| Reply::status(503)).on("/held", held).start().await;
+    let services = "{ pets: { breaker: { failures: 50%, requests: 2, open: 3s } } }";
+    let router = Config::new().service("pets", &[instance.url()]).set("services", services).start();
+    let refused = || Some("circuit_open".to_owned());
+    let client = router.client(Front::H2c).await;
+    let ask = |path: &str| client.send(post(path, &[("service_id", "pets")], "x"));
+    ask("/").await;
+    ask("/").await;
+    assert_eq!(explained(&router).await, ("open".to_owned(), refused()));
+    testkit::until("a request would be let through", async || explained(&router).await.1, Option::is_none).await;
+    // However often that is asked.
+    assert_eq!(explained(&router).await.1, None);
+    let watched = async {
+        testkit::eventually("it is tried", || instance.counts().in_flight() == 1).await;
+        let told_so = explained(&router).await;
+        let answer = ask("/").await;
+        gate.open();
+        assert_eq!(told_so, ("half_open".to_owned(), refused()));
+        assert_eq!(told(&answer), (503, refused().as_deref()), "as it was explained");
+    };
+    let (trial, ()) = tokio::join!(ask("/held"), watched);
+    assert_eq!(trial.status, 200);
+    testkit::until("it is closed", async || explained(&router).await, |now| *now == ("closed".to_owned(), None)).await;
 }
 
 #[tokio::test]

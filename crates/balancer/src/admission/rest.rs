@@ -114,7 +114,7 @@ impl Rest {
 
     /// Whether no connection could be made, and none was since.
     pub(super) fn is_unreached(self) -> bool {
-        self.cause == Cause::Connect && matches!(self.probe, Probe::Nobody | Probe::Upload)
+        self.cause == Cause::Connect && self.probe == Probe::Nobody
     }
 
     /// Whether some request may be the probe.

@@ -37,6 +37,13 @@ fn failed() -> Gate {
     gate
 }
 
+/// A gate that was put out at 0 for what it answers; whatever is at stake may try it at 2 s.
+fn ejected() -> Gate {
+    let gate = Gate::default();
+    assert!(gate.eject(Cause::Consecutive, 0, &Peers::default(), at(0)));
+    gate
+}
+
 fn rest(gate: &Gate, now: Tick) -> Duration {
     match gate.state(now) {
         Admission::Out { until, .. } => until.since(now),
@@ -144,11 +151,14 @@ fn who_could_connect_to_it_lets_a_request_try_at_once() {
 }
 
 #[test]
-fn whoever_overtakes_an_upload_that_knocks_knocks_too() {
+fn one_knocks_at_a_time_whatever_is_still_to_come_of_its_request() {
     let gate = failed();
     assert_eq!(gate.enter(at(2000), upload), Entry::Knock);
-    assert_eq!(gate.enter(at(2001), safe), Entry::Knock, "nobody has connected yet");
-    assert_eq!(gate.enter(at(2002), safe), Entry::Barred);
+    assert_eq!(gate.enter(at(2001), safe), Entry::Barred);
+    gate.reached(at(2000), at(2002));
+    assert_eq!(gate.enter(at(2003), upload), Entry::Open);
+    assert_eq!(gate.enter(at(2004), safe), Entry::Open, "it is known that it can be connected to");
+    assert_eq!(gate.enter(at(2005), safe), Entry::Barred);
 }
 
 #[test]
@@ -198,7 +208,7 @@ fn a_probe_without_end_is_overtaken() {
 
 #[test]
 fn an_upload_probes_and_the_first_whole_request_takes_its_place() {
-    let gate = failed();
+    let gate = ejected();
     assert!(enters(&gate, at(2000), upload));
     assert!(matches!(gate.state(at(2001)), Admission::Probing { .. }));
     assert!(!enters(&gate, at(2001), upload), "another upload is nothing better");
@@ -211,12 +221,11 @@ fn an_upload_probes_and_the_first_whole_request_takes_its_place() {
 
 #[test]
 fn where_there_are_only_uploads_they_probe_and_bring_it_back() {
-    let gate = Gate::default();
-    assert!(gate.eject(Cause::Consecutive, 0, &Peers::default(), at(0)));
+    let gate = ejected();
     assert!(enters(&gate, at(2000), upload));
     gate.succeed(at(2000));
     assert_eq!(gate.state(at(9000)), Admission::In);
-    let gate = failed();
+    let gate = ejected();
     assert!(enters(&gate, at(2000), upload) && !enters(&gate, at(31_999), upload));
     assert!(enters(&gate, at(32_000), upload), "one without end is overtaken");
 }
@@ -314,13 +323,13 @@ proptest! {
     /// One probe at a time, but that no upload stands in the way of a whole request.
     #[test]
     fn whoever_may_try_does_and_nobody_else(events in events()) {
-        let (gate, mut now, mut due) = (failed(), 2000, 2000);
+        let (gate, mut now, mut due, mut patience) = (ejected(), 2000, 2000, 0);
         let mut probe: Option<(bool, u64)> = None;
         for event in events {
             match event {
                 Event::Comes { whole } => {
                     let may = match probe {
-                        None => now >= due,
+                        None => now >= due + if whole { 0 } else { patience },
                         Some((by_whole, since)) => now >= since + 30_000 || whole && !by_whole,
                     };
                     prop_assert_eq!(enters(&gate, at(now), if whole { safe } else { upload }), may);
@@ -332,6 +341,8 @@ proptest! {
                     if let Some((_, since)) = probe.take() {
                         gate.give_back(at(since), at(now));
                         due = now.max(since + 1000);
+                        // What would be lost waits for half of the time that it has been out; of half a millisecond a whole one.
+                        patience = due.div_ceil(2).min(30_000);
                     }
                 }
                 Event::Time { millis } => now += millis,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Admission, Cause, Eject, Stake};
+use crate::{Admission, Cause, Eject};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -23,7 +23,7 @@ fn service(rules: &Eject, count: usize) -> (Peers, Vec<Vitals>) {
 
 /// One request that took a millisecond.
 fn ask(vitals: &Vitals, outcome: Outcome, now: Tick, peers: &Peers) {
-    if !vitals.try_begin(now, || Stake::Nothing) {
+    if !enters(vitals, now) {
         vitals.begin();
     }
     vitals.end(outcome, now, MS, now.after(MS), peers);
@@ -84,7 +84,7 @@ fn old_answers_do_not_bring_it_back_and_the_probe_does() {
     it.end(Outcome::Answered(200), at(0), MS, at(100), &peers);
     assert!(!it.admits(at(101)), "the answer to a request from before");
     // A stream that began before and ends while it is probed says nothing either.
-    assert!(it.try_begin(at(2000), || Stake::Nothing));
+    assert!(enters(it, at(2000)));
     it.begin();
     it.end(Outcome::Answered(200), at(0), MS, at(2001), &peers);
     assert!(matches!(it.state(at(2001)), Admission::Probing { cause: Cause::Consecutive, row: 1, .. }));
@@ -227,7 +227,7 @@ fn a_failure_whose_cause_is_not_known_counts_only_once_it_is() {
     let it = &all[0];
     let marks = it.marks();
     let suspect = |now: Tick| {
-        assert!(it.try_begin(now, || Stake::Nothing));
+        assert!(enters(it, now));
         it.suspect(MS, now.after(MS), &peers);
         assert_eq!(it.in_flight(), 0);
     };

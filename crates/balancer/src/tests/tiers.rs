@@ -1,6 +1,11 @@
 //! Groups that take over for each other, and zones.
 
+use std::time::Duration;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::Hold;
 
 /// Percent of picks in each of the groups that `group` tells.
 fn percent(balance: &Balance, candidates: &[Candidate], place: &Place, group: impl Fn(usize) -> usize) -> Vec<u32> {
@@ -143,6 +148,46 @@ fn what_has_no_weight_or_stands_by_is_not_reached() {
         assert_eq!(reached(later), (4..9).chain(10..20).collect::<Vec<_>>(), "{algorithm:?}: the first group spills");
         all[4..10].iter().for_each(rest);
         assert_eq!(reached(later), (10..20).collect::<Vec<_>>(), "{algorithm:?}");
+    }
+}
+
+/// Holds so many of the first group out, and lets the others of it in.
+fn hold(all: &[Candidate], count: usize, now: Tick) {
+    for (at, candidate) in all[..10].iter().enumerate() {
+        if at < count {
+            candidate.vitals.hold(Hold::Drained, now);
+        } else {
+            candidate.vitals.release(Hold::Drained);
+        }
+    }
+}
+
+proptest! {
+    /// However the first group comes and goes around the border: the second is in use while it has a share and for ten seconds
+    /// after it, so it opens and closes at most once in ten seconds. What it gets of other requests is another matter.
+    #[test]
+    fn a_group_that_took_over_does_not_flap(steps in prop::collection::vec((100_u64..4000, 0_usize..=10), 1..100)) {
+        let all = thirty();
+        let balancer = Balance::default().of(all.clone(), &Place::default());
+        let (mut now, mut shared, mut closed, mut was) = (Tick(1_000_000_000), None, Vec::new(), false);
+        for (millis, out) in steps {
+            now = now.after(Duration::from_millis(millis));
+            hold(&all, out, now);
+            // 71 % of ten suffice.
+            let has_share = out > 2;
+            if has_share {
+                shared = Some(now);
+            }
+            let is = balancer.reaches(15, &Ask { now, ..ask(None) });
+            prop_assert_eq!(is, shared.is_some_and(|at| now.since(at) <= Duration::from_secs(10)), "{} out", out);
+            if was && !is {
+                closed.push(now);
+            }
+            was = is;
+            let picked = (0..20).any(|_| balancer.pick(&Ask { now, ..ask(None) }).unwrap() >= 10);
+            prop_assert!(has_share || !picked, "no share, and yet it gets requests");
+        }
+        prop_assert!(closed.windows(2).all(|pair| pair[1].since(pair[0]) > Duration::from_secs(10)));
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Admission, Stake, Totals};
+use crate::{Admission, Totals};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -55,18 +55,15 @@ fn a_probe_is_one_request_and_every_end_of_it_is_an_end() {
     let later = NOW.after(Duration::from_secs(2));
     for outcome in [Outcome::Abandoned, Outcome::Refused] {
         let vitals = ended(Outcome::ConnectFailed);
-        assert!(!vitals.try_begin(NOW, || Stake::Nothing));
-        assert!(vitals.try_begin(later, || Stake::Nothing));
+        assert!(!enters(&vitals, NOW));
+        assert!(enters(&vitals, later));
         assert!(matches!(vitals.state(later), Admission::Probing { .. }));
         assert_eq!(vitals.in_flight(), 1);
-        assert!(!vitals.try_begin(later, || Stake::Nothing));
+        assert!(!enters(&vitals, later));
         end(&vitals, outcome, 5 * MS, later.after(5 * MS));
         assert_eq!(vitals.in_flight(), 0);
         let next = later.after(Duration::from_secs(1));
-        assert!(
-            !vitals.try_begin(later.after(6 * MS), || Stake::Nothing) && vitals.try_begin(next, || Stake::Nothing),
-            "{outcome:?}"
-        );
+        assert!(!enters(&vitals, later.after(6 * MS)) && enters(&vitals, next), "{outcome:?}");
         end(&vitals, Outcome::Answered(200), MS, next.after(MS));
         assert_eq!(vitals.state(next), Admission::In);
     }
@@ -91,7 +88,7 @@ fn in_flight_is_exact_under_threads_and_never_more_than_there_are() {
                 scope.spawn(move || {
                     for number in 0..20_000_u32 {
                         let now = Tick(u64::from(number) * 1_000_000);
-                        if !vitals.try_begin(now, || Stake::Nothing) {
+                        if !enters(vitals, now) {
                             vitals.begin();
                         }
                         let outcome = match (number + worker) % 5 {

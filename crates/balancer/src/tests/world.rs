@@ -3,7 +3,6 @@
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use super::*;
-use crate::Stake;
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const SECOND: u64 = 1000 * MS;
@@ -49,7 +48,7 @@ impl World {
             self.end_due();
             let at = balancer.pick(&Ask { hash: None, tried: &[], now: Tick(self.now) }).unwrap();
             tally[at] += 1;
-            if !self.candidates[at].vitals.try_begin(Tick(self.now), || Stake::Nothing) {
+            if !enters(&self.candidates[at].vitals, Tick(self.now)) {
                 self.candidates[at].vitals.begin();
             }
             let (takes, outcome) = (self.behaviours[at])(self.now);

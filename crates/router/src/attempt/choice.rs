@@ -1,14 +1,14 @@
 //! hot path
 //!
 //! The instance that gets a request: the one its client stays with, else the balancer's choice, and what is done if that
-//! one cannot be had.
+//! one cannot be had. Time is an argument, and nothing here talks: `tests/simulation` chooses by the same functions.
 
 use std::sync::Arc;
 
-use balancer::{Ask, Stake};
+use balancer::{Ask, Entry, Stake};
 use discovery::{Member, Service};
 use model::{Refusal, Standing, Tick, UpstreamKey};
-use transport::{Lease, clock};
+use transport::clock;
 
 use crate::affinity::Stick;
 
@@ -22,6 +22,9 @@ const RESTING: usize = 4;
 /// Choices that are passed over in all, before it is left to the queue.
 const LOOKS: usize = 64;
 
+/// Instances that one request has knocked at. Where so many are cut off, the next one may wait for a connection as well.
+pub const KNOCKS: usize = 8;
+
 /// What of a request says where it belongs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Affinity {
@@ -31,19 +34,29 @@ pub(super) struct Affinity {
     pub(super) held: Option<u64>,
 }
 
-/// A lease on the instance that the client stays with, else on the balancer's choice; and its token. `stake`: what is lost
-/// if the instance fails the request.
+/// What began: the instance counts it as in flight until its vitals are told of its end.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "the instance counts it as in flight"]
+pub struct Begun<'a> {
+    /// Where.
+    pub member: &'a Member,
+    /// It is no request, but the turn to find out whether a connection can be made.
+    pub knock: bool,
+}
+
+/// Begins a request at the instance that the client stays with, else at the balancer's choice. `stake`: what is lost if the
+/// instance fails it.
 ///
 /// # Errors
-/// [`Refusal::ServiceFull`] if only such are left as have as many requests as they may, else what picking says.
-pub(super) fn lease(
-    service: &Service,
+/// As [`take`].
+pub(super) fn begin<'a>(
+    service: &'a Service,
     environment: Option<&str>,
     Affinity { hash, held }: Affinity,
     tried: &[UpstreamKey],
+    now: Tick,
     stake: impl Fn() -> Stake,
-) -> Result<(Lease, Option<u64>), Refusal> {
-    let now = clock::tick();
+) -> Result<Begun<'a>, Refusal> {
     let choice = |tried: &[UpstreamKey]| {
         let ask = Ask { hash, tried, now };
         let stays = held.and_then(|token| service.held(environment, token, &ask));
@@ -52,18 +65,44 @@ pub(super) fn lease(
     take(choice, tried, service.policy.bounds.per_instance, now, stake)
 }
 
-/// A lease on the first choice besides those that were tried, if it lets the request in and has fewer than `most` in flight.
-fn take<'a>(
+/// The first choice of `choice` to which a request can be sent. Those before it are only knocked at: `knock` keeps what began
+/// to find out whether a connection can be made, and returns what a request may have. Each of them takes its turn for that, so
+/// none is chosen twice.
+///
+/// # Errors
+/// What choosing says.
+pub fn first<T>(choice: impl Fn() -> Result<T, Refusal>, mut knock: impl FnMut(T) -> Option<T>) -> Result<T, Refusal> {
+    for _ in 0..KNOCKS {
+        if let Some(open) = knock(choice()?) {
+            return Ok(open);
+        }
+    }
+    choice()
+}
+
+/// Begins a request at the first choice besides those that were tried, if that lets it in and has fewer than `most` in flight.
+/// Else at the next one; if all rest, at one of them in spite of it.
+///
+/// # Errors
+/// [`Refusal::ServiceFull`] if only such are left as have as many requests as they may, else what choosing says.
+pub fn take<'a>(
     choice: impl Fn(&[UpstreamKey]) -> Result<&'a Member, Refusal>,
     tried: &[UpstreamKey],
     most: u32,
     now: Tick,
     stake: impl Fn() -> Stake,
-) -> Result<(Lease, Option<u64>), Refusal> {
+) -> Result<Begun<'a>, Refusal> {
     let member = choice(tried)?;
-    match Lease::try_take(&member.upstream, most, now, &stake) {
-        Some(lease) => Ok((lease, member.token)),
+    match enter(member, most, now, &stake) {
+        Some(begun) => Ok(begun),
         None => look_on(choice, member, tried, most, now, stake),
+    }
+}
+
+fn enter(member: &Member, most: u32, now: Tick, stake: impl FnOnce() -> Stake) -> Option<Begun<'_>> {
+    match member.upstream.vitals.try_begin(most, now, stake) {
+        Entry::Barred => None,
+        entry => Some(Begun { member, knock: entry == Entry::Knock }),
     }
 }
 
@@ -77,7 +116,7 @@ fn look_on<'a>(
     most: u32,
     now: Tick,
     stake: impl Fn() -> Stake,
-) -> Result<(Lease, Option<u64>), Refusal> {
+) -> Result<Begun<'a>, Refusal> {
     let mut passed = tried.to_vec();
     // Whether any was full, and whether one of them was no spare.
     let (mut full, mut barred, mut resting) = (false, false, Vec::new());
@@ -98,16 +137,16 @@ fn look_on<'a>(
             Ok(member) if !(barred && is_spare(member)) => member,
             _ => break,
         };
-        if let Some(lease) = Lease::try_take(&member.upstream, most, now, &stake) {
-            return Ok((lease, member.token));
+        if let Some(begun) = enter(member, most, now, &stake) {
+            return Ok(begun);
         }
     }
     if full {
         return Err(Refusal::ServiceFull);
     }
     // Others may have filled them since they were looked at.
-    let taken = |member: &&Member| Some((Lease::take_within(&member.upstream, most)?, member.token));
-    resting.iter().find_map(taken).ok_or(Refusal::ServiceFull)
+    let taken = resting.into_iter().find(|member| member.upstream.vitals.begin_within(most));
+    taken.map(|member| Begun { member, knock: false }).ok_or(Refusal::ServiceFull)
 }
 
 /// Those that leave, and suspects, are for when nobody else is there; not for when all others are full.

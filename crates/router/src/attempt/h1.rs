@@ -28,10 +28,7 @@ pub(super) async fn send(
     pool: &Rc<Pool>,
 ) -> Result<(Parts, Source), Failure> {
     let head = head(exchange, out, patience, lease);
-    if out.body.is_some() && out.head.headers.contains_key(EXPECT) {
-        // The body is taken at once, so the client may send it. An HTTP/1 client is told by hyper.
-        exchange.inform(StatusCode::CONTINUE, &http::HeaderMap::new());
-    }
+    proceed(exchange, out);
     let body = out.body.as_ref().map_or(Body::Empty, |body| Body::Upload(body.turn()));
     patience.sent();
     let listening = Listening::new(pool, exchange.record.upload.clone());
@@ -58,6 +55,23 @@ pub(super) async fn send(
     lease.head();
     let upload = exchange.record.upload.clone();
     Ok((head, Source::H1 { incoming, home: Some((connection, Rc::clone(pool))), upload }))
+}
+
+/// The body is taken from now on, so its client may send it. An HTTP/1 client is told by hyper.
+fn proceed(exchange: &Exchange, out: &Outbound) {
+    let waits = out.body.as_ref().is_some_and(|body| !body.has_begun());
+    if waits && out.head.headers.contains_key(EXPECT) {
+        exchange.inform(StatusCode::CONTINUE, &http::HeaderMap::new());
+    }
+}
+
+/// Waits until something of the body is there. No connection is at hand meanwhile, and none is kept from others.
+pub(super) async fn begun(exchange: &Exchange, out: &Outbound, patience: &mut Patience) -> Result<(), Failure> {
+    proceed(exchange, out);
+    match patience.wait_for_body(exchange, out).await {
+        Ok(begun) => begun.map_err(|cause| Failure::new(refuse::of_body(cause), Outcome::Abandoned)),
+        Err(refusal) => Err(Failure::given_up(refusal)),
+    }
 }
 
 /// The head in HTTP/1.1's form, for this instance. A copy: the request may yet be sent to another.

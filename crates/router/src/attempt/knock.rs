@@ -6,40 +6,34 @@ use model::Refusal;
 use tokio::task::spawn_local;
 use transport::Lease;
 
-use super::{Outbound, tried::may_repeat};
+use super::{Outbound, choice, tried::may_repeat};
 use crate::exchange::Exchange;
 
-/// Instances that one request has knocked at. Where so many are cut off, the next one may wait for a connection as well.
-const KNOCKS: usize = 8;
-
-/// The first choice that needs no knock, or has a connection. Those before it are knocked at meanwhile; each takes its turn
-/// for that, so that nobody is chosen twice.
+/// The first choice to which a request can be sent. Those before it are knocked at meanwhile.
 pub(super) fn first<T>(
     exchange: &Exchange,
     out: &Outbound,
     choice: impl Fn() -> Result<(Lease, T), Refusal>,
 ) -> Result<(Lease, T), Refusal> {
-    for _ in 0..KNOCKS {
-        let (lease, token) = choice()?;
-        if !lease.is_knock() || !knock(exchange, out, &lease) {
-            return Ok((lease, token));
+    choice::first(choice, |(lease, token)| match lease.is_knock() {
+        false => Some((lease, token)),
+        true => {
+            knock(exchange, out, lease);
+            None
         }
-        begin(exchange, lease);
-    }
-    choice()
+    })
 }
 
-/// Whether a request would wait for a connection.
 #[cold]
-fn knock(exchange: &Exchange, out: &Outbound, lease: &Lease) -> bool {
-    !exchange.core.pools.of(lease.upstream()).is_ready(out.head.method.is_idempotent())
-}
-
-fn begin(exchange: &Exchange, lease: Lease) {
+fn knock(exchange: &Exchange, out: &Outbound, mut lease: Lease) {
     let (core, limit) = (exchange.core.clone(), exchange.limits().connect);
     let upstream = lease.upstream().clone();
     // Taken now: it may have left when the task begins.
     let pool = core.pools.of(&upstream);
+    if pool.is_ready(out.head.method.is_idempotent()) {
+        // There is one. The next choice is this one, or another.
+        return lease.reached();
+    }
     spawn_local(async move {
         let found = pool.knock(lease, limit).await;
         if found.is_err_and(|error| !error.is_ours()) {

@@ -14,7 +14,7 @@ use http::{HeaderMap, Response};
 use model::Refusal;
 use tokio::time::{Instant, sleep};
 use transport::{
-    Body, clock,
+    Body, BodyError, clock,
     farewell::{Ending, Long},
     relay::Relay,
     timer::{Expired, Timer},
@@ -136,6 +136,19 @@ impl Patience {
             Poll::Pending => self.poll_end(exchange, out, cx).map(Err),
         })
         .await
+    }
+
+    /// Waits until something of the body is there, for as long as a client may be silent. Nothing is sent meanwhile.
+    pub(super) async fn wait_for_body(
+        &mut self,
+        exchange: &Exchange,
+        out: &Outbound,
+    ) -> Result<Result<(), BodyError>, Refusal> {
+        self.sent();
+        let begun = poll_fn(|cx| out.body.as_ref().map_or(Poll::Ready(Ok(())), |body| body.poll_begun(cx)));
+        let begun = self.wait_for_head(exchange, out, pin!(begun)).await;
+        self.timer.set_idle(None);
+        begun
     }
 
     /// Ready when the request must end before anything was sent.

@@ -8,13 +8,7 @@ use http::{HeaderName, header::EXPECT};
 use model::{Fault, Outcome, Refusal, UpstreamKey, Withheld};
 use transport::{Lease, Suspect, clock};
 
-use super::{
-    Answer, End, Outbound,
-    choice::{Affinity, lease},
-    knock,
-    patience::Patience,
-    with_service,
-};
+use super::{Answer, End, Outbound, choice::Affinity, knock, lease, patience::Patience, with_service};
 use crate::{
     exchange::Exchange,
     retry::{self, Facts, Next, Retries, Verdict},

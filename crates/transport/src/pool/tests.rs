@@ -63,10 +63,10 @@ async fn settle() {
 }
 
 /// So many requests that want a connection at once.
-fn ask(pool: &Rc<Pool>, count: usize) -> Vec<tokio::task::JoinHandle<Result<Ready, DialError>>> {
+fn ask(pool: &Rc<Pool>, count: usize) -> Vec<tokio::task::JoinHandle<Result<Option<Ready>, DialError>>> {
     let ask = |_| {
         let pool = Rc::clone(pool);
-        spawn_local(async move { pool.ready(true, LIMIT).await })
+        spawn_local(async move { pool.ready(true, true, LIMIT).await })
     };
     (0..count).map(ask).collect()
 }
@@ -126,13 +126,14 @@ async fn an_instance_that_answers_gets_as_many_as_are_wanted() {
         let mut open = Vec::new();
         for request in ask(&pool, 100) {
             let ready = timeout(LIMIT * 10, request).await.expect("a connection").unwrap();
-            open.push(ready.unwrap());
+            open.push(ready.unwrap().unwrap());
         }
+        assert!(pool.ready(true, false, LIMIT).await.unwrap().is_none(), "a body that has not begun");
         assert_eq!((dialler.attempts.get(), pool.dials.waiting(), pool.dials.now()), (100, 0, 0));
         assert!(dialler.most.get() > 8, "as slow as at first: {}", dialler.most.get());
         // One that comes back serves who waits.
         dialler.to.set(None);
-        let mut waiting = pin!(pool.ready(true, LIMIT));
+        let mut waiting = pin!(pool.ready(true, true, LIMIT));
         assert!(timeout(LIMIT / 20, &mut waiting).await.is_err());
         let Some(Ready::H1(connection)) = open.pop() else { panic!("HTTP/1.1") };
         pool.give_back(connection);

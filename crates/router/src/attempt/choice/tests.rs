@@ -33,7 +33,11 @@ fn resting(number: u64) -> Member {
     member
 }
 
-/// Takes a lease as if the balancer named these in their order, those that take requests first; which one it is, and how
+fn end(member: &Member) {
+    member.upstream.vitals.end(model::Outcome::Abandoned, NOW, std::time::Duration::ZERO, NOW, &Peers::default());
+}
+
+/// Begins a request as if the balancer named these in their order, those that take requests first; which one it is, and how
 /// many choices were made.
 fn chosen(members: &[Member], tried: &[UpstreamKey], most: u32) -> (Result<u64, Refusal>, usize) {
     let looks = Cell::new(0);
@@ -45,9 +49,10 @@ fn chosen(members: &[Member], tried: &[UpstreamKey], most: u32) -> (Result<u64, 
     };
     let taken = take(choice, tried, most, NOW, || Stake::Nothing);
     (
-        taken.map(|(lease, token)| {
-            assert!(lease.upstream().vitals.in_flight() > 0);
-            token.unwrap()
+        taken.map(|Begun { member, .. }| {
+            assert!(member.upstream.vitals.in_flight() > 0);
+            end(member);
+            member.token.unwrap()
         }),
         looks.get(),
     )
@@ -90,8 +95,43 @@ fn one_that_rests_is_used_within_its_limit_also_if_it_was_filled_while_others_we
         }
         members.iter().find(|member| !tried.contains(&member.upstream.key)).ok_or(Refusal::NoInstance)
     };
-    assert_eq!(take(choice, &[], 1, NOW, || Stake::Nothing).map(|(_, token)| token).unwrap(), Some(1));
+    let taken = take(choice, &[], 1, NOW, || Stake::Nothing).unwrap().member;
+    end(taken);
+    assert_eq!(taken.token, Some(1));
     assert_eq!(members[0].upstream.vitals.in_flight(), 1);
+}
+
+#[test]
+fn one_that_is_cut_off_is_knocked_at_and_the_request_goes_elsewhere() {
+    let due = NOW.after(std::time::Duration::from_secs(2));
+    let members: Vec<_> = (0..3).map(resting).chain([member(3, 0)]).collect();
+    let choice = || {
+        let named = |tried: &[UpstreamKey]| {
+            let left = || members.iter().filter(|member| !tried.contains(&member.upstream.key));
+            left()
+                .find(|member| member.upstream.vitals.admits(due))
+                .or_else(|| left().next())
+                .ok_or(Refusal::NoInstance)
+        };
+        take(named, &[], NO_LIMIT, due, || Stake::Nothing)
+    };
+    for knocked_at in [vec![0, 1, 2], Vec::new()] {
+        let mut knocks = Vec::new();
+        let begun = first(choice, |begun: Begun<'_>| {
+            let knock = begun.knock.then(|| knocks.push(begun.member.token.unwrap()));
+            knock.is_none().then_some(begun)
+        });
+        assert_eq!((begun.unwrap().member.token, knocks), (Some(3), knocked_at));
+    }
+    // The one that knocks is not waited for, and a request waits for none before others do.
+    let knocks = Cell::new(0);
+    first(choice, |_| {
+        knocks.set(knocks.get() + 1);
+        None
+    })
+    .map(|begun| begun.member.token)
+    .unwrap();
+    assert_eq!(knocks.get(), KNOCKS);
 }
 
 #[test]
