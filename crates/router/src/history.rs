@@ -10,9 +10,7 @@ use admin::history::Answer;
 use discovery::history::{Event, Filter};
 use telemetry::access::Rfc3339;
 use tokio::time::{Instant, sleep};
-use transport::client::{Client, ClientSettings};
-
-use crate::announce::escaped;
+use transport::client::{Client, ClientSettings, escaped};
 
 /// How long the router may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
