@@ -127,7 +127,7 @@ async fn accept(
                 door.metrics.accept_paused.inc();
                 if let Some(times) = complaints.add(1, clock::tick()) {
                     let remedy = remedy(&error);
-                    tracing::warn!(%error, times, "cannot accept connections, trying again and again{remedy}");
+                    tracing::warn!(%error, times, "cannot accept connections{remedy}");
                 }
                 sleep(EXHAUSTED).await;
             }

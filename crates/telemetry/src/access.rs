@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use model::Tick;
@@ -92,7 +92,8 @@ struct Well {
 struct Lost {
     dropped: Counter,
     complaints: Complaints,
-    began: Instant,
+    /// One [`PAUSE`] for each round, which is near enough.
+    now: Tick,
 }
 
 enum Order {
@@ -180,13 +181,12 @@ impl Pen {
 
 impl Lost {
     fn new(dropped: Counter) -> Self {
-        Self { dropped, complaints: Complaints::default(), began: Instant::now() }
+        Self { dropped, complaints: Complaints::default(), now: Tick::default() }
     }
 
     fn add(&mut self, lines: u64, error: &io::Error) {
         self.dropped.inc_by(lines);
-        let now = Tick::default().after(self.began.elapsed());
-        if let Some(lines) = self.complaints.add(lines, now) {
+        if let Some(lines) = self.complaints.add(lines, self.now) {
             tracing::warn!(%error, lines, "access-log lines are lost");
         }
     }
@@ -225,6 +225,7 @@ fn serve(
 }
 
 fn drain(wells: &mut [Well], out: &mut dyn Write, lost: &mut Lost) {
+    lost.now = lost.now.after(PAUSE);
     let mut batch = Vec::new();
     for well in wells {
         let mut count = 0;
