@@ -17,7 +17,7 @@ use telemetry::{
 use tokio::{
     runtime::{LocalOptions, LocalRuntime},
     task::spawn_local,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use transport::{
     Upstream,
