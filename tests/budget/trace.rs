@@ -17,7 +17,7 @@ use telemetry::{
 use tokio::{
     runtime::{LocalOptions, LocalRuntime},
     task::spawn_local,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use transport::{
     Upstream,
@@ -146,7 +146,7 @@ struct Fleet {
 }
 
 impl Dial for Fleet {
-    fn dial<'a>(&'a self, upstream: &'a Upstream) -> DialFuture<'a> {
+    fn dial<'a>(&'a self, upstream: &'a Upstream, _: Instant) -> DialFuture<'a> {
         let number = self.dialled.replace(self.dialled.get() + 1);
         let calls = self.ledger.instances.get(number).expect("one connection to each instance is enough");
         let (stream, version): (Box<dyn Io>, _) = match upstream.protocol {

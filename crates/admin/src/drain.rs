@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{Admin, Fault, serve::Peer};
+use crate::{Admin, Fault, guard, serve::Peer};
 
 pub(crate) fn routes() -> Router<Admin> {
     Router::new()
@@ -42,8 +42,7 @@ async fn turn(
     drained: bool,
 ) -> Result<Json<Turned>, Fault> {
     // A proxy on this machine, this router among them, brings others here.
-    let brought = ["x-forwarded-for", "forwarded", "via"].iter().any(|name| headers.contains_key(*name));
-    if brought || !peer.ip().to_canonical().is_loopback() {
+    if guard::is_brought(&headers) || !peer.ip().to_canonical().is_loopback() {
         return Err(Fault::forbidden("instances are put out and let in from this machine only: ask 127.0.0.1"));
     }
     let changed = admin.operator.drain(&service, &instance, drained).await;

@@ -255,7 +255,7 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
     };
     SourceView {
         name: source.name.to_string(),
-        kind: source.kind,
+        kind: source.kind.as_str(),
         state,
         error,
         for_s: now.since(source.since).as_secs(),

@@ -183,9 +183,10 @@ impl Breaker {
         let slot = &self.halves[number as usize % 2];
         let count = |word| {
             let Half { requests, failures, .. } = Half::of(word).filter(|h| h.number == number).unwrap_or_default();
-            // Full: the share is known well enough.
-            let requests = requests.checked_add(1)?;
-            Some(Half { number, requests, failures: failures + u16::from(failed) }.word())
+            // Full: half of them say the same, and leave room for what is new.
+            let old = u16::from(requests == u16::MAX);
+            let (requests, failures) = (requests >> old, failures >> old);
+            Some(Half { number, requests: requests + 1, failures: failures + u16::from(failed) }.word())
         };
         let _ = slot.fetch_update(Relaxed, Relaxed, count);
         let read = |slot: &AtomicU64, wanted| Half::of(slot.load(Relaxed)).filter(|h| h.number == wanted);

@@ -217,7 +217,8 @@ impl Drop for Discovery {
 impl Reporter {
     /// No connection could be made to an upstream of last resort: its withdrawal was true, so it is left out from now on.
     ///
-    /// Never waits. If the reconciler has no room the word is lost, and the end of the hold does the same later.
+    /// Never waits. If the reconciler has no room the word is lost, and the end of the hold does the same later. Of other
+    /// upstreams it is to be told nothing: in an outage they would leave no room.
     pub fn connect_failed(&self, upstream: &Arc<Upstream>) {
         let _lost = self.commands.try_send(Command::ConnectFailed(upstream.clone()));
     }

@@ -28,14 +28,10 @@ use model::{Instance, ServiceId};
 use settings::PATIENCE;
 
 use self::reading::Reading;
+use crate::provider::Kind;
 
 /// The name of the file in its directory.
 const FILE: &str = "last-known-good";
-
-/// Whether sources of this kind are remembered. Lists in the configuration and our own registry keep themselves.
-pub(crate) fn keeps(kind: &str) -> bool {
-    !matches!(kind, "static" | "embedded")
-}
 
 /// A source as it was remembered.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +56,7 @@ pub(crate) struct Word {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) name: Arc<str>,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     /// Since when it cannot be reached, or has not answered; `None`: it stands by all it said.
     pub(crate) down: Option<SystemTime>,
 }

@@ -10,6 +10,7 @@ pub mod file;
 pub mod fixed;
 mod held;
 mod host;
+mod kind;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 mod pace;
@@ -36,6 +37,7 @@ use tokio::{
 };
 use transport::clock;
 
+pub use kind::Kind;
 pub use pace::Backoff;
 pub use pulse::Pulse;
 pub use settings::Settings;

@@ -37,7 +37,7 @@ use crate::{
     health::{Findings, Monitor, Newcomers, new_ones},
     history::{About, History, What},
     memory::Memory,
-    provider::{Interest, Message, Settings},
+    provider::{Interest, Kind, Message},
     reconciler::{first_use::FirstUse, overdue::Overdue, pace::Pace, remember::Remembering, story::Cause},
     sources::Interests,
     status::{Status, Turn, Word},
@@ -63,7 +63,7 @@ pub(crate) type Retire = Arc<dyn Fn(Vec<Leave>) + Send + Sync>;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Other sources or policies, from a reload; answered once the table follows them.
-    Arrange { sources: Vec<(SourceId, Arc<str>, &'static str)>, policies: Arc<Policies>, done: oneshot::Sender<()> },
+    Arrange { sources: Vec<(SourceId, Arc<str>, Kind)>, policies: Arc<Policies>, done: oneshot::Sender<()> },
     /// No connection to an upstream of last resort.
     ConnectFailed(Arc<Upstream>),
     /// An operator puts an instance out, or lets it in again; answered whether that changed anything, if it is there.
@@ -245,7 +245,7 @@ impl Reconciler {
         }
     }
 
-    fn arrange(&mut self, sources: &[(SourceId, Arc<str>, &'static str)], policies: Arc<Policies>) {
+    fn arrange(&mut self, sources: &[(SourceId, Arc<str>, Kind)], policies: Arc<Policies>) {
         let now = clock::tick();
         self.newcomers.arrange(sources.iter().map(|(_, name, _)| name));
         let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
@@ -355,8 +355,7 @@ impl Reconciler {
         status: &Status,
     ) {
         let newcomers = &self.newcomers;
-        let vouches =
-            |source: &str| status.sources.iter().any(|s| *s.name == *source && Settings::reports_health(s.kind));
+        let vouches = |source: &str| status.sources.iter().any(|s| *s.name == *source && s.kind.reports_health());
         let is_new = |upstream: &Upstream, source: &Arc<str>| {
             new.contains(&upstream.key) && newcomers.are_of(source, &upstream.service) && !vouches(source)
         };

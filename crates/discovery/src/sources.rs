@@ -11,11 +11,7 @@ use tokio::{
 use crate::{
     claims::SourceId,
     handle::StartError,
-    provider::{
-        Feed, Interest, Message, Settings,
-        embedded::Registry,
-        settings::{Launch, is_asked_by_name},
-    },
+    provider::{Feed, Interest, Kind, Message, Settings, embedded::Registry, settings::Launch},
 };
 
 /// The running sources. Written by start and reload only.
@@ -40,8 +36,8 @@ pub(crate) struct Interests<T> {
 
 impl<T> Interests<T> {
     /// What a source of this kind is to watch.
-    pub(crate) fn of(&self, kind: &str) -> &T {
-        if is_asked_by_name(kind) { &self.by_name } else { &self.whole }
+    pub(crate) fn of(&self, kind: Kind) -> &T {
+        if kind.is_asked_by_name() { &self.by_name } else { &self.whole }
     }
 }
 
@@ -73,16 +69,22 @@ impl Sources {
         Self { running: Vec::new(), next: 0, updates, interests, aside: Aside::default() }
     }
 
-    /// Builds what is new. A source whose name and settings stay goes on.
+    /// Builds what is new. A source whose name and settings stay goes on; our own registry does also under another name,
+    /// with another source.
     pub(crate) async fn plan(&mut self, wanted: Vec<(String, Settings)>) -> Result<Change, StartError> {
         let mut change = Change { wanted: Vec::new() };
+        let goes_on = |s: &Source| wanted.iter().any(|(name, of)| *s.name == **name && s.settings.same_source(of));
+        let left = self.running.iter().filter(|s| !goes_on(s));
+        let mut left: Vec<_> = left.filter_map(|s| Some((s.settings.clone(), s.registry.clone()?))).collect();
         for (name, settings) in wanted {
             let old = self.running.iter().find(|s| *s.name == *name && s.settings.same_source(&settings));
             let (id, launch) = match old {
                 Some(old) => (old.id, None),
                 None => {
+                    let kept = left.iter().position(|(old, _)| old.same_source(&settings));
+                    let kept = kept.map(|at| left.swap_remove(at).1);
                     let own = settings.clone();
-                    let built = self.aside.run(move || own.build()).await;
+                    let built = self.aside.run(move || own.build(kept)).await;
                     let built = built.unwrap_or_else(|stalled| Err(format!("the files that it names: {stalled}")));
                     let launch = built.map_err(|reason| StartError { name: name.clone(), reason })?;
                     self.next += 1;
@@ -107,13 +109,12 @@ impl Sources {
         for Wanted { id, name, settings, launch } in change.wanted {
             if let Some(launch) = launch {
                 let registry = launch.registry.clone();
+                follow(registry.as_ref(), &settings);
                 let interest = self.interests.of(settings.kind()).clone();
                 let task = launch.start(Feed::to_reconciler(id, self.updates.clone(), interest));
                 self.running.push(Source { id, name, settings, registry, task });
             } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id && s.settings != settings) {
-                if let (Some(registry), Settings::Embedded(settings)) = (&old.registry, &settings) {
-                    registry.follow(settings);
-                }
+                follow(old.registry.as_ref(), &settings);
                 // Equal ones stay, because what the source told before may share memory with them.
                 old.settings = settings;
             }
@@ -132,7 +133,7 @@ impl Sources {
 
 impl Change {
     /// The sources there will be: id, name and kind, in order.
-    pub(crate) fn order(&self) -> Vec<(SourceId, Arc<str>, &'static str)> {
+    pub(crate) fn order(&self) -> Vec<(SourceId, Arc<str>, Kind)> {
         self.wanted.iter().map(|w| (w.id, w.name.clone(), w.settings.kind())).collect()
     }
 }
@@ -140,6 +141,13 @@ impl Change {
 impl Drop for Source {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Our own registry is kept by what the operator says from now on.
+fn follow(registry: Option<&Registry>, settings: &Settings) {
+    if let (Some(registry), Settings::Embedded(settings)) = (registry, settings) {
+        registry.follow(settings);
     }
 }
 

@@ -11,7 +11,7 @@ use model::{Knowledge, ProviderError, ServiceId, Tick, Update};
 use crate::{
     claims::{Claims, SourceId},
     freshness::Freshness,
-    provider::{Interest, Pulse},
+    provider::{Interest, Kind, Pulse},
     sources::Interests,
     subscriptions::Counts,
 };
@@ -57,8 +57,8 @@ pub struct Source {
     pub id: SourceId,
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Its kind, as in the configuration: `static`, `embedded`, `consul`...
-    pub kind: &'static str,
+    /// Its kind.
+    pub kind: Kind,
     /// Whether it works.
     pub state: State,
     /// Since when it is in this state.
@@ -135,7 +135,7 @@ impl Status {
     /// had answered is not waited for: what that said stands. If nothing is of interest, nothing is waited for.
     pub(crate) fn arrange(
         &mut self,
-        sources: &[(SourceId, Arc<str>, &'static str)],
+        sources: &[(SourceId, Arc<str>, Kind)],
         interests: &Interests<Interest>,
         claims: &Claims,
         now: Tick,
@@ -143,9 +143,9 @@ impl Status {
         let old = std::mem::take(&mut self.sources);
         let kept = |id: SourceId| old.iter().find(|s| s.id == id).cloned();
         for (id, name, kind) in sources {
-            let mut source = kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), kind, now)));
+            let mut source = kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), *kind, now)));
             if !source.answered {
-                let interest = interests.of(kind);
+                let interest = interests.of(*kind);
                 let source = Arc::make_mut(&mut source);
                 source.answered = interest.is_empty() || old.iter().any(|s| s.name == *name && s.answered);
                 source.awaits_catalogue = interest.exposure.needs_catalog();
@@ -255,7 +255,7 @@ impl Source {
         inherited.or_else(|| down.max(doubted))
     }
 
-    fn new(id: SourceId, name: Arc<str>, kind: &'static str, now: Tick) -> Self {
+    fn new(id: SourceId, name: Arc<str>, kind: Kind, now: Tick) -> Self {
         Self {
             id,
             name,
@@ -321,7 +321,7 @@ impl Source {
                 Some(Turn::Live(down_for))
             }
             _ => {
-                tracing::info!(source = %self.name, kind = self.kind, "source is live");
+                tracing::info!(source = %self.name, kind = %self.kind, "source is live");
                 Some(Turn::Live(Duration::ZERO))
             }
         };

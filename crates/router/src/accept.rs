@@ -6,22 +6,17 @@
 
 mod door;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use telemetry::metrics::Closed;
+use telemetry::{complaints::Complaints, metrics::Closed};
 use tokio::{
     net,
     sync::{mpsc, watch},
     task::JoinHandle,
     time::sleep,
 };
-use transport::keepalive::KeepAlive;
+use transport::{clock, keepalive::KeepAlive};
 
 use crate::{
     core::{Load, Order, Visit},
@@ -43,6 +38,13 @@ pub struct Desk {
     pub load: Arc<Load>,
 }
 
+/// A socket that waits for clients, and that nobody accepts from yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: net::TcpListener,
+    address: SocketAddr,
+}
+
 /// A socket that is accepted from. Dropping it closes the socket.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -54,11 +56,11 @@ pub struct Acceptor {
     task: JoinHandle<()>,
 }
 
-/// Opens a listening socket.
+/// Opens a listening socket, on the current runtime.
 ///
 /// # Errors
 /// If the address cannot be had.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr) -> io::Result<Bound> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Lets a restart have the port while old connections are in TIME_WAIT; not two routers at once.
     socket.set_reuse_address(true)?;
@@ -72,21 +74,19 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    let socket = net::TcpListener::from_std(socket.into())?;
+    Ok(Bound { address: socket.local_addr()?, socket })
 }
 
 impl Acceptor {
     /// Accepts from the socket and hands connections to the cores, as many as the door lets in.
-    ///
-    /// # Errors
-    /// If the socket cannot be watched.
-    pub fn start(socket: TcpListener, listener: Arc<Listener>, desks: Arc<[Desk]>, door: Door) -> io::Result<Self> {
+    #[must_use]
+    pub fn start(bound: Bound, listener: Arc<Listener>, desks: Arc<[Desk]>, door: Door) -> Self {
+        let Bound { socket, address } = bound;
         let configured = listener.address;
-        let address = socket.local_addr()?;
-        let socket = net::TcpListener::from_std(socket)?;
         let (listener, current) = watch::channel(listener);
         let task = tokio::spawn(accept(socket, current, desks, door));
-        Ok(Self { configured, address, listener, task })
+        Self { configured, address, listener, task }
     }
 
     /// Whether it serves TLS.
@@ -113,6 +113,7 @@ async fn accept(
     desks: Arc<[Desk]>,
     mut door: Door,
 ) {
+    let mut complaints = Complaints::default();
     loop {
         if door.is_full(desks.iter().map(|desk| desk.load.connections()).sum()) {
             door.metrics.accept_paused.inc();
@@ -124,7 +125,10 @@ async fn accept(
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 door.metrics.accept_paused.inc();
-                tracing::warn!(%error, "cannot accept connections; raise the limit of open files (ulimit -n)");
+                if let Some(times) = complaints.add(1, clock::tick()) {
+                    let remedy = remedy(&error);
+                    tracing::warn!(%error, times, "cannot accept connections{remedy}");
+                }
                 sleep(EXHAUSTED).await;
             }
         }
@@ -149,6 +153,16 @@ fn hand_over(
         // The core is gone: the router ends.
         desk.load.remove();
         door.metrics.closed(Closed::Drained);
+    }
+}
+
+/// What an operator can do, if that is known.
+fn remedy(error: &io::Error) -> &'static str {
+    // EMFILE, ENFILE on Linux; std has no names for them.
+    match error.raw_os_error() {
+        Some(24) => "; raise the limit of open files (ulimit -n)",
+        Some(23) => "; raise the machine's limit of open files (fs.file-max)",
+        _ => "",
     }
 }
 

@@ -24,7 +24,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use model::{InstanceId, Protocol, ServiceId, Tag};
 
-pub(crate) use access::escaped;
 pub use keep::{Announcing, Standing};
 pub use settings::{Access, Etcd, Settings, To};
 

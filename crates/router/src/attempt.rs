@@ -171,7 +171,7 @@ async fn send_until_answered(
                     Err(why) => return tried.end_of_wait(&refusal, why),
                 }
             }
-            Err(refusal) => return relayed(exchange, tried.end(refusal)),
+            Err(refusal) => return record_relayed(exchange, tried.end(refusal)),
         };
         turn.over();
         exchange.record.sent_to(lease.upstream());
@@ -190,16 +190,16 @@ async fn send_until_answered(
             }
             Err(failed) => failed,
         };
-        let follows = Box::pin(tried.history().follow(exchange, out, patience, failed));
+        let follows = Box::pin(tried.history().next_step(exchange, out, patience, failed));
         if let ControlFlow::Break(end) = follows.await {
-            return relayed(exchange, end);
+            return record_relayed(exchange, end);
         }
     }
 }
 
 /// What is relayed in the end may be an earlier answer: then it is of its instance that the log tells, and the client is to
 /// remember neither that one nor the one that was asked last.
-fn relayed(exchange: &mut Exchange, end: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
+fn record_relayed(exchange: &mut Exchange, end: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
     if let Ok(answer) = &end {
         let upstream = answer.lease.upstream();
         if exchange.record.upstream.as_ref().is_none_or(|last| last.key != upstream.key) {
@@ -351,11 +351,12 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
         Err(error) if error.is_ours() => {
             tracing::debug!(instance = %lease.upstream().label(), %error, "no connection for another request");
             lease.settle(Outcome::Abandoned);
-            return Err(Failure::new(Refusal::Overloaded, Outcome::Refused));
+            let refusal = if error.is_of_name() { Refusal::Connect } else { Refusal::Overloaded };
+            return Err(Failure::new(refusal, Outcome::Refused));
         }
         // The pool has told the log why.
         Err(_) => {
-            exchange.core.reporter.connect_failed(lease.upstream());
+            exchange.core.connect_failed(lease.upstream());
             lease.settle(Outcome::ConnectFailed);
             return Err(Failure::new(Refusal::Connect, Outcome::ConnectFailed));
         }

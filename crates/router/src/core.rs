@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use discovery::{How, Leave, Reporter, Table, TableReader};
+use discovery::{How, Leave, Reporter, Service, Table, TableReader};
 pub use telemetry::load::Load;
 use telemetry::{access::Pen, metrics::Metrics};
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
     task::spawn_local,
     time::{Instant, MissedTickBehavior, interval},
 };
-use transport::{crowd::Place, pool::Pools, upload::Room};
+use transport::{Upstream, crowd::Place, pool::Pools, upload::Room};
 
 use crate::{
     exchange::Exchange,
@@ -130,6 +130,15 @@ impl Core {
     /// Reads the newest table. One atomic load; the table cannot be held over an await.
     pub fn table<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
         read(self.table.borrow_mut().load())
+    }
+
+    /// No connection could be made to an instance. Discovery is to know if it is one of last resort; in an outage all others
+    /// would fill its inbox.
+    pub fn connect_failed(&self, upstream: &Arc<Upstream>) {
+        let is_resort = |service: &Service| service.members.iter().any(|m| m.resort && m.upstream.key == upstream.key);
+        if self.table(|table| table.service(upstream.service.as_str()).is_some_and(|service| is_resort(service))) {
+            self.reporter.connect_failed(upstream);
+        }
     }
 
     /// Announces each table from now on.

@@ -54,6 +54,9 @@ async fn send_instead(
             replaced(answer);
             exchange.place.take();
             exchange.record.asked = Some(Asked::Instead(service.clone()));
+            // What is told of the instance from now on is told of one of that service.
+            exchange.record.upstream = None;
+            exchange.record.connected.take();
             exchange.record.fallback = Some("service");
             exchange.core.metrics.fallback_service.inc();
             let mut response = attempt::send(exchange, out).await?;

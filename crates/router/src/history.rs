@@ -12,8 +12,9 @@ use discovery::history::{Event, Filter};
 use http::Method;
 use telemetry::access::Rfc3339;
 use tokio::time::sleep;
+use transport::client::escaped;
 
-use crate::{announce::escaped, verb::Admin};
+use crate::verb::Admin;
 
 /// Between two questions while following.
 const PAUSE: Duration = Duration::from_secs(1);

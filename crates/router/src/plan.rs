@@ -56,7 +56,7 @@ pub struct Plan {
     /// Limits of services that have some.
     pub services: HashMap<Box<str>, Limits>,
     /// How long clients may take.
-    pub patience: Patience,
+    pub patience: ClientTimeouts,
     /// When a core has too much in hand to take on more.
     pub shedding: Shedding,
     /// How many clients may be connected at once.
@@ -120,7 +120,7 @@ pub struct Names {
 
 /// How long clients may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ClientTimeouts {
     /// From accepting to the first byte.
     pub first_byte: Duration,
     /// For the TLS handshake.
@@ -128,7 +128,7 @@ pub struct Patience {
     /// For the HTTP/2 preface.
     pub preface: Duration,
     /// On HTTP/1 connections; HTTP/2 shares `keep_alive`.
-    pub http1: io::Patience,
+    pub http1: io::ConnectionTimeouts,
 }
 
 /// What the rest of the program takes from the file, besides the data path.

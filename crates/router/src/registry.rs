@@ -12,9 +12,9 @@ use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 use settings::{Secret, SecretSource};
 use tokio::time::Instant;
-use transport::client::{Client, ClientSettings, Response, TlsSettings};
+use transport::client::{Client, ClientSettings, Response, TlsSettings, escaped};
 
-use crate::{announce::escaped, verb::print};
+use crate::verb::print;
 
 /// How long the registry may take: an import of a hundred thousand instances is on disk sooner.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use model::Tick;
 use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
@@ -25,6 +26,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
+use crate::complaints::Complaints;
 pub use entry::{Entry, Rfc3339};
 use line::Line;
 
@@ -86,6 +88,14 @@ struct Well {
     empty: SyncSender<String>,
 }
 
+/// Lines that could not be written.
+struct Lost {
+    dropped: Counter,
+    complaints: Complaints,
+    /// One [`PAUSE`] for each round, which is near enough.
+    now: Tick,
+}
+
 enum Order {
     Drain(Well),
     Reopen,
@@ -109,9 +119,10 @@ impl AccessLog {
             let mut out = destination(&settings)?;
             let (settings, dropped) = (settings.clone(), dropped.clone());
             let write = move || {
+                let mut lost = Lost::new(dropped);
                 let mut wells = Vec::new();
                 let reopen = || destination(&settings);
-                while serve(&inbox, &mut wells, &mut out, &reopen, &dropped) {}
+                while serve(&inbox, &mut wells, &mut out, &reopen, &mut lost) {}
             };
             thread = Some(std::thread::Builder::new().name("access-log".to_owned()).spawn(write)?);
         }
@@ -168,6 +179,19 @@ impl Pen {
     }
 }
 
+impl Lost {
+    fn new(dropped: Counter) -> Self {
+        Self { dropped, complaints: Complaints::default(), now: Tick::default() }
+    }
+
+    fn add(&mut self, lines: u64, error: &io::Error) {
+        self.dropped.inc_by(lines);
+        if let Some(lines) = self.complaints.add(lines, self.now) {
+            tracing::warn!(%error, lines, "access-log lines are lost");
+        }
+    }
+}
+
 fn destination(settings: &Settings) -> io::Result<Box<dyn Write + Send>> {
     Ok(match &settings.file {
         None => Box::new(io::stdout()),
@@ -181,14 +205,14 @@ fn serve(
     wells: &mut Vec<Well>,
     out: &mut Box<dyn Write + Send>,
     reopen: &dyn Fn() -> io::Result<Box<dyn Write + Send>>,
-    dropped: &Counter,
+    lost: &mut Lost,
 ) -> bool {
     let mut serving = true;
     match inbox.recv_timeout(PAUSE) {
         Ok(Order::Drain(well)) => wells.push(well),
         Ok(Order::Reopen) => match reopen() {
             Ok(new) => {
-                drain(wells, out, dropped);
+                drain(wells, out, lost);
                 *out = new;
             }
             Err(error) => tracing::warn!(%error, "the access log cannot be opened anew and goes on in the old file"),
@@ -196,11 +220,12 @@ fn serve(
         Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => serving = false,
         Err(RecvTimeoutError::Timeout) => {}
     }
-    drain(wells, out, dropped);
+    drain(wells, out, lost);
     serving
 }
 
-fn drain(wells: &mut [Well], out: &mut dyn Write, dropped: &Counter) {
+fn drain(wells: &mut [Well], out: &mut dyn Write, lost: &mut Lost) {
+    lost.now = lost.now.after(PAUSE);
     let mut batch = Vec::new();
     for well in wells {
         let mut count = 0;
@@ -211,8 +236,7 @@ fn drain(wells: &mut [Well], out: &mut dyn Write, dropped: &Counter) {
             well.empty.try_send(line).ok(); // a buffer too many is freed
         }
         if let Err(error) = out.write_all(&batch).and_then(|()| out.flush()) {
-            tracing::warn!(%error, lines = count, "access-log lines are lost");
-            dropped.inc_by(count);
+            lost.add(count, &error);
         }
         batch.clear();
     }

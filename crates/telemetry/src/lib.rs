@@ -4,10 +4,12 @@
 //! * [`log`]: what the router says of itself.
 //! * [`ids`]: by what a request is found again: correlation, traceability and trace ids.
 //! * [`access`]: one line for each request.
+//! * [`complaints`]: what the log is not to repeat.
 //! * [`load`]: what each core has in hand.
 //! * [`metrics`]: counters, resolved before the first request.
 
 pub mod access;
+pub mod complaints;
 pub mod ids;
 mod latency;
 pub mod load;

@@ -8,6 +8,7 @@
 mod body;
 mod connect;
 pub(crate) mod error;
+mod escape;
 mod h1;
 mod h2;
 mod lines;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 pub use body::Streaming;
 pub use error::{ClientError, Step};
+pub use escape::escaped;
 pub use lines::{Lines, TooLong};
 pub use tls::TlsSettings;
 pub use wire::{Duplex, Wire};

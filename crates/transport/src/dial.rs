@@ -1,20 +1,37 @@
 //! Opens connections to instances.
+//!
+//! | File | |
+//! |---|---|
+//! | `dial.rs` | TCP, TLS, and what can go wrong |
+//! | `dial/name.rs` | the addresses of a host |
+//! | `dial/first.rs` | the first of them that answers |
 
-use std::{fmt::Debug, io, net::SocketAddr, pin::Pin, time::Duration};
+mod first;
+mod name;
+
+use std::{fmt::Debug, io, pin::Pin, time::Duration};
 
 use model::{Address, Host, Protocol};
 use rustls::pki_types::ServerName;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+pub(crate) use first::first;
 
 use crate::{ClientTls, Upstream, io::Stream, keepalive::KeepAlive, upstream::Version};
 
 /// Why no connection could be made; for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
-    /// The name does not resolve.
-    #[error("cannot resolve {0}")]
+    /// The name is not there.
+    #[error("cannot resolve its name: {0}")]
     Resolve(String),
+    /// The resolver of this machine fails or is silent; says nothing about the instance.
+    #[error("the resolver does not say where it is: {0}")]
+    Resolver(String),
     /// TCP failed.
     #[error("cannot connect: {0}")]
     Connect(String),
@@ -36,7 +53,19 @@ impl DialError {
     /// Whether the cause is on our side, so that it must not count against the instance.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Full | Self::Local(_))
+        matches!(self, Self::Full | Self::Local(_) | Self::Resolver(_))
+    }
+
+    /// Whether the instance was silent.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+
+    /// Whether nobody knows where the instance is.
+    #[must_use]
+    pub fn is_of_name(&self) -> bool {
+        matches!(self, Self::Resolve(_) | Self::Resolver(_))
     }
 
     fn connect(error: &io::Error) -> Self {
@@ -53,8 +82,8 @@ pub type DialFuture<'a> = Pin<Box<dyn Future<Output = Result<(Stream, Version), 
 
 /// How connections to instances are made. Asked once for each connection, never for a request.
 pub trait Dial: Debug {
-    /// Connects to an instance and says what is spoken.
-    fn dial<'a>(&'a self, upstream: &'a Upstream) -> DialFuture<'a>;
+    /// Connects to an instance and says what is spoken. Who waits gives up at the deadline.
+    fn dial<'a>(&'a self, upstream: &'a Upstream, deadline: Instant) -> DialFuture<'a>;
 }
 
 /// By TCP, and TLS if the instance's protocol says so.
@@ -62,8 +91,8 @@ pub trait Dial: Debug {
 pub struct Network;
 
 impl Dial for Network {
-    fn dial<'a>(&'a self, upstream: &'a Upstream) -> DialFuture<'a> {
-        Box::pin(connect(upstream))
+    fn dial<'a>(&'a self, upstream: &'a Upstream, deadline: Instant) -> DialFuture<'a> {
+        Box::pin(connect(upstream, deadline))
     }
 }
 
@@ -72,11 +101,12 @@ impl Dial for Network {
 /// # Errors
 /// If that does not work in time.
 pub async fn dial(dialler: &dyn Dial, upstream: &Upstream, limit: Duration) -> Result<(Stream, Version), DialError> {
-    timeout(limit, dialler.dial(upstream)).await.unwrap_or(Err(DialError::Timeout(limit)))
+    let deadline = Instant::now() + limit;
+    timeout_at(deadline, dialler.dial(upstream, deadline)).await.unwrap_or(Err(DialError::Timeout(limit)))
 }
 
-async fn connect(upstream: &Upstream) -> Result<(Stream, Version), DialError> {
-    let tcp = tcp(&upstream.address).await?;
+async fn connect(upstream: &Upstream, deadline: Instant) -> Result<(Stream, Version), DialError> {
+    let tcp = tcp(&upstream.address, deadline).await?;
     match upstream.protocol {
         Protocol::Http => Ok((Stream::Tcp(tcp), Version::H1)),
         Protocol::H2c => Ok((Stream::Tcp(tcp), Version::H2)),
@@ -84,35 +114,16 @@ async fn connect(upstream: &Upstream) -> Result<(Stream, Version), DialError> {
     }
 }
 
-/// Connects to the first address that answers.
-pub(crate) async fn tcp(address: &Address) -> Result<TcpStream, DialError> {
-    let port = address.port;
-    let stream = match &address.host {
-        Host::Ip(ip) => TcpStream::connect(SocketAddr::new(*ip, port)).await,
-        Host::Name(name) => {
-            let found =
-                tokio::net::lookup_host((&**name, port)).await.map_err(|e| DialError::Resolve(e.to_string()))?;
-            first(found).await
-        }
-    };
+/// Connects to the first address that answers. At the deadline who waits gives up; until then it is known whether the
+/// resolver is to blame.
+pub(crate) async fn tcp(address: &Address, deadline: Instant) -> Result<TcpStream, DialError> {
+    let stream = first(name::resolve(address, deadline).await?, TcpStream::connect).await;
     let stream = stream.map_err(|e| DialError::connect(&e))?;
     stream.set_nodelay(true).map_err(|e| DialError::connect(&e))?;
     if let Err(error) = KeepAlive::SERVER.set(&stream) {
         tracing::debug!(%error, "the system does not look after a connection to an instance");
     }
     Ok(stream)
-}
-
-/// The first address that answers, in the resolver's order.
-async fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 async fn tls(upstream: &Upstream, tcp: TcpStream) -> Result<(Stream, Version), DialError> {

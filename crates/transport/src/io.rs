@@ -4,6 +4,6 @@ mod meter;
 mod rewind;
 mod stream;
 
-pub use meter::{Expired, Meter, Metered, Patience};
+pub use meter::{ConnectionTimeouts, Expired, Meter, Metered};
 pub use rewind::Rewind;
 pub use stream::{Io, Stream};

@@ -18,6 +18,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use model::{Address, Protocol};
+use tokio::time::Instant;
 
 use crate::{
     ClientTls,
@@ -37,6 +38,8 @@ pub struct Spot<'a> {
     pub protocol: Protocol,
     /// How to do TLS there.
     pub tls: &'a ClientTls,
+    /// When who looks gives up: a name that is not resolved by then is no fault of the instance.
+    pub deadline: Instant,
 }
 
 impl Spot<'_> {
@@ -45,7 +48,7 @@ impl Spot<'_> {
     /// # Errors
     /// If that does not work.
     pub async fn tcp(&self) -> Result<Box<dyn Duplex>, DialError> {
-        dial::tcp(self.address).await.map(|stream| Box::new(stream) as Box<dyn Duplex>)
+        dial::tcp(self.address, self.deadline).await.map(|stream| Box::new(stream) as Box<dyn Duplex>)
     }
 
     /// Connects and does TLS, whatever is spoken there; what ALPN chose.
@@ -53,7 +56,8 @@ impl Spot<'_> {
     /// # Errors
     /// If that does not work, or the certificate is not as the settings want it.
     pub async fn tls(&self) -> Result<(Box<dyn Duplex>, Version), DialError> {
-        let stream = dial::handshake(self.tls, &self.address.host, dial::tcp(self.address).await?).await?;
+        let stream =
+            dial::handshake(self.tls, &self.address.host, dial::tcp(self.address, self.deadline).await?).await?;
         let version = dial::chosen(&stream);
         Ok((Box::new(stream), version))
     }

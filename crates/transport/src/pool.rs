@@ -21,13 +21,14 @@ use std::{
 
 use http2::Buffers;
 use model::{Outcome, UpstreamKey};
+use telemetry::complaints::Complaints;
 use tokio::{
     sync::watch,
     task::{AbortHandle, spawn_local},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-use dials::Dials;
+use dials::{Dials, REST};
 pub use silence::Listening;
 use silence::Silence;
 
@@ -66,6 +67,8 @@ pub struct Pools {
     pools: RefCell<HashMap<UpstreamKey, Rc<Pool>, Hasher>>,
     dialler: Rc<dyn Dial>,
     buffers: Buffers,
+    /// Of connections that could not be made for reasons of our own.
+    complaints: Rc<RefCell<Complaints>>,
 }
 
 impl Default for Pools {
@@ -89,6 +92,7 @@ pub struct Pool {
     upstream: Arc<Upstream>,
     dialler: Rc<dyn Dial>,
     buffers: Buffers,
+    complaints: Rc<RefCell<Complaints>>,
     h2: RefCell<Vec<Rc<h2::Connection>>>,
     /// Idle connections; the last one given back is used first, so that the others can grow old and go.
     h1: RefCell<Vec<h1::Connection>>,
@@ -107,7 +111,7 @@ impl Pools {
     /// Pools whose connections are made this way.
     #[must_use]
     pub fn new(dialler: Rc<dyn Dial>) -> Self {
-        Self { pools: RefCell::default(), dialler, buffers: Buffers::default() }
+        Self { pools: RefCell::default(), dialler, buffers: Buffers::default(), complaints: Rc::default() }
     }
 
     /// The pool of this upstream, made at first use.
@@ -119,6 +123,7 @@ impl Pools {
                 upstream: Arc::clone(upstream),
                 dialler: Rc::clone(&self.dialler),
                 buffers: self.buffers.clone(),
+                complaints: Rc::clone(&self.complaints),
                 h2: RefCell::default(),
                 h1: RefCell::default(),
                 h1_tasks: RefCell::default(),
@@ -182,13 +187,14 @@ impl Pool {
     /// none. `None` if it has to be, for a connection of an instance that has few left.
     ///
     /// # Errors
-    /// If none can be made within `limit`; nothing was sent then.
+    /// If none can be made within `limit`, or none of those there are becomes free within two; nothing was sent then.
     pub async fn ready(
         self: &Rc<Self>,
         repeatable: bool,
         begun: bool,
         limit: Duration,
     ) -> Result<Option<Ready>, DialError> {
+        let mut end = None;
         loop {
             if let Some(connection) = self.h2.borrow().iter().find(|c| c.has_room()) {
                 return Ok(Some(Ready::H2(Rc::clone(connection))));
@@ -207,7 +213,10 @@ impl Pool {
             if self.upstream.version() == Some(Version::H1) {
                 let waiting = self.dials.wait();
                 self.dial(limit, self.dials.wanted());
-                waiting.news().await?;
+                // By then those that were being made when it came are over, and so is its own: the instance serves others.
+                let end = *end.get_or_insert_with(|| Instant::now() + limit * 2);
+                // Boxed, lest every request's state has room for it.
+                Box::pin(timeout_at(end, waiting.news())).await.unwrap_or(Err(DialError::Full))?;
             } else {
                 self.share(limit).await?;
             }
@@ -240,9 +249,10 @@ impl Pool {
     /// Takes back an HTTP/1.1 connection whose exchange is over.
     pub fn give_back(&self, mut connection: h1::Connection) {
         if !self.retired.get() && !connection.send.is_closed() {
-            connection.idle_since = Instant::now();
+            let now = Instant::now();
+            connection.idle_since = now;
             self.h1.borrow_mut().push(connection);
-            self.dials.available();
+            self.dials.available(now);
         }
     }
 
@@ -274,7 +284,7 @@ impl Pool {
         let (done, outcome) = watch::channel(None);
         let pool = Rc::clone(self);
         spawn_local(async move {
-            let result = pool.make(limit).await;
+            let result = pool.make(limit).await.inspect_err(|error| pool.cut_off(error));
             pool.connecting.borrow_mut().take();
             done.send(Some(result)).ok();
         });
@@ -287,13 +297,24 @@ impl Pool {
         while self.dials.begin(wanted) {
             let pool = Rc::clone(self);
             spawn_local(async move {
-                let made = pool.make(limit).await;
-                let more = made.is_ok();
-                pool.dials.end(made);
-                if more {
-                    pool.silence.end();
-                    pool.dial(limit, pool.dials.wanted());
+                match pool.make(limit).await {
+                    Ok(()) => {
+                        pool.dials.made();
+                        pool.silence.end();
+                    }
+                    // The others may succeed. After so long a silence that is no hope to wait for.
+                    Err(error) if !error.is_timeout() && pool.dials.are_others() => pool.dials.give_up(),
+                    // It takes no more of them, and serves those it has.
+                    Err(_) if pool.dials.is_alive() && pool.h1_live() > 0 => {
+                        sleep(REST).await;
+                        pool.dials.give_up();
+                    }
+                    Err(error) => {
+                        pool.cut_off(&error);
+                        return pool.dials.fail(error);
+                    }
                 }
+                pool.dial(limit, pool.dials.wanted());
             });
         }
     }
@@ -304,23 +325,24 @@ impl Pool {
     }
 
     async fn make(&self, limit: Duration) -> Result<(), DialError> {
-        let made = match dial(&*self.dialler, &self.upstream, limit).await {
-            Ok((stream, version)) => self.install(stream, version).await,
-            Err(error) => Err(error),
-        };
-        match &made {
-            Ok(()) => self.upstream.note_trouble(None),
-            Err(error) if !error.is_ours() && !self.retired.get() => self.cut_off(error),
-            Err(_) => {}
-        }
-        made
+        let (stream, version) = dial(&*self.dialler, &self.upstream, limit).await?;
+        self.install(stream, version).await
     }
 
     /// No connection can be made. Told here and not by the requests that wait for it: they may all have been given up.
     fn cut_off(&self, error: &DialError) {
+        if self.retired.get() {
+            return;
+        }
         let Upstream { service, vitals, service_vitals, .. } = &*self.upstream;
         let instance = self.upstream.label();
         self.upstream.note_trouble(Some(error.to_string()));
+        if error.is_ours() {
+            if let Some(times) = self.complaints.borrow_mut().add(1, clock::tick()) {
+                tracing::warn!(%service, %instance, %error, times, "cannot connect to instances, which is no fault of theirs");
+            }
+            return;
+        }
         if vitals.cut_off(clock::tick(), &service_vitals.peers) {
             // The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
             tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
@@ -352,6 +374,7 @@ impl Pool {
                 self.h1.borrow_mut().push(connection);
             }
         }
+        self.upstream.note_trouble(None);
         Ok(())
     }
 
@@ -366,10 +389,15 @@ impl Pool {
         taken() >= BODYLESS
     }
 
+    /// HTTP/1.1 connections that are open or being made.
     fn h1_open(&self) -> usize {
+        self.h1_live() + self.dials.now()
+    }
+
+    fn h1_live(&self) -> usize {
         let mut tasks = self.h1_tasks.borrow_mut();
         tasks.retain(|task| !task.is_finished());
-        tasks.len() + self.dials.now()
+        tasks.len()
     }
 
     fn retire(&self, deadline: Instant) {

@@ -38,6 +38,30 @@ async fn what_registers_is_routed_and_what_deregisters_is_left_at_once() {
 }
 
 #[tokio::test]
+async fn clients_reach_neither_registry_nor_admin_by_an_instance_that_claims_to_be_there() {
+    let router = router("least_requests");
+    let registrar = Registrar::of(&router).await;
+    let own = [("registry", router.registry("local")), ("admin", router.admin())];
+    for (service, address) in own {
+        let body = json!({ "name": service, "ip": address.ip(), "port": address.port(), "ttl": "none" });
+        assert_eq!(registrar.ask("register", &body).await.status, 200);
+        until(&router, service, "it is there", |members| members.len() == 1).await;
+    }
+    let client = router.client(Front::H2c).await;
+    let pets = json!({ "name": "pets", "ip": "10.0.0.1", "port": 80 }).to_string();
+    let registered = client.send(post("/registry/register", &[("service_id", "registry")], pets)).await;
+    assert!(registered.status == 403 && registered.text().contains("not by a proxy"), "{}", registered.text());
+    for (service, path, status) in [
+        ("registry", "/registry/services", 403),
+        ("admin", "/table", 403),
+        ("admin", "/metrics", 403),
+        ("admin", "/health/live", 200),
+    ] {
+        assert_eq!(client.send(get(path, &[("service_id", service)])).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_lease_that_is_not_renewed_ends_and_others_take_over() {
     let router = router("least_requests");
     let registrar = Registrar::of(&router).await;

@@ -28,7 +28,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("announce", "announce: { service: a, to: { consul: { url: 'http://b:1' } }, @ }"),
     ("announce.to.embedded", "announce: { service: a, to: { embedded: { url: 'http://b:1', @ } } }"),
     ("announce.to.consul", "announce: { service: a, to: { consul: { url: 'http://b:1', @ } } }"),
-    ("announce.to.etcd", "announce: { service: a, to: { etcd: { url: 'http://b:1', @ } } }"),
+    ("announce.to.etcd", "announce: { service: a, to: { etcd: { endpoints: 'http://b:1', @ } } }"),
     ("announce.to.zookeeper", "announce: { service: a, to: { zookeeper: { servers: b, @ } } }"),
     ("registries.NAME.consul", "registries: { a: { consul: { url: 'http://b:1', @ } } }"),
     ("registries.NAME.zookeeper", "registries: { a: { zookeeper: { servers: b, @ } } }"),

@@ -17,9 +17,14 @@ async fn written(format: &str) -> String {
     let refusing = format!("http://{}", nobody().await);
     let router = Config::new()
         .service("pets", &[pets.url()])
+        .service("gone", std::slice::from_ref(&refusing))
         .service("half", &[refusing, pets.url()])
-        .set("services", "{ half: { balance: round_robin } }")
-        .set("routes", "[ { prefix: /late, service: pets, name: late, timeouts: { head: 50ms } } ]")
+        .set("services", "{ '*': { warm_hold: off }, half: { balance: round_robin } }")
+        .set(
+            "routes",
+            "[ { prefix: /late, service: pets, name: late, timeouts: { head: 50ms } }, \
+               { prefix: /gone, service: gone, fallback: { service: nowhere } }, { prefix: /nowhere, service: nowhere } ]",
+        )
         .set("access_log", &format!("{{ file: {file:?}, format: {format} }}"))
         .start();
     let client = router.client(Front::H2Tls).await;
@@ -31,6 +36,7 @@ async fn written(format: &str) -> String {
     }
     assert_eq!(client.send(get("/late", &[("x-correlation-id", "id-late")])).await.status, 504);
     assert_eq!(client.send(get("/", &named("nobody", "id-nobody"))).await.status, 503);
+    assert_eq!(client.send(get("/gone", &[("x-correlation-id", "id-instead")])).await.status, 503);
     let request = http::Request::get("/held").header("service_id", "pets").header("x-correlation-id", "id-gone");
     let mut gone = client.open(request.body(()).unwrap(), true).await.unwrap();
     eventually("the request is under way", || pets.counts().in_flight() == 1).await;
@@ -50,7 +56,7 @@ async fn every_request_leaves_one_line_of_json() {
         let id = line["correlation_id"].as_str().unwrap().to_owned();
         assert!(lines.insert(id, line).is_none(), "twice: {text}");
     }
-    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines.len(), 7, "{text}");
     assert!(!text.contains("secret"), "query strings stay out unless asked for");
     let ok = &lines["id-ok"];
     let expected = [("service", "pets"), ("method", "POST"), ("path", "/ok"), ("protocol", "HTTP/2.0")];
@@ -71,12 +77,15 @@ async fn every_request_leaves_one_line_of_json() {
     assert_eq!(facts("id-nobody"), (Some(503), Some("no_service"), Some("nobody"), None));
     assert_eq!(facts("id-gone"), (Some(499), Some("client"), Some("pets"), None));
     assert_eq!(lines["id-nobody"]["attempts"], 0);
+    let instead = &lines["id-instead"];
+    assert_eq!((&instead["service"], &instead["fallback"]), (&"nowhere".into(), &"service".into()), "{instead:#}");
+    assert!(instead.get("instance").is_none(), "that is none of this service: {instead:#}");
 }
 
 #[tokio::test]
 async fn every_request_leaves_one_line_of_text() {
     let text = written("text").await;
-    assert_eq!(text.lines().count(), 6, "{text}");
+    assert_eq!(text.lines().count(), 7, "{text}");
     let of = |id: &str| text.lines().find(|line| line.contains(&format!("correlation_id={id}"))).unwrap();
     for part in ["time=", " method=POST ", " path=/ok ", " service=pets ", " status=200 ", " attempts=1 ", " total_us="]
     {

@@ -122,6 +122,15 @@ async fn a_bad_file_changes_nothing_and_the_log_says_where_it_is_wrong() {
     assert_eq!(process.count("the old one goes on"), 2, "a line for each mistake: {:#?}", process.logged());
     moved(&load, red, blue).await;
 
+    // One that cannot be followed for another reason: its level does not count either.
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let deaf = rules.to("blue") + "log: { level: off }\n";
+    let line = deaf.lines().find(|line| line.starts_with("listeners:")).unwrap();
+    let taken = format!("listeners: [ {{ address: \"{}\" }} ]", holder.local_addr().unwrap());
+    replace(&file, &deaf.replace(line, &taken));
+    process.logs("another program has it").await;
+    moved(&load, red, blue).await;
+
     replace(&file, &rules.to("blue"));
     moved(&load, blue, red).await;
     // By hand: also what did not change is read anew.

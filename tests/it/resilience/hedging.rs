@@ -106,6 +106,19 @@ async fn without_budget_and_with_a_body_nothing_is_asked_twice() {
 }
 
 #[tokio::test]
+async fn a_hedge_that_finds_no_room_costs_no_budget() {
+    let slow = || Instance::h2c().answer(|_| Reply::script().wait(Duration::from_millis(300)).head(204)).start();
+    let (first, second) = (slow().await, slow().await);
+    let full = "hedge: { after: 20ms }, concurrency: { per_instance: 1 }";
+    let router = router(&[&first, &second], &format!("{full}, {BUDGET}"));
+    let client = router.client(Front::H2c).await;
+    let (one, two) = tokio::join!(client.send(get("/", &PETS)), client.send(get("/", &PETS)));
+    assert_eq!((one.status.as_u16(), two.status.as_u16()), (204, 204));
+    assert_eq!((first.counts().requests(), second.counts().requests(), hedges(&router).await), (1, 1, 0));
+    assert_eq!(router.table("pets").await["retries"]["allowed"], 0);
+}
+
+#[tokio::test]
 async fn a_client_is_told_to_stay_with_the_one_that_answered() {
     let slow = Instance::h2c().answer(|_| Reply::silence()).start().await;
     let quick = Instance::h2c().named("quick").start().await;

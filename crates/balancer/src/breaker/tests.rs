@@ -41,6 +41,13 @@ fn it_opens_at_the_share_and_not_below_the_number() {
 }
 
 #[test]
+fn it_sees_a_service_fail_that_answered_as_many_requests_as_can_be_counted() {
+    let breaker = breaker();
+    assert!((0..200_000).all(|_| !breaker.observe(at(1), false, at(1))));
+    assert!((0..70_000).any(|_| breaker.observe(at(2), true, at(2))), "it is blind");
+}
+
+#[test]
 fn what_is_older_than_the_window_is_forgotten() {
     let breaker = breaker();
     assert!((0..19).all(|_| !breaker.observe(at(0), true, at(0))));

@@ -62,15 +62,25 @@ impl Peers {
         Decay::from_millis(self.decay_ms.load(Relaxed))
     }
 
-    /// Counts the instances, says how many more may be put out, and in a panic lets all in that are out for what they
-    /// answer. To be called when the list or the rules change, and again and again while anybody is out.
+    /// [Counts](Self::count), and in a panic lets all in that are out for what they answer. To be called again and again
+    /// while anybody is out.
+    pub fn recount<'a>(&self, rules: &Eject, members: impl Iterator<Item = &'a Vitals> + Clone) -> (Count, Margin) {
+        let (count, margin) = self.count(rules, members.clone());
+        if margin.panic {
+            members.for_each(Vitals::pardon);
+        }
+        (count, margin)
+    }
+
+    /// Counts the instances, and says how many more may be put out: none in a panic. To be called when the list or the rules
+    /// change.
     ///
     /// A core that puts an instance out in the middle of this may go one too far, until the next count.
-    pub fn recount<'a>(&self, rules: &Eject, members: impl Iterator<Item = &'a Vitals> + Clone) -> (Count, Margin) {
+    pub fn count<'a>(&self, rules: &Eject, members: impl Iterator<Item = &'a Vitals>) -> (Count, Margin) {
         // Nobody goes out while we count.
         self.room.store(0, Relaxed);
         let mut count = Count::default();
-        for vitals in members.clone() {
+        for vitals in members {
             count.members += 1;
             match vitals.side() {
                 Side::In => count.whole += 1,
@@ -79,11 +89,9 @@ impl Peers {
             }
         }
         let margin = count.margin(rules);
-        if margin.panic {
-            members.for_each(Vitals::pardon);
-            return (count, margin);
+        if !margin.panic {
+            self.room.store(u32::try_from(margin.room).unwrap_or(u32::MAX), Relaxed);
         }
-        self.room.store(u32::try_from(margin.room).unwrap_or(u32::MAX), Relaxed);
         (count, margin)
     }
 

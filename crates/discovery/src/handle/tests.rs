@@ -73,6 +73,27 @@ async fn sources_fill_one_table_and_a_reload_leaves_the_unconcerned_alone() {
 }
 
 #[tokio::test]
+async fn our_own_registry_goes_on_under_another_name() {
+    let directory = tempdir().unwrap();
+    let discovery = start(&local(&directory, 8400)).await;
+    discovery.registries().await.remove(0).2.register(&By::registry(), orders()).await;
+    check(&discovery, "orders", &["10.0.1.1:80"]).await;
+    let renamed = local(&directory, 8400).replace("local:", "own:");
+    for yaml in [&renamed, &local(&directory, 8500)] {
+        discovery.reload(sources(yaml), policies()).await.unwrap();
+        check(&discovery, "orders", &["10.0.1.1:80"]).await;
+    }
+    let (name, settings, registry) = discovery.registries().await.remove(0);
+    assert_eq!((&*name, settings.address.port()), ("local", 8500));
+    assert_eq!(registry.settings().address.port(), 8500, "what the operator says now");
+    let pets = serde_json::from_str(r#"{"name":"pets","ip":"10.0.0.1","port":80}"#).unwrap();
+    assert!(registry.register(&By::registry(), pets).await.stored);
+    check(&discovery, "pets", &["10.0.0.1:80"]).await;
+    let two = format!("{}\n{renamed}", local(&directory, 8400));
+    assert!(discovery.reload(sources(&two), policies()).await.is_err(), "one directory, two registries");
+}
+
+#[tokio::test]
 async fn a_source_that_cannot_work_changes_nothing() {
     let directory = tempdir().unwrap();
     let discovery = start(PETS).await;

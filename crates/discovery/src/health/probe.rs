@@ -12,7 +12,7 @@ use model::{Address, Protocol};
 use settings::Span;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use transport::{dial::DialError, look::Spot};
 
@@ -66,9 +66,10 @@ pub(super) async fn look(check: &Check, target: &Target) -> Found {
     let address = &target.upstream.address;
     let address = Address { host: address.host.clone(), port: check.port.unwrap_or(address.port) };
     let protocol = protocol(&check.what, target.upstream.protocol);
-    let spot = Spot { address: &address, protocol, tls: &target.tls };
+    let deadline = Instant::now() + check.pace.timeout;
+    let spot = Spot { address: &address, protocol, tls: &target.tls, deadline };
     let mut missing = "connection";
-    match timeout(check.pace.timeout, attempt(&check.what, &spot, &mut missing)).await {
+    match timeout_at(deadline, attempt(&check.what, &spot, &mut missing)).await {
         Ok(Ok(saw)) => Found::Passed(short(saw)),
         Ok(Err(Trouble::Dial(error))) if error.is_ours() => Found::Nothing(short(format!("not looked: {error}"))),
         Ok(Err(Trouble::Dial(error))) => Found::Failed(short(error.to_string())),

@@ -25,7 +25,7 @@ fn source(name: &str, words: &[(&str, Word)]) -> Recalled {
 }
 
 fn kept(name: &str, down: Option<SystemTime>) -> Kept {
-    Kept { name: name.into(), kind: "consul", down }
+    Kept { name: name.into(), kind: Kind::Consul, down }
 }
 
 /// Waits until the file says this.

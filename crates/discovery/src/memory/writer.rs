@@ -129,7 +129,7 @@ impl Content {
             let (mut old, before) = (std::mem::take(&mut self.sources), std::mem::take(&mut self.before));
             let words = |kept: &Kept, old: &mut Vec<(Kept, BTreeMap<_, _>)>| {
                 let at = old.iter().position(|(o, _)| o.name == kept.name && o.kind == kept.kind);
-                let late = || before.iter().find(|b| b.name == kept.name && b.kind == kept.kind);
+                let late = || before.iter().find(|b| b.name == kept.name && b.kind == kept.kind.as_str());
                 let late = || late().map(|b| b.services.clone());
                 at.map(|at| old.swap_remove(at).1).or_else(late).unwrap_or_default()
             };
@@ -151,7 +151,7 @@ impl Content {
         let source = |(kept, words): &(Kept, BTreeMap<ServiceId, Word>)| {
             let mut services = words.clone();
             services.values_mut().for_each(|word| word.confirmed = word.confirmed.or(kept.down));
-            Recalled { name: kept.name.clone(), kind: kept.kind.to_owned(), services }
+            Recalled { name: kept.name.clone(), kind: kept.kind.as_str().to_owned(), services }
         };
         self.sources.iter().map(source).collect()
     }

@@ -115,6 +115,23 @@ async fn room_is_given_back_and_a_panic_lets_all_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_table_that_leaves_too_few_lets_nobody_in_before_it_is_there_and_that_is_told() {
+    let mut stage = stage(4, Guard::default());
+    stage.ask(0, 5, Outcome::Reset, MS);
+    stage.ask(1, 5, Outcome::Reset, MS);
+    stage.outliers.look();
+    let left = (0..2).map(|n| claimed(instance(&format!("i{n}"), n))).collect();
+    let (table, policies) = (stage.cell.load(), stage.cell.with(|table| table.policies.clone()));
+    let next = table.next([(service("pets"), Some(left))], &policies, clock::tick()).unwrap().table;
+    assert_eq!(stage.out(), [0, 1], "by a table that nobody has");
+    stage.cell.store(next);
+    stage.outliers.look();
+    assert_eq!(stage.out(), [0; 0]);
+    let told: Vec<_> = stage.told().into_iter().map(|(what, _)| what).collect();
+    assert_eq!((told, stage.totals.panics()), (vec![What::Ejected, What::Ejected, What::Panicked], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_fails_more_than_its_peers_is_out_after_an_interval() {
     let off = Eject { consecutive: None, ..Eject::default() };
     let mut stage = stage(10, Guard { eject: off, breaker: None });

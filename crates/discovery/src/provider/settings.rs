@@ -6,7 +6,7 @@ use model::{Address, ServiceId};
 use tokio::task::JoinHandle;
 
 use super::{
-    Feed, Provider, consul, dns, docker,
+    Feed, Kind, Provider, consul, dns, docker,
     embedded::{self, Embedded, Registry},
     etcd, file,
     fixed::{self, Fixed},
@@ -61,32 +61,26 @@ pub(crate) struct Launch {
 }
 
 impl Settings {
-    /// The kind, as the configuration names it.
+    /// The kind.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Static(_) => "static",
-            Self::File(_) => "file",
-            Self::Embedded(_) => "embedded",
-            Self::Consul(_) => "consul",
-            Self::ZooKeeper(_) => "zookeeper",
-            Self::Kubernetes(_) => "kubernetes",
-            Self::Dns(_) => "dns",
-            Self::Docker(_) => "docker",
-            Self::Etcd(_) => "etcd",
+            Self::Static(_) => Kind::Static,
+            Self::File(_) => Kind::File,
+            Self::Embedded(_) => Kind::Embedded,
+            Self::Consul(_) => Kind::Consul,
+            Self::ZooKeeper(_) => Kind::ZooKeeper,
+            Self::Kubernetes(_) => Kind::Kubernetes,
+            Self::Dns(_) => Kind::Dns,
+            Self::Docker(_) => Kind::Docker,
+            Self::Etcd(_) => Kind::Etcd,
         }
-    }
-
-    /// Whether sources of this kind say of their instances how they are, so that one they name needs no further proof. A
-    /// container without a check of its own counts as soon as it runs, so Docker's do not.
-    pub(crate) fn reports_health(kind: &str) -> bool {
-        matches!(kind, "embedded" | "consul" | "kubernetes")
     }
 
     /// Whether a source of these settings is asked service by service, so that each service costs the registry something.
     #[must_use]
     pub fn is_asked_by_name(&self) -> bool {
-        is_asked_by_name(self.kind())
+        self.kind().is_asked_by_name()
     }
 
     /// All services a source of these settings will ever tell of, if the file alone says it.
@@ -137,18 +131,19 @@ impl Settings {
         }
     }
 
-    /// Builds the provider: whatever can be wrong with the settings is found here, before anything runs.
-    pub(crate) fn build(&self) -> Result<Launch, String> {
+    /// Builds the provider: whatever can be wrong with the settings is found here, before anything runs. `kept`: the
+    /// registry that is left over of them, if one is.
+    pub(crate) fn build(&self, kept: Option<Registry>) -> Result<Launch, String> {
         self.check()?;
         Ok(match self {
             Self::Static(settings) => Launch::new(Fixed::new(settings)),
             Self::File(settings) => Launch::new(file::Source::new(settings.clone())),
             Self::Embedded(settings) => {
-                let registry = match &settings.directory {
-                    Some(directory) => Registry::open(directory)?,
-                    None => Registry::in_memory(),
+                let registry = match (kept, &settings.directory) {
+                    (Some(registry), _) => registry,
+                    (None, Some(directory)) => Registry::open(directory)?,
+                    (None, None) => Registry::in_memory(),
                 };
-                registry.follow(settings);
                 Launch { registry: Some(registry.clone()), ..Launch::new(Embedded::new(registry)) }
             }
             Self::Consul(settings) => Launch::new(consul::Consul::new(settings.clone())?),
@@ -162,11 +157,6 @@ impl Settings {
             Self::Etcd(settings) => Launch::new(etcd::Etcd::new(settings.clone())?),
         })
     }
-}
-
-/// The same of a kind. The others follow all they hold by one watch, or hold it themselves.
-pub(crate) fn is_asked_by_name(kind: &str) -> bool {
-    matches!(kind, "consul" | "zookeeper" | "dns")
 }
 
 impl Launch {

@@ -26,7 +26,7 @@ use super::{Reconciler, story::Cause};
 use crate::{
     claims::SourceId,
     history::{About, What},
-    provider::{Interest, settings::is_asked_by_name},
+    provider::{Interest, Kind},
     sources::Interests,
     status::{self, State},
     subscriptions::{Subscriptions, Verdict},
@@ -266,8 +266,8 @@ impl Reconciler {
     }
 
     /// Follows other policies and sources.
-    pub(super) fn permit(&mut self, sources: &[(SourceId, Arc<str>, &'static str)], now: Tick) {
-        let by_name = sources.iter().filter(|(_, _, kind)| is_asked_by_name(kind));
+    pub(super) fn permit(&mut self, sources: &[(SourceId, Arc<str>, Kind)], now: Tick) {
+        let by_name = sources.iter().filter(|(_, _, kind)| kind.is_asked_by_name());
         self.first_use.sources = by_name.map(|(id, ..)| *id).collect();
         let policies = Arc::clone(&self.policies);
         let permitted = |service: &ServiceId| policies.may_subscribe(service);

@@ -11,7 +11,7 @@ use transport::clock;
 use crate::{
     claims::{Claims, SourceId},
     history::{About, History, What},
-    memory::{self, Kept, Memory, Word},
+    memory::{Kept, Memory, Word},
     provider::Interest,
     status::{State, Status, Turn},
 };
@@ -39,7 +39,7 @@ impl Remembering {
         self.follow(status);
         let (Some(memory), now) = (&mut self.memory, SystemTime::now()) else { return };
         for source in recalled {
-            let same = |kept: &&(SourceId, Kept)| kept.1.name == source.name && kept.1.kind == source.kind;
+            let same = |kept: &&(SourceId, Kept)| kept.1.name == source.name && kept.1.kind.as_str() == source.kind;
             let Some((id, _)) = self.kept.iter().find(same) else { continue };
             let mut ages = BTreeMap::new();
             for (service, word) in source.services {
@@ -61,7 +61,7 @@ impl Remembering {
     /// Follows which sources there are and which of them stand by their word.
     pub(super) fn follow(&mut self, status: &Status) {
         let Some(memory) = &mut self.memory else { return };
-        let remembered = || status.sources.iter().filter(|s| memory::keeps(s.kind));
+        let remembered = || status.sources.iter().filter(|s| s.kind.is_remembered());
         let same = remembered().count() == self.kept.len()
             && remembered()
                 .zip(&self.kept)

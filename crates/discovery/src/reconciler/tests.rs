@@ -84,7 +84,7 @@ impl Stage {
     }
 
     async fn arrange(&self, sources: &[(SourceId, &str)], policies: Policies) {
-        let sources = sources.iter().map(|(id, name)| (*id, (*name).into(), "test")).collect();
+        let sources = sources.iter().map(|(id, name)| (*id, (*name).into(), Kind::Etcd)).collect();
         let (done, arranged) = oneshot::channel();
         self.commands.send(Command::Arrange { sources, policies: Arc::new(policies), done }).await.unwrap();
         arranged.await.unwrap();

@@ -1,4 +1,5 @@
-//! The successor of a table. Pure but for the running number of new upstreams.
+//! The successor of a table. Pure but for the running number of new upstreams, and the rules of services, which hold as
+//! soon as it is made for what is learned of them.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use balancer::{
-    Ask, Place, ServiceVitals,
+    Ask, Place, ServiceVitals, Vitals,
     balance::PRIORITY,
     eject::{Count, Margin},
     queue::Line,
@@ -73,15 +73,22 @@ impl Service {
         vitals.peers.forget_by(policy.balance.algorithm.decay());
         vitals.breaker.follow(policy.guard.breaker.as_ref());
         let service = Self { id, policy, exposed, vitals, members, last_tags, own, plain, environments, digest };
-        service.recount();
+        let (_, margin) = service.vitals.peers.count(&service.policy.guard.eject, service.serving_vitals());
+        if margin.panic {
+            // To be looked at, and told, when this is in the table.
+            service.vitals.peers.stir();
+        }
         service
     }
 
     /// Counts who takes requests, which says how many more may be put out for what they answer, and lets all of those in
     /// that were if too few are left.
     pub fn recount(&self) -> (Count, Margin) {
-        let serving = self.serving().map(|m| &*m.upstream.vitals);
-        self.vitals.peers.recount(&self.policy.guard.eject, serving)
+        self.vitals.peers.recount(&self.policy.guard.eject, self.serving_vitals())
+    }
+
+    fn serving_vitals(&self) -> impl Iterator<Item = &Vitals> + Clone {
+        self.serving().map(|m| &*m.upstream.vitals)
     }
 
     /// The members that requests are meant for: neither draining nor last resort.

@@ -4,14 +4,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use socket2::SockRef;
-use telemetry::metrics::{Closed, Metrics};
-use tokio::{net::TcpStream, sync::watch, time::Instant};
-use transport::crowd::{Crowd, Place};
+use telemetry::{
+    complaints::Complaints,
+    metrics::{Closed, Metrics},
+};
+use tokio::{net::TcpStream, sync::watch};
+use transport::{
+    clock,
+    crowd::{Crowd, Place},
+};
 
 use crate::plan::Connections;
-
-/// How often the log says that clients were sent away, at most.
-const SPACING: Duration = Duration::from_secs(60);
 
 /// The limits that all acceptors follow, and the clients they let in.
 #[derive(Debug)]
@@ -27,14 +30,8 @@ pub struct Door {
     /// Those that are in, by address; of all acceptors.
     crowd: Crowd,
     pub(super) metrics: Metrics,
+    /// Of clients that were sent away.
     complaints: Complaints,
-}
-
-/// Clients that were sent away since the log last said so.
-#[derive(Debug, Default)]
-struct Complaints {
-    untold: u64,
-    told: Option<Instant>,
 }
 
 impl Doors {
@@ -76,40 +73,12 @@ impl Door {
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok();
         self.metrics.accepted();
         self.metrics.closed(Closed::Limit);
-        if let Some(times) = self.complaints.add(Instant::now()) {
+        if let Some(times) = self.complaints.add(1, clock::tick()) {
             tracing::warn!(
                 address = %peer.ip(), times, most = most.of_address,
                 "a client has as many connections as limits.connections_per_address lets it have; if it is a proxy, name it in headers.trusted_proxies"
             );
         }
         None
-    }
-}
-
-impl Complaints {
-    /// One more. `Some` if the log is to say so: how many there were since it last did.
-    fn add(&mut self, now: Instant) -> Option<u64> {
-        self.untold += 1;
-        if self.told.is_some_and(|told| now < told + SPACING) {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_hears_of_it_once_a_minute_and_of_all() {
-        let (mut complaints, start) = (Complaints::default(), Instant::now());
-        assert_eq!(complaints.add(start), Some(1));
-        for second in 1..60 {
-            assert_eq!(complaints.add(start + Duration::from_secs(second)), None);
-        }
-        assert_eq!(complaints.add(start + SPACING), Some(60));
-        assert_eq!(complaints.add(start + SPACING), None);
     }
 }

@@ -47,6 +47,11 @@ impl Way {
         }
     }
 
+    /// The same way to another server.
+    pub(super) fn to(&self, settings: ClientSettings) -> Self {
+        Self { settings, ..self.with(self.token.clone()) }
+    }
+
     /// A secret as it is now.
     pub(super) async fn secret(&self, source: &SecretSource) -> Result<Secret, Failure> {
         let source = source.clone();
@@ -96,13 +101,6 @@ pub(super) fn judge(answer: &Response, path: &str) -> Result<(), Failure> {
     Err(if later { Failure::Away(text) } else { Failure::Refused(text) })
 }
 
-/// A word of a path, or of a query (RFC 3986).
-pub(crate) fn escaped(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    let escape = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    word.bytes().map(escape).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +116,5 @@ mod tests {
         assert_eq!(judge(&answer(503), "/x"), Err(Failure::Away("/x answered 503 Service Unavailable: no".to_owned())));
         assert!(matches!(judge(&answer(429), "/x"), Err(Failure::Away(_))));
         assert!(matches!(judge(&answer(403), "/x"), Err(Failure::Refused(_))));
-        assert_eq!(escaped("a/b c"), "a%2Fb%20c");
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Value, json};
+use transport::client::escaped;
 
 use super::{
     Failure, Record, Registrar,
-    access::{Way, escaped, judge},
+    access::{Way, judge},
 };
 
 /// One agent.
@@ -69,7 +70,7 @@ fn service(record: &Record) -> Value {
     let after = (record.ttl * 4).max(LEAST);
     json!({
         "ID": record.id, "Name": record.service, "Address": record.address, "Port": record.port,
-        "Tags": tags, "Meta": meta, "Weights": { "Passing": record.weight.max(1), "Warning": 1 },
+        "Tags": tags, "Meta": meta, "Weights": { "Passing": record.weight, "Warning": 1 },
         "Check": {
             "CheckID": check_id(record), "Name": "heartbeat of pointsman register", "Status": "passing",
             "TTL": format!("{}ms", record.ttl.as_millis()),

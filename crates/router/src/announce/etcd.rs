@@ -15,21 +15,37 @@ use super::{
     settings,
 };
 
-/// One server.
+/// A cluster, by one of its members.
 #[derive(Debug)]
 pub(super) struct Etcd {
     settings: settings::Etcd,
+    /// The members; the first one is asked.
+    members: Vec<ClientSettings>,
+    /// To that one.
     way: Way,
     /// Of the present registration.
     lease: Option<String>,
 }
 
 impl Etcd {
-    pub(super) fn new(client: ClientSettings, settings: settings::Etcd) -> Self {
-        Self { settings, way: Way::new(client, header::AUTHORIZATION, None), lease: None }
+    pub(super) fn new(members: Vec<ClientSettings>, settings: settings::Etcd) -> Self {
+        let first = members.first().cloned().unwrap_or_else(|| ClientSettings::new(""));
+        Self { settings, members, way: Way::new(first, header::AUTHORIZATION, None), lease: None }
     }
 
+    /// Asks a member. If that one is in trouble, the next question is for the next one.
     async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let answer = self.ask(path, body).await;
+        if let Err(Failure::Away(_)) = answer
+            && self.members.len() > 1
+        {
+            self.members.rotate_left(1);
+            self.way = self.way.to(self.members[0].clone());
+        }
+        answer
+    }
+
+    async fn ask(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
         let answer = self.way.call(Method::POST, path, body).await?;
         let said = String::from_utf8_lossy(&answer.body);
         if said.contains("requested lease not found") {

@@ -137,7 +137,7 @@ impl Announced {
                 let way = Way::new(access.client(), consul::TOKEN, access.token);
                 Box::pin(self.keep(Consul(way))).await;
             }
-            To::Etcd(etcd) => Box::pin(self.keep(Etcd::new(etcd.client()?, etcd))).await,
+            To::Etcd(etcd) => Box::pin(self.keep(Etcd::new(etcd.clients()?, etcd))).await,
             To::Zookeeper(ensemble) => {
                 let registrar = zookeeper::registrar(ensemble, self.settings.ttl.get());
                 Box::pin(self.keep(registrar)).await;

@@ -62,7 +62,7 @@ pub enum To {
     Embedded(Access),
     /// A Consul agent.
     Consul(Access),
-    /// An etcd server.
+    /// An etcd cluster.
     Etcd(Etcd),
     /// A ZooKeeper ensemble.
     Zookeeper(Ensemble),
@@ -86,8 +86,9 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Etcd {
-    /// `http://host:port` or `https://host:port` of its JSON gateway, which is that of its clients.
-    pub url: String,
+    /// `http://host:port` or `https://host:port` of the members' JSON gateways, which are those of their clients: one, or a
+    /// list. One is used at a time; if it fails, the next.
+    pub endpoints: OneOrMany<String>,
     /// Who we are, and whom to trust.
     #[serde(rename = "$part", default)]
     pub access: etcd::Access,
@@ -141,12 +142,12 @@ impl Settings {
         if let Some(address) = &self.address {
             self.record(address, 1, None).map(drop)?;
         }
-        let client = match &self.to {
-            To::Embedded(access) | To::Consul(access) => Ok(access.client()),
-            To::Etcd(etcd) => etcd.client(),
+        let clients = match &self.to {
+            To::Embedded(access) | To::Consul(access) => vec![access.client()],
+            To::Etcd(etcd) => etcd.clients()?,
             To::Zookeeper(ensemble) => return zookeeper::check(ensemble, &record, self.id.is_some()),
         };
-        client.and_then(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
+        clients.into_iter().try_for_each(|settings| Client::new(settings).map(drop).map_err(|e| e.to_string()))
     }
 
     /// The record of an instance at this place.
@@ -163,6 +164,9 @@ impl Settings {
         }
         if address.is_empty() || matches!(model::Host::parse(address), model::Host::Ip(ip) if ip.is_unspecified()) {
             return Err(format!("address {address:?} is nobody's; give the one that others connect to"));
+        }
+        if self.weight == 0 && matches!(self.to, To::Consul(_)) {
+            return Err("weight 0 is more than Consul can say: its least is 1; to take it out, end it".to_owned());
         }
         let ttl = self.ttl.get();
         if !TTLS.contains(&ttl) {
@@ -189,12 +193,12 @@ impl Settings {
 }
 
 impl To {
-    /// The registry's address, as it was written.
+    /// The registry's address, as it was written; of an etcd cluster that of its first member.
     #[must_use]
     pub fn url(&self) -> &str {
         match self {
             Self::Embedded(access) | Self::Consul(access) => &access.url,
-            Self::Etcd(etcd) => &etcd.url,
+            Self::Etcd(etcd) => etcd.endpoints.0.first().map_or("", String::as_str),
             Self::Zookeeper(ensemble) => &ensemble.servers,
         }
     }
@@ -216,14 +220,17 @@ impl Access {
 }
 
 impl Etcd {
-    /// The client's settings, without credentials.
-    pub(super) fn client(&self) -> Result<ClientSettings, String> {
+    /// The settings of a client of each member, without credentials; of one at least.
+    pub(super) fn clients(&self) -> Result<Vec<ClientSettings>, String> {
         self.access.check()?;
+        if self.endpoints.0.is_empty() {
+            return Err("endpoints: write at least one, such as \"http://127.0.0.1:2379\"".to_owned());
+        }
         let prefix = &self.prefix;
         if !prefix.starts_with('/') || prefix.ends_with('/') {
             return Err(format!("prefix {prefix:?} must begin with / and not end with it"));
         }
-        Ok(self.access.client(&self.url))
+        Ok(self.endpoints.0.iter().map(|endpoint| self.access.client(endpoint)).collect())
     }
 }
 
@@ -258,8 +265,11 @@ mod tests {
         for (yaml, part) in [
             ("{ service: Edge, to: { embedded: { url: 'http://a:1' } } }", "lowercase"),
             ("{ service: edge, to: { embedded: { url: 'a:1' } } }", "http://host:port"),
-            ("{ service: edge, to: { etcd: { url: 'http://a:1', user: x } } }", "belong together"),
-            ("{ service: edge, to: { etcd: { url: 'http://a:1', prefix: x } } }", "begin with /"),
+            ("{ service: edge, to: { etcd: { endpoints: 'http://a:1', user: x } } }", "belong together"),
+            ("{ service: edge, to: { etcd: { endpoints: 'http://a:1', prefix: x } } }", "begin with /"),
+            ("{ service: edge, to: { etcd: { endpoints: [] } } }", "at least one"),
+            ("{ service: edge, to: { etcd: { endpoints: [ 'http://a:1', 'b:1' ] } } }", "http://host:port"),
+            ("{ service: edge, weight: 0, to: { consul: { url: 'http://a:1' } } }", "its least is 1"),
             ("{ service: edge, to: { zookeeper: { servers: 'http://a' } } }", "without a scheme"),
             ("{ service: edge, ttl: 10m, to: { zookeeper: { servers: a } } }", "5m at most"),
             ("{ service: edge, id: x, to: { zookeeper: { servers: a, layout: light_4j } } }", "leave it out"),

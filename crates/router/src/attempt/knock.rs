@@ -37,7 +37,7 @@ fn knock(exchange: &Exchange, out: &Outbound, mut lease: Lease) {
     spawn_local(async move {
         let found = pool.knock(lease, limit).await;
         if found.is_err_and(|error| !error.is_ours()) {
-            core.reporter.connect_failed(&upstream);
+            core.connect_failed(&upstream);
         }
     });
 }

@@ -1,4 +1,16 @@
 //! What was tried for one request, and what follows a try that failed.
+//!
+//! | The newest try came to | What follows | What the client gets then |
+//! |---|---|---|
+//! | an answer below 500 | [the end](Tried::answered) | it |
+//! | no stream: the connection at hand is going away | [the next connection](History::next_step); it was no try | |
+//! | an end that is no [`fault`] of the instance, such as the deadline | the end | it |
+//! | a fault, and [`retry::decide`] says yes | another instance, or the same one if it only broke off | |
+//! | one unsent, and the service has no instance any more | the wait for one, as of a new request | |
+//! | a fault, and it says no | [the end](History::last_word) | this answer; else the last one held back; else the failure that says most |
+//!
+//! Before another try an answer of 5xx is [held back](History::hold_back), and its instance is a suspect until the end says
+//! [whose fault](retry::is_their_fault) that was.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -76,23 +88,25 @@ impl Tried {
         key: UpstreamKey,
     ) -> Option<(Lease, Option<u64>)> {
         let tried = [self.keys(), &[key]].concat();
-        let ready = self.is_first() && admits(exchange, out, &tried) == Some(true) && pay(exchange, out);
+        let ready = self.is_first() && admits(exchange, out, &tried) == Some(true);
         let choose =
             |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried, || Stake::Nothing);
-        ready.then(|| knock::first(exchange, out, || with_service(exchange, out, choose)))?.ok()
+        let chosen = ready.then(|| knock::first(exchange, out, || with_service(exchange, out, choose)))?.ok()?;
+        // Last: what is not sent costs nothing.
+        pay(exchange, out).then_some(chosen)
     }
 
     /// There is an answer to pass on.
     pub(super) fn answered(&mut self) {
         if let Some(history) = &mut self.0 {
-            history.outdone();
+            history.answered_elsewhere();
         }
     }
 
     /// Nobody else is there: the last answer an instance gave, else what it failed at, else this.
     pub(super) fn end(self, refusal: Refusal) -> Result<Answer, Refusal> {
         let mut history = self.0.unwrap_or_default();
-        history.judge(false);
+        history.judge_suspects(false);
         match history.answer {
             Some(answer) => Ok(*answer),
             None => Err(history.refusal.unwrap_or(refusal)),
@@ -129,7 +143,7 @@ impl History {
     /// One of two tries at the same time failed; the other one goes on.
     pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
         self.note(key, fault);
-        self.keep(end);
+        self.hold_back(end);
     }
 
     /// Notes a try of this instance that came to this.
@@ -144,9 +158,9 @@ impl History {
     }
 
     /// Another answer is the better one: what others failed at was their own fault.
-    fn outdone(&mut self) {
+    fn answered_elsewhere(&mut self) {
         self.discard();
-        self.judge(true);
+        self.judge_suspects(true);
     }
 
     fn discard(&mut self) {
@@ -156,13 +170,13 @@ impl History {
     }
 
     /// There is no other try: says whose fault the failures were.
-    fn judge(&mut self, answered: bool) {
+    fn judge_suspects(&mut self, answered: bool) {
         let guilty = retry::is_their_fault(answered, self.sent);
         self.suspects.drain(..).filter(|_| guilty).for_each(Suspect::convict);
     }
 
     /// What follows the newest try, which ended like this. Waits if another try is due later; `Break` is the end.
-    pub(super) async fn follow(
+    pub(super) async fn next_step(
         &mut self,
         exchange: &Exchange,
         out: &mut Outbound,
@@ -176,7 +190,7 @@ impl History {
         }
         let Some(fault) = fault(&end) else {
             if end.is_ok() {
-                self.outdone();
+                self.answered_elsewhere();
             }
             return ControlFlow::Break(end.map_err(|failure| failure.refusal));
         };
@@ -190,17 +204,17 @@ impl History {
             Verdict::Again(wait) => wait,
             // Nothing was sent, and who failed it has left: it waits for the next one, as a new request would.
             Verdict::Enough(Withheld::NoInstance) if self.sent == 0 && is_vacant(exchange, out) => {
-                self.keep(end);
+                self.hold_back(end);
                 return ControlFlow::Continue(());
             }
             Verdict::Enough(why) => {
                 tracing::debug!(fault = fault.as_str(), why = why.as_str(), "not tried again");
                 exchange.core.metrics.withheld(why);
-                return ControlFlow::Break(self.enough(end));
+                return ControlFlow::Break(self.last_word(end));
             }
         };
         exchange.core.metrics.retried(fault);
-        self.keep(end);
+        self.hold_back(end);
         if next == Next::Same {
             self.keys.retain(|key| !self.broke.contains(key));
             self.broke.clear();
@@ -229,13 +243,13 @@ impl History {
     }
 
     /// The end after this: an answer goes to the client, be it an earlier one.
-    fn enough(&mut self, mut end: End) -> Result<Answer, Refusal> {
+    fn last_word(&mut self, mut end: End) -> Result<Answer, Refusal> {
         if let Ok(answer) = &mut end
             && !retry::is_their_fault(false, self.sent)
         {
             self.suspects.extend(answer.lease.suspect());
         }
-        self.judge(false);
+        self.judge_suspects(false);
         match (end, self.answer.take()) {
             (Ok(answer), before) => {
                 self.answer = before;
@@ -252,7 +266,7 @@ impl History {
     }
 
     /// Holds an answer back until there is a better one. For its instance the exchange is over.
-    fn keep(&mut self, end: End) {
+    fn hold_back(&mut self, end: End) {
         match end {
             Ok(mut answer) => {
                 self.suspects.extend(answer.lease.suspect());

@@ -18,6 +18,10 @@ pub(super) struct Announced {
 
 impl Announced {
     /// Announces this, and nothing else, once the router is ready. What stays is not touched.
+    ///
+    /// It stays announced though a reload may make the router unready for a while: a registry that is new and does not
+    /// answer fails no request but those for its services, and all routers follow the same file. If they left together,
+    /// every request would fail.
     pub(super) async fn follow(&mut self, wanted: Option<Settings>, admin: Admin) {
         if wanted.as_ref() == self.running.as_ref().map(|(settings, _)| settings) {
             return;

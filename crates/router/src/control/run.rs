@@ -33,7 +33,7 @@ use super::{
     apis::{Apis, Opened, Wanted},
 };
 use crate::{
-    accept::{Acceptor, Desk, Doors, bind},
+    accept::{Acceptor, Bound, Desk, Doors, bind},
     explain,
     plan::{Listener, Made, Operations, Plan},
 };
@@ -146,11 +146,8 @@ impl Running {
         self.announced.follow(wanted, self.admin()).await;
     }
 
-    fn accept(&mut self, socket: std::net::TcpListener, listener: Arc<Listener>) -> Result<(), StartError> {
-        let desks = Arc::clone(&self.desks);
-        let acceptor = Acceptor::start(socket, listener, desks, self.doors.open(self.metrics.clone()))?;
-        self.acceptors.push(acceptor);
-        Ok(())
+    fn accept(&self, socket: Bound, listener: Arc<Listener>) -> Acceptor {
+        Acceptor::start(socket, listener, Arc::clone(&self.desks), self.doors.open(self.metrics.clone()))
     }
 
     async fn arrange_apis(&mut self, opened: Opened) -> Result<(), StartError> {
@@ -205,7 +202,7 @@ fn tell(metrics: &Metrics, plan: &Plan, reload: bool) {
     metrics.certificates(plan.certificates.iter().map(|certificate| (&*certificate.file, certificate.expires)));
 }
 
-fn open(listener: &Listener) -> Result<std::net::TcpListener, StartError> {
+fn open(listener: &Listener) -> Result<Bound, StartError> {
     bind(listener.address).map_err(|error| StartError::bind("listener", listener.address, &error))
 }
 

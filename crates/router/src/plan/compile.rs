@@ -12,8 +12,8 @@ use transport::{
 };
 
 use super::{
-    Certificate, Connections, Fixed, Limits, Listener, Names, Operations, Patience, Plan, Shedding, addresses, doubts,
-    routes, services,
+    Certificate, ClientTimeouts, Connections, Fixed, Limits, Listener, Names, Operations, Plan, Shedding, addresses,
+    doubts, routes, services,
 };
 use crate::{
     rewrite::{HostPolicy, Network, Rewriting, Trusted},
@@ -237,12 +237,12 @@ pub(super) fn header_name(name: &Located<String>) -> Result<HeaderName, Settings
         .map_err(|_| SettingsError::at(name, format!("{:?} is no header name", **name)))
 }
 
-fn patience(clients: &typed::Clients) -> Patience {
-    Patience {
+fn patience(clients: &typed::Clients) -> ClientTimeouts {
+    ClientTimeouts {
         first_byte: clients.first_byte.get(),
         handshake: clients.handshake.get(),
         preface: clients.preface.get(),
-        http1: io::Patience {
+        http1: io::ConnectionTimeouts {
             head: clients.head.get(),
             keep_alive: clients.keep_alive.get(),
             stall: clients.stall.get(),

@@ -29,8 +29,8 @@ pub struct Arguments {
     /// The registry's kind.
     #[arg(long, value_enum)]
     pub to: Kind,
-    /// The registry's address; by default this machine, at the kind's usual port. ZooKeeper: host:port of each server,
-    /// separated by commas.
+    /// The registry's address; by default this machine, at the kind's usual port. etcd: of each member, ZooKeeper:
+    /// host:port of each server, separated by commas.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// A file with the token for the registry; ZooKeeper: with user:password.
@@ -126,7 +126,7 @@ pub enum Kind {
     Embedded,
     /// A Consul agent.
     Consul,
-    /// An etcd server.
+    /// An etcd cluster.
     Etcd,
     /// A ZooKeeper ensemble.
     Zookeeper,
@@ -191,7 +191,8 @@ impl Arguments {
             Kind::Etcd => {
                 let (user, password) = (self.user.clone(), self.password_file.as_ref().map(file));
                 let prefix = self.prefix.clone().unwrap_or_else(|| "/services".to_owned());
-                To::Etcd(Etcd { url, access: etcd::Access { user, password, tls }, prefix })
+                let endpoints = OneOrMany(url.split(',').map(|url| url.trim().to_owned()).collect());
+                To::Etcd(Etcd { endpoints, access: etcd::Access { user, password, tls }, prefix })
             }
             Kind::Zookeeper => To::Zookeeper(Ensemble {
                 servers: url,
@@ -259,12 +260,16 @@ mod tests {
         let least = read("--service pets --port 80 --to consul").unwrap();
         assert_eq!((least.to.url(), least.check()), ("http://127.0.0.1:8500", Ok(())));
         let full = read(
-            "--service pets --port 80 --to etcd --url http://a:1 --user u --password-file f --prefix /p --tag x --tag y \
+            "--service pets --port 80 --to etcd --url http://a:1,http://b:1 --user u --password-file f --prefix /p --tag x --tag y \
              --meta a=b=c --weight 3 --ttl 1m --environment test -- sleep 1",
         );
         let full = full.unwrap();
         assert_eq!((full.tags.0.len(), full.weight, full.metadata.get("a").unwrap().as_str()), (2, 3, "b=c"));
-        assert!(matches!(full.to, To::Etcd(Etcd { prefix, .. }) if prefix == "/p"));
+        let To::Etcd(Etcd { prefix, endpoints, .. }) = full.to else { panic!("another kind") };
+        assert_eq!(
+            (prefix.as_str(), &endpoints.0[..]),
+            ("/p", &["http://a:1".to_owned(), "http://b:1".to_owned()][..])
+        );
         let ensemble = read("--service pets --port 80 --to zookeeper --layout light_4j --group g --tls --url a,b");
         let To::Zookeeper(ensemble) = ensemble.unwrap().to else { panic!("another kind") };
         assert_eq!((ensemble.layout, ensemble.group.as_deref(), ensemble.tls), (LayoutKind::Light4j, Some("g"), true));

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use serde::Deserialize;
+use transport::client::escaped;
 
 use super::{Admin, Options, print};
-use crate::announce::escaped;
 
 /// The arguments of `pointsman drain`.
 #[derive(Debug, Args)]

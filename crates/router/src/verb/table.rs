@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::Args;
 use serde::Deserialize;
 use settings::Span;
+use transport::client::escaped;
 
 use super::{Options, columns, tell};
-use crate::announce::escaped;
 
 /// The arguments of `pointsman table`.
 #[derive(Debug, Args)]

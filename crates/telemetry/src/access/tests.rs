@@ -182,7 +182,7 @@ fn lines_that_cannot_be_written_are_counted_and_their_buffers_come_back() {
     let pen = Pen { to: Some(Queue { json: true, query: false, lines, empty }), dropped: dropped.clone() };
     let (ids, mut wells) = (ids(), vec![Well { lines: full, empty: back }]);
     (0..3).for_each(|_| pen.write(&entry(&ids, "/")));
-    drain(&mut wells, &mut Full, &dropped);
+    drain(&mut wells, &mut Full, &mut Lost::new(dropped.clone()));
     assert_eq!(dropped.get(), 3);
     assert_eq!(pen.to.unwrap().empty.try_iter().filter(|buffer| buffer.capacity() > 0).count(), 3);
 }

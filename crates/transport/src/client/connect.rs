@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{ClientError, ClientSettings, Step, error::chain, tls, wire::Duplex};
-use crate::keepalive::KeepAlive;
+use crate::{dial::first, keepalive::KeepAlive};
 
 /// The server: where it is and how to open a connection to it.
 #[derive(Debug)]
@@ -152,14 +152,9 @@ impl Origin {
 
     async fn dial(&self, deadline: Instant) -> Result<TcpStream, ClientError> {
         let found = self.within(deadline, Step::Resolve, lookup_host((&*self.host, self.port))).await?;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in found.map_err(|e| self.unreachable(&e))? {
-            match self.within(deadline, Step::Connect, TcpStream::connect(address)).await? {
-                Ok(stream) => return Ok(stream),
-                Err(e) => last = e,
-            }
-        }
-        Err(self.unreachable(&last))
+        let found = found.map_err(|e| self.unreachable(&e))?;
+        let stream = self.within(deadline, Step::Connect, first(found, TcpStream::connect)).await?;
+        stream.map_err(|e| self.unreachable(&e))
     }
 
     fn unreachable(&self, cause: &io::Error) -> ClientError {

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a client may take for each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct ConnectionTimeouts {
     /// From the first byte of a request head to its end: absolute, so that a byte a second gains nothing.
     pub head: Duration,
     /// Between requests.
@@ -106,7 +106,7 @@ impl<S> Meter<S> {
 
     /// The limit that runs out next, and when.
     #[must_use]
-    pub fn due(&self, patience: &Patience) -> Option<(Instant, Expired)> {
+    pub fn due(&self, patience: &ConnectionTimeouts) -> Option<(Instant, Expired)> {
         let phase = match self.phase.get() {
             Phase::Idle(since) => Some((since + patience.keep_alive, Expired::KeepAlive)),
             Phase::Head(since) => Some((since + patience.head, Expired::Head)),
@@ -212,8 +212,11 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { head: Duration::from_secs(10), keep_alive: Duration::from_secs(60), stall: Duration::from_secs(30) };
+    const PATIENCE: ConnectionTimeouts = ConnectionTimeouts {
+        head: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(60),
+        stall: Duration::from_secs(30),
+    };
 
     fn check<S>(meter: &Meter<S>, expected: Option<(u64, Expired)>) {
         let due = meter.due(&PATIENCE).map(|(at, what)| ((at - Instant::now()).as_secs(), what));

@@ -3,16 +3,26 @@
 //! An instance that answers gets connections as fast as it answers: each one that is made allows one more at a time, so
 //! they double with every round trip. One that does not answer costs four attempts, and one more each time it is tried
 //! again, however many requests wait for it.
+//!
+//! One that fails speaks for all who wait only if nothing speaks against it: others that are under way may succeed, and an
+//! instance that takes no more connections may well serve those it has.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::dial::DialError;
 
 /// At once, to an instance that answered last time or was never tried. A core that opens more to one that is silent
 /// learns nothing by it.
 const FIRST: usize = 4;
+
+/// How long a connection that was made or given back proves that the instance serves. One that takes no more of them is
+/// asked again after as long.
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Dials {
@@ -26,6 +36,8 @@ pub(super) struct Dials {
     /// How many failed, and the last of them.
     failures: Cell<u64>,
     error: RefCell<Option<DialError>>,
+    /// When a connection was made or given back last.
+    alive: Cell<Option<Instant>>,
     /// Wakes one who waits for each connection, and all for a failure.
     news: Notify,
 }
@@ -39,6 +51,7 @@ impl Default for Dials {
             called: Cell::new(0),
             failures: Cell::new(0),
             error: RefCell::default(),
+            alive: Cell::default(),
             news: Notify::new(),
         }
     }
@@ -76,28 +89,43 @@ impl Dials {
         may
     }
 
-    /// One that began is over.
-    pub(super) fn end(&self, result: Result<(), DialError>) {
+    /// One that began is over, and there is a connection.
+    pub(super) fn made(&self) {
         let left = self.now.get() - 1;
         self.now.set(left);
-        match result {
-            Ok(()) => {
-                // Once it is quiet, how fast the instance answered is old news.
-                self.window.set(if left == 0 && self.waiting.get() <= 1 { FIRST } else { self.window.get() + 1 });
-                self.available();
-            }
-            Err(error) => {
-                self.window.set(1);
-                self.failures.set(self.failures.get() + 1);
-                self.error.replace(Some(error));
-                self.called.set(0);
-                self.news.notify_waiters();
-            }
-        }
+        // Once it is quiet, how fast the instance answered is old news.
+        self.window.set(if left == 0 && self.waiting.get() <= 1 { FIRST } else { self.window.get() + 1 });
+        self.available(Instant::now());
     }
 
-    /// A connection is there.
-    pub(super) fn available(&self) {
+    /// Whether others are being made besides one that is over: they may succeed.
+    pub(super) fn are_others(&self) -> bool {
+        self.now.get() > 1
+    }
+
+    /// Whether a connection was made or given back of late.
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.get().is_some_and(|at| at.elapsed() < REST)
+    }
+
+    /// One that began failed, which is nobody else's end.
+    pub(super) fn give_up(&self) {
+        self.now.set(self.now.get() - 1);
+        self.window.set(1);
+    }
+
+    /// One that began failed, and all who wait fail with it.
+    pub(super) fn fail(&self, error: DialError) {
+        self.give_up();
+        self.failures.set(self.failures.get() + 1);
+        self.error.replace(Some(error));
+        self.called.set(0);
+        self.news.notify_waiters();
+    }
+
+    /// A connection is there, since now.
+    pub(super) fn available(&self, now: Instant) {
+        self.alive.set(Some(now));
         if self.wanted() > 0 {
             self.called.set(self.called.get() + 1);
             self.news.notify_one();
@@ -115,7 +143,7 @@ impl Waiting<'_> {
     /// Waits until a connection may be there.
     ///
     /// # Errors
-    /// If one that was being made failed meanwhile: then it would be no better with the next.
+    /// If making one failed meanwhile, and it would be no better with the next.
     pub(super) async fn news(&self) -> Result<(), DialError> {
         let news = self.dials.news.notified();
         if self.dials.failures.get() == self.failures {

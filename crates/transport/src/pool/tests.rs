@@ -22,14 +22,22 @@ struct Dialler {
     now: Cell<usize>,
     /// What accepts them; `None`: nobody answers.
     to: Cell<Option<SocketAddr>>,
+    /// Refused from this one on.
+    cap: Cell<Option<usize>>,
 }
 
 impl Dial for Dialler {
-    fn dial<'a>(&'a self, _: &'a Upstream) -> DialFuture<'a> {
+    fn dial<'a>(&'a self, _: &'a Upstream, _: Instant) -> DialFuture<'a> {
+        let refused = self.cap.get().is_some_and(|cap| self.attempts.get() >= cap);
         self.attempts.set(self.attempts.get() + 1);
         self.now.set(self.now.get() + 1);
         self.most.set(self.most.get().max(self.now.get()));
-        Box::pin(async {
+        Box::pin(async move {
+            if refused {
+                yield_now().await;
+                self.now.set(self.now.get() - 1);
+                return Err(DialError::Connect("refused".into()));
+            }
             let Some(to) = self.to.get() else { return pending().await };
             let stream = TcpStream::connect(to).await;
             self.now.set(self.now.get() - 1);
@@ -95,6 +103,24 @@ async fn an_instance_that_does_not_answer_costs_four_attempts_whoever_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn silence_is_silence_whoever_came_later() {
+    let test = async {
+        let dialler = Rc::new(Dialler::default());
+        let pool = pool(&dialler);
+        let began = Instant::now();
+        let mut waiting = ask(&pool, 1);
+        sleep(LIMIT / 2).await;
+        waiting.extend(ask(&pool, 1));
+        for request in waiting {
+            assert_eq!(request.await.unwrap().unwrap_err(), DialError::Timeout(LIMIT));
+        }
+        assert_eq!((dialler.attempts.get(), cause(&pool)), (2, Some(Cause::Connect)));
+        assert!(began.elapsed() < LIMIT * 5 / 4, "{:?}", began.elapsed());
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_found_out_also_if_nobody_waits_for_so_long() {
     let test = async {
         let dialler = Rc::new(Dialler::default());
@@ -103,26 +129,32 @@ async fn it_is_found_out_also_if_nobody_waits_for_so_long() {
             assert!(timeout(LIMIT / 10, request).await.is_err(), "given up");
         }
         assert_eq!(cause(&pool), None);
-        tokio::time::sleep(LIMIT).await;
+        sleep(LIMIT).await;
         settle().await;
         assert_eq!(cause(&pool), Some(Cause::Connect));
     };
     LocalSet::new().run_until(test).await;
 }
 
+/// A dialler of something that accepts every connection, and keeps it as long as that task runs.
+async fn accepting() -> (Rc<Dialler>, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dialler = Rc::new(Dialler::default());
+    dialler.to.set(Some(listener.local_addr().unwrap()));
+    let accepts = spawn_local(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(listener.accept().await.unwrap());
+        }
+    });
+    (dialler, accepts)
+}
+
 #[tokio::test]
 async fn an_instance_that_answers_gets_as_many_as_are_wanted() {
     let test = async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dialler = Rc::new(Dialler::default());
-        dialler.to.set(Some(listener.local_addr().unwrap()));
+        let (dialler, _accepts) = accepting().await;
         let pool = pool(&dialler);
-        let _accepting = spawn_local(async move {
-            let mut open = Vec::new();
-            loop {
-                open.push(listener.accept().await.unwrap());
-            }
-        });
         let mut open = Vec::new();
         for request in ask(&pool, 100) {
             let ready = timeout(LIMIT * 10, request).await.expect("a connection").unwrap();
@@ -160,9 +192,79 @@ async fn several_unanswered_requests_are_a_doubt_that_a_connection_settles() {
         (0..9).for_each(|_| give_up());
         settle().await;
         assert_eq!((dialler.attempts.get(), cause(&pool)), (1, None), "a doubt is no proof");
-        tokio::time::sleep(LIMIT * 2).await;
+        sleep(LIMIT * 2).await;
         settle().await;
         assert_eq!((dialler.attempts.get(), cause(&pool)), (1, Some(Cause::Connect)));
     };
     LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn one_that_takes_no_more_connections_serves_all_who_wait_with_those_it_has() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        dialler.cap.set(Some(3));
+        let pool = pool(&dialler);
+        let serve = |request: tokio::task::JoinHandle<Result<Ready, DialError>>| {
+            let pool = Rc::clone(&pool);
+            spawn_local(async move {
+                let Ok(Ready::H1(connection)) = request.await.unwrap() else { panic!("no connection of HTTP/1.1") };
+                sleep(Duration::from_millis(20)).await;
+                pool.give_back(connection);
+            })
+        };
+        let served: Vec<_> = ask(&pool, 30).into_iter().map(serve).collect();
+        for request in served {
+            timeout(LIMIT * 10, request).await.expect("in time").expect("served");
+        }
+        assert_eq!((cause(&pool), pool.dials.waiting()), (None, 0));
+        assert!(dialler.attempts.get() < 20, "asked without rest: {}", dialler.attempts.get());
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_one_that_serves_others_only_is_told_that_it_is_full() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        dialler.cap.set(Some(1));
+        let pool = pool(&dialler);
+        let _taken = pool.ready(true, LIMIT).await.unwrap();
+        let mut waiting = pin!(pool.ready(true, LIMIT / 4));
+        let found = loop {
+            match timeout(REST / 5, &mut waiting).await {
+                Ok(found) => break found,
+                // Another connection came back, and another request had it.
+                Err(_) => pool.dials.available(Instant::now()),
+            }
+        };
+        assert_eq!((found.unwrap_err(), cause(&pool)), (DialError::Full, None));
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
+}
+
+#[tokio::test]
+async fn one_that_is_gone_fails_all_who_wait_at_once() {
+    let test = async {
+        let (dialler, accepts) = accepting().await;
+        dialler.cap.set(Some(4));
+        let pool = pool(&dialler);
+        let mut open = Vec::new();
+        for request in ask(&pool, 4) {
+            open.push(request.await.unwrap().unwrap());
+        }
+        accepts.abort();
+        while pool.h1_live() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // It served a moment ago; but its connections ended with it.
+        pool.dials.available(Instant::now());
+        dialler.most.set(0);
+        for request in ask(&pool, 20) {
+            assert_eq!(request.await.unwrap().unwrap_err(), DialError::Connect("refused".into()));
+        }
+        assert_eq!(dialler.attempts.get() - 4, dialler.most.get(), "asked again");
+        assert_eq!((cause(&pool), pool.dials.now()), (Some(Cause::Connect), 0));
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
 }

@@ -1,7 +1,6 @@
 //! Questions to one agent during one life of the source.
 
 use std::{
-    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use model::{ProviderError, ServiceId};
 use tokio::{sync::Semaphore, time::Instant};
-use transport::client::{Client, ClientSettings, Response};
+use transport::client::{Client, ClientSettings, Response, escaped};
 
 use super::{
     failure::{self, Failure},
@@ -105,7 +104,7 @@ impl Agent {
     ///
     /// `Ok(None)` if the answer is to be believed, else what the token lacks.
     pub(super) async fn lacks(&self, service: &ServiceId) -> Result<Option<String>, Failure> {
-        let path = format!("/v1/agent/health/service/name/{}", encode(service.as_str()));
+        let path = format!("/v1/agent/health/service/name/{}", escaped(service.as_str()));
         let response = self.get(&path, ANSWER).await?;
         // 429 and 503 are how this question says `warning` and `critical`.
         if !matches!(response.status.as_u16(), 200 | 404 | 429 | 503) {
@@ -145,11 +144,11 @@ impl Agent {
             parts.push("stale".to_owned());
         }
         if let Some(datacenter) = &self.settings.datacenter {
-            parts.push(format!("dc={}", encode(datacenter)));
+            parts.push(format!("dc={}", escaped(datacenter)));
         }
         // Lists of anything else have an order that nobody looks at.
         if let Some(near) = &self.settings.near {
-            parts.push(format!("near={}", encode(near)));
+            parts.push(format!("near={}", escaped(near)));
         }
         if let Some(index) = cursor.index() {
             parts.push(format!("index={index}&wait={}ms", wait.as_millis()));
@@ -173,29 +172,9 @@ fn headers(settings: &Settings) -> Result<HeaderMap, Failure> {
     Ok(headers)
 }
 
-/// Percent-encodes all but unreserved characters (RFC 3986, 2.3), for use as one path segment or query value.
-pub(super) fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_cannot_leave_their_segment() {
-        assert_eq!(encode("com.networknt.pets-1.0.0_x~y"), "com.networknt.pets-1.0.0_x~y");
-        assert_eq!(encode("a?b#c%d&e/../ é"), "a%3Fb%23c%25d%26e%2F..%2F%20%C3%A9");
-    }
 
     #[test]
     fn a_question_carries_what_the_settings_say() {

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use model::{Knowledge, ProviderError, ServiceId, Update};
 use tokio::time::{Instant, sleep};
-use transport::clock::tick;
+use transport::{client::escaped, clock::tick};
 
 use super::{
-    agent::{Agent, Answer, encode},
+    agent::{Agent, Answer},
     failure::Failure,
     index::{Cursor, Verdict},
     records::{self, Reading},
@@ -104,7 +104,7 @@ const FILTERED: &str = "Consul left out what the token may not read: give it ser
 
 /// Path of the health of one service: all its instances with all their checks.
 pub(super) fn path(service: &ServiceId) -> String {
-    format!("/v1/health/service/{}", encode(service.as_str()))
+    format!("/v1/health/service/{}", escaped(service.as_str()))
 }
 
 /// Watches one service until the agent as a whole fails.

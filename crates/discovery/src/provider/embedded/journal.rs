@@ -88,7 +88,8 @@ impl Journal {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(format!("another router uses {}; each needs its own `directory`", directory.display()));
+                let shown = directory.display();
+                return Err(format!("another router or registry uses {shown}; each needs its own `directory`"));
             }
             Err(TryLockError::Error(error)) => return Err(wrong("cannot lock", &error)),
         }

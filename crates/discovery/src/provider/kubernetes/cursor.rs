@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use transport::client::escaped;
+
 use super::failure::Failure;
 
 /// Slices on a page. A thousand endpoints each at most, a hundred as the cluster writes them.
@@ -75,7 +77,7 @@ impl Cursor {
     pub(super) fn path(&self, namespace: Option<&str>, selector: Option<&str>, wait: Duration) -> String {
         let group = "/apis/discovery.k8s.io/v1";
         let mut path = match namespace {
-            Some(namespace) => format!("{group}/namespaces/{}/endpointslices?", encode(namespace)),
+            Some(namespace) => format!("{group}/namespaces/{}/endpointslices?", escaped(namespace)),
             None => format!("{group}/endpointslices?"),
         };
         match &self.step {
@@ -83,29 +85,20 @@ impl Cursor {
             Step::List { next, .. } => {
                 path.push_str(&format!("limit={PAGE}"));
                 if let Some(next) = next {
-                    path.push_str(&format!("&continue={}", encode(next)));
+                    path.push_str(&format!("&continue={}", escaped(next)));
                 }
             }
             Step::Watch { version } => path.push_str(&format!(
                 "watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
-                encode(version),
+                escaped(version),
                 wait.as_secs().max(1)
             )),
         }
         if let Some(selector) = selector {
-            path.push_str(&format!("&labelSelector={}", encode(selector)));
+            path.push_str(&format!("&labelSelector={}", escaped(selector)));
         }
         path
     }
-}
-
-/// Percent-encodes all but unreserved characters (RFC 3986, 2.3).
-fn encode(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') => char::from(b).to_string(),
-        b => format!("%{b:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 #[cfg(test)]

@@ -29,9 +29,9 @@ impl Stage {
     }
 
     async fn arrange_lazy(&self, others: bool, policies: Policies) {
-        let mut sources = vec![(7, "consul".into(), "consul")];
+        let mut sources = vec![(7, "consul".into(), Kind::Consul)];
         if others {
-            sources.push((8, "etcd".into(), "etcd"));
+            sources.push((8, "etcd".into(), Kind::Etcd));
         }
         let (done, arranged) = oneshot::channel();
         self.commands.send(Command::Arrange { sources, policies: Arc::new(policies), done }).await.unwrap();

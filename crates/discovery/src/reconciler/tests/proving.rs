@@ -7,7 +7,7 @@ use crate::{
     Policy,
     health::{
         Check, Pace, Role,
-        check::{Tcp, What as Kind},
+        check::{Tcp, What as Looked},
     },
     history::Filter,
 };
@@ -16,7 +16,7 @@ use crate::{
 fn checked(fall: u8) -> Policies {
     let (interval, timeout) = (Duration::from_secs(10), Duration::from_millis(10));
     let pace = Pace { interval, fast: Duration::from_secs(1), timeout, rise: 2, fall };
-    let check = Check { what: Kind::Tcp(Tcp::default()), role: Role::Readiness, port: Some(1), pace };
+    let check = Check { what: Looked::Tcp(Tcp::default()), role: Role::Readiness, port: Some(1), pace };
     Policies { default: Arc::new(Policy { checks: [check].into(), ..(*policies().default).clone() }), ..policies() }
 }
 
@@ -42,7 +42,7 @@ impl Stage {
         self.updates.send((source, update)).await.unwrap();
     }
 
-    async fn arrange_kind(&self, id: SourceId, kind: &'static str, policies: Policies) {
+    async fn arrange_kind(&self, id: SourceId, kind: Kind, policies: Policies) {
         let (done, arranged) = oneshot::channel();
         let sources = vec![(id, "test".into(), kind)];
         self.commands.send(Command::Arrange { sources, policies: Arc::new(policies), done }).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_list_that_is_changed_by_a_reload_has_newcomers_too() {
     stage.says("a", &[1]).await;
     stage.generation(1).await;
     // Another source of the same name, as a static list that is written anew.
-    stage.arrange_kind(8, "static", checked(20)).await;
+    stage.arrange_kind(8, Kind::Static, checked(20)).await;
     stage.says_as(8, &[1, 2]).await;
     sleep(Duration::from_millis(5)).await;
     assert_eq!(stage.held("2"), Hold::Unproven.as_str());
@@ -100,7 +100,7 @@ async fn until_a_source_has_told_all_nobody_it_names_first_is_new() {
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_reports_health_is_believed() {
     let stage = Stage::with(checked(20), None).await;
-    stage.arrange_kind(8, "consul", checked(20)).await;
+    stage.arrange_kind(8, Kind::Consul, checked(20)).await;
     for (generation, numbers) in [(1, &[1][..]), (2, &[1, 2])] {
         stage.says_as(8, numbers).await;
         stage.generation(generation).await;

@@ -39,7 +39,7 @@ const SLACK: usize = 16 * 1024;
 const INTERIM: usize = 16;
 /// Streams that are over for the client but still held here, over the limit of open ones. Resets free a stream's place
 /// at once, but not the work it began.
-const HELD: usize = 2;
+const OVERHANG: usize = 2;
 
 impl Core {
     pub(super) fn headers(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
@@ -93,7 +93,7 @@ impl Core {
             return Ok(());
         }
         let most = self.ours.streams as usize;
-        if self.streams.open() >= most || self.streams.all() >= most * HELD {
+        if self.streams.open() >= most || self.streams.all() >= most * OVERHANG {
             return Err(Fault::Stream(id, Reason::REFUSED_STREAM, "more streams at once than admitted"));
         }
         let parts = match heading.request() {

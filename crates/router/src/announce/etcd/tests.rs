@@ -12,10 +12,14 @@ use crate::announce::{Settings, To};
 async fn fake(answers: &[(&str, Reply)]) -> (Etcd, Instance) {
     let member = Instance::http().answer(|_| Reply::ok("{}"));
     let member = answers.iter().cloned().fold(member, |member, (path, reply)| member.on(path, reply)).start().await;
-    let yaml = format!("{{ service: pets, to: {{ etcd: {{ url: '{}' }} }} }}", member.url());
-    let settings: Settings = ::settings::parse(&yaml, std::path::Path::new("x.yml"), &|_| None).unwrap();
+    let yaml = format!("{{ service: pets, to: {{ etcd: {{ endpoints: '{}' }} }} }}", member.url());
+    (etcd(&yaml), member)
+}
+
+fn etcd(yaml: &str) -> Etcd {
+    let settings: Settings = ::settings::parse(yaml, std::path::Path::new("x.yml"), &|_| None).unwrap();
     let To::Etcd(to) = settings.to else { panic!("{yaml}") };
-    (Etcd::new(to.client().unwrap(), to), member)
+    Etcd::new(to.clients().unwrap(), to)
 }
 
 fn record() -> Record {
@@ -91,4 +95,21 @@ async fn who_stops_waiting_for_the_answer_still_leaves() {
     }
     etcd.deregister(&record()).await.unwrap();
     assert!(paths(&member).contains(&"kv/txn".to_owned()));
+}
+
+#[tokio::test]
+async fn the_next_member_is_asked_if_one_is_in_trouble() {
+    let busy = Instance::http().answer(|_| Reply::status(503)).start().await;
+    let (path, reply) = granted();
+    let well = Instance::http().answer(|_| Reply::ok("{}")).on(path, reply).start().await;
+    let members = format!("[ 'http://127.0.0.1:1', '{}', '{}' ]", busy.url(), well.url());
+    let mut etcd = etcd(&format!("{{ service: pets, to: {{ etcd: {{ endpoints: {members} }} }} }}"));
+    for _ in 0..2 {
+        assert!(matches!(etcd.register(&record()).await, Err(Failure::Away(_))));
+    }
+    etcd.register(&record()).await.unwrap();
+    assert_eq!(
+        (paths(&busy), paths(&well)),
+        (vec!["lease/grant".to_owned()], vec!["lease/grant".into(), "kv/put".into()])
+    );
 }

@@ -6,7 +6,7 @@ use settings::Mistakes;
 
 use super::{super::StartError, ADMIN, Running, open, tell, warn, watched};
 use crate::{
-    accept::Acceptor,
+    accept::{Acceptor, Bound},
     core::Order,
     plan::{Compiled, Listener, Operations, compile},
 };
@@ -16,7 +16,7 @@ enum Socket {
     /// The acceptor of this number goes on.
     Open(usize),
     /// There was none at its address.
-    New(std::net::TcpListener),
+    New(Bound),
 }
 
 /// What the settings say now.
@@ -53,13 +53,15 @@ impl Running {
         self.files.set_paths(self.start.origin.file().cloned().into_iter().chain(named)).await;
         let compiled = compiled?;
         warn(&compiled.warnings);
-        if let Some(log) = &self.start.log {
-            log.set_level(&level).map_err(|error| StartError::Io(error.to_string()))?;
-        }
         let arranged = self.open_new(&compiled.plan.listeners)?;
         let opened = self.apis.open_new(&api_addresses(&compiled)).await?;
         // Policies first: a new route never meets a service without its policy.
         self.discovery.reload(compiled.sources, compiled.policies).await?;
+        if let Some(log) = &self.start.log
+            && let Err(error) = log.set_level(&level)
+        {
+            tracing::error!(%error, "the log stays as it was");
+        }
         for desk in self.desks.iter() {
             desk.orders.send(Order::Plan(Arc::clone(&compiled.plan))).ok();
         }
@@ -67,14 +69,11 @@ impl Running {
         self.doors.follow(compiled.plan.connections.clone());
         // What no listener wants any more closes here.
         let mut open: Vec<Option<Acceptor>> = std::mem::take(&mut self.acceptors).into_iter().map(Some).collect();
-        for (socket, listener) in arranged {
-            match socket {
-                Socket::New(socket) => self.accept(socket, listener)?,
-                Socket::Open(at) => {
-                    self.acceptors.extend(open[at].take().inspect(|acceptor| acceptor.change(listener)))
-                }
-            }
-        }
+        let acceptor = |(socket, listener)| match socket {
+            Socket::New(socket) => Some(self.accept(socket, listener)),
+            Socket::Open(at) => open[at].take().inspect(|acceptor| acceptor.change(listener)),
+        };
+        self.acceptors = arranged.into_iter().filter_map(acceptor).collect();
         self.files.set_paths(watched(&self.start.origin, &compiled.operations)).await;
         if compiled.operations.fixed != self.operations.fixed {
             tracing::warn!(

@@ -84,9 +84,7 @@ impl Running {
             access,
         };
         running.arrange_apis(Vec::new()).await?;
-        for (socket, listener) in sockets {
-            running.accept(socket, listener)?;
-        }
+        running.acceptors = sockets.into_iter().map(|(socket, listener)| running.accept(socket, listener)).collect();
         running.announce().await;
         tell(&running.metrics, &compiled.plan, false);
         Ok(running)

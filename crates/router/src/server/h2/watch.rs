@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, task::Context, time::Duration};
 
 use telemetry::metrics::Closed;
 use tokio::time::Instant;
-use transport::{io::Patience, timer::Alarm};
+use transport::{io::ConnectionTimeouts, timer::Alarm};
 
 /// How long a client may take to close after it was told that nobody needs the connection.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub(super) enum Verdict {
 /// Watches over one connection.
 pub(super) struct Watch {
     ledger: Rc<Ledger>,
-    patience: Patience,
+    patience: ConnectionTimeouts,
     since: Since,
     shut: Option<(Closed, Instant)>,
     is_parted: bool,
@@ -84,7 +84,7 @@ impl Drop for Open {
 }
 
 impl Watch {
-    pub(super) fn new(patience: Patience) -> Self {
+    pub(super) fn new(patience: ConnectionTimeouts) -> Self {
         let now = Instant::now();
         let ledger =
             Ledger { open: Cell::new(0), quiet_since: Cell::new(now), begun: Cell::new(0), given_up: Cell::new(0) };
@@ -177,7 +177,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn watch() -> Watch {
-        Watch::new(Patience { head: 10 * SECOND, keep_alive: 60 * SECOND, stall: 30 * SECOND })
+        Watch::new(ConnectionTimeouts { head: 10 * SECOND, keep_alive: 60 * SECOND, stall: 30 * SECOND })
     }
 
     async fn verdict(watch: &mut Watch, blocked: bool) -> Verdict {
