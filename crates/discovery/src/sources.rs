@@ -43,6 +43,11 @@ impl<T> Interests<T> {
     pub(crate) fn of(&self, kind: &str) -> &T {
         if is_asked_by_name(kind) { &self.by_name } else { &self.whole }
     }
+
+    /// The same, to change it.
+    pub(crate) fn of_mut(&mut self, kind: &str) -> &mut T {
+        if is_asked_by_name(kind) { &mut self.by_name } else { &mut self.whole }
+    }
 }
 
 /// One running source.
