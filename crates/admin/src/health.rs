@@ -95,12 +95,19 @@ pub fn stale(admin: &Admin) -> Vec<String> {
     let told = |source: &Arc<discovery::status::Source>| {
         let name = &source.name;
         match (&source.state, source.answered) {
-            (_, false) if !source.is_usable(now) => None,
             (Source::Down(error), true) => {
                 let since = now.since(source.since).as_secs();
                 Some(format!("source {name} does not answer for {since} s; what it said stands: {error}"))
             }
-            (state, false) if source.recalled => {
+            (_, true) => {
+                let (service, Doubt { error, since }) = source.doubts.first_key_value()?;
+                let (others, since) = (source.doubts.len() - 1, now.since(*since).as_secs());
+                Some(format!(
+                    "source {name} cannot tell about {service} (for {since} s) and {others} other services; what it said \
+                     stands: {error}"
+                ))
+            }
+            (state, false) if source.is_usable(now) => {
                 let oldest = source.inherited.keys().filter_map(|s| source.age(s, now)).max().unwrap_or_default();
                 let cause = if let Source::Down(error) = state { format!(": {error}") } else { String::new() };
                 let (services, oldest) = (source.inherited.len(), oldest.as_secs());
@@ -109,14 +116,7 @@ pub fn stale(admin: &Admin) -> Vec<String> {
                      {oldest} s ago{cause}"
                 ))
             }
-            _ => {
-                let (service, Doubt { error, since }) = source.doubts.first_key_value()?;
-                let (others, since) = (source.doubts.len() - 1, now.since(*since).as_secs());
-                Some(format!(
-                    "source {name} cannot tell about {service} (for {since} s) and {others} other services; what it said \
-                     stands: {error}"
-                ))
-            }
+            _ => None,
         }
     };
     status.sources.iter().filter_map(told).collect()
