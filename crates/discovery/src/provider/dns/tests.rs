@@ -218,6 +218,9 @@ async fn a_target_that_cannot_be_looked_up_keeps_its_addresses() {
     assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.1:2"]);
     fails.send_replace(true);
     assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3"]);
+    assert!(source.doubt().await.contains("SERVFAIL"), "they may be others by now");
+    fails.send_replace(false);
+    assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.1:2"]);
 }
 
 #[tokio::test]
