@@ -260,12 +260,11 @@ fn is_told(claims: &Claims, source: SourceId, service: &ServiceId) -> bool {
 
 impl Source {
     /// Whether the router can take traffic as far as this source is concerned: it has answered, or what is remembered of
-    /// it must do, because it failed or had its time; or all that is missing are services it said it cannot tell about.
+    /// it must do, because it failed or had its time.
     #[must_use]
     pub fn is_usable(&self, now: Tick) -> bool {
         let late = matches!(self.state, State::Down(_)) || now.since(self.started) >= ITS_TIME;
-        let told = !self.awaits_catalogue && self.awaited.iter().all(|service| self.doubts.contains_key(service));
-        self.answered || (late && (self.recalled || (told && !self.awaited.is_empty())))
+        self.answered || (self.recalled && late)
     }
 
     /// How long ago it was last certain that what it says of a service is true; `None`: it stands by it now. Tells nothing

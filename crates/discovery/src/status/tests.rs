@@ -100,17 +100,6 @@ fn what_a_catalogue_leaves_out_is_asked_for_until_the_source_speaks_of_it() {
     assert_eq!(stage.source().unlisted, [].into());
 }
 
-#[test]
-fn a_source_that_tells_all_but_what_it_may_not_read_is_usable_after_its_time() {
-    let mut stage = Stage::new();
-    Arc::make_mut(&mut stage.status.sources[0]).awaited = ["a", "b"].map(service).into();
-    stage.hears(doubt("b"), at(1));
-    assert!(!stage.source().is_usable(at(3)), "a is missing");
-    stage.hears(known("a"), at(1));
-    assert!(!stage.source().is_usable(at(1)) && stage.source().is_usable(at(3)));
-    assert!(!stage.source().answered);
-}
-
 /// A word of the source.
 #[derive(Debug, Clone, Copy)]
 enum Event {

@@ -1,7 +1,7 @@
 //! Consul's JSON to instances. A bad record is skipped and named; the rest holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -78,12 +78,6 @@ impl Reading {
             instance
         };
         self.instances.iter().map(with_order).collect()
-    }
-
-    /// Whether an instance of the other one is missing here.
-    pub(super) fn lacks_any_of(&self, other: &Self) -> bool {
-        let ids: BTreeSet<_> = self.instances.iter().map(|instance| &instance.id).collect();
-        other.instances.iter().any(|instance| !ids.contains(&instance.id))
     }
 
     /// Whether this says the same, but for the order.

@@ -74,13 +74,9 @@ impl Voice {
             return Ok(());
         }
         let hidden = answer.filtered.then(|| FILTERED.to_owned());
-        let lack = match reading.records {
-            0 => agent.lacks(&self.service, answer.seen).await?.or_else(|| hidden.clone()),
-            // Who is missing may have been left out. Those who came are true.
-            _ if self.said.as_ref().is_some_and(|said| reading.lacks_any_of(said)) => hidden.clone(),
-            _ => None,
-        };
-        if let Some(lack) = lack {
+        if reading.records == 0
+            && let Some(lack) = agent.lacks(&self.service, answer.seen).await?.or_else(|| hidden.clone())
+        {
             return Err(Failure::Question(ProviderError::Denied(lack)));
         }
         for reason in hidden.iter().chain(&reading.skipped) {

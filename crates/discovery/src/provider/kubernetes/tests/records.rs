@@ -1,6 +1,6 @@
 //! Records that cannot be used, namespaces that are refused, and interest that changes.
 
-use model::Exposure;
+use model::{Exposure, Knowledge};
 
 use super::*;
 use crate::provider::Interest;
@@ -60,6 +60,39 @@ async fn news_of_another_slice_leave_the_doubt_about_an_unreadable_one() {
     let told = "skipped: slice shop/pets-1: endpoints is no list";
     let both = format!("{A} {B}");
     watch_of(reply).await.hears(&[A, told, "unknown: malformed", &both, "unknown: malformed"]).await;
+}
+
+#[tokio::test]
+async fn what_left_while_a_watcher_began_anew_is_empty() {
+    let Fake { source, server: _server, _kubeconfig } =
+        fake(&[], |path, before| match (path.contains("watch=1"), before) {
+            (false, 0) => listed("7", &[slice("10.0.0.1")]),
+            (false, _) => listed("9", &[]),
+            (true, _) => open(vec![]),
+        })
+        .await;
+    drop(source);
+    let settings = Settings { kubeconfig: Some(_kubeconfig.path().into()), ..Settings::default() };
+    let mut provider = Kubernetes::new(settings).unwrap();
+    let (sender, mut updates) = mpsc::channel(64);
+    let everything = Interest { exposure: Exposure::Everything, ..Interest::default() };
+    let (_keep, interest) = tokio::sync::watch::channel(Arc::new(everything));
+    let feed = Feed::new(0, sender, interest);
+    for found in [true, false] {
+        let mut watching = std::pin::pin!(provider.watch(&feed));
+        loop {
+            tokio::select! {
+                error = &mut watching => panic!("{error:?}"),
+                said = updates.recv() => match said.unwrap().1 {
+                    Update::Service { knowledge: Knowledge::Known(_), .. } if found => break,
+                    Update::Service { knowledge: Knowledge::KnownEmpty, .. } if !found => break,
+                    Update::Catalogue(_) => {}
+                    other => panic!("{other:?}"),
+                },
+                () = tokio::time::sleep(Duration::from_secs(20)) => panic!("nothing was said"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
