@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use model::{Instance, ServiceId};
@@ -162,9 +162,10 @@ impl Drop for Memory {
 
 /// Waits until a writer has written what there is; not for ever, because a disk may hang, and the router is to end.
 pub(crate) fn join(thread: JoinHandle<()>, writer: &str) {
-    let begun = Instant::now();
-    while !thread.is_finished() && begun.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(2));
+    let (look, mut left) = (Duration::from_millis(2), PATIENCE);
+    while !thread.is_finished() && !left.is_zero() {
+        std::thread::sleep(look);
+        left = left.saturating_sub(look);
     }
     if !thread.is_finished() {
         tracing::error!("the disk hangs: the writer {writer} is left behind, and what it had to write may be lost");

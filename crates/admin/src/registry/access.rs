@@ -47,7 +47,7 @@ impl Caller {
         let mut found = None;
         for (who, secret) in &read.secrets {
             if presented.is_some_and(|p| secret.matches(p)) {
-                found = found.or(Some((*who, secret.clone())));
+                found = found.or_else(|| Some((*who, secret.clone())));
             }
         }
         match found {

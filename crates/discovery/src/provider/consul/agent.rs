@@ -131,10 +131,10 @@ impl Agent {
                 other => Err(other),
             };
         }
-        let sees_nodes = async {
+        let sees_nodes = Box::pin(async {
             let nodes = self.ask("/v1/catalog/nodes", Cursor::default()).await?;
             Ok(nodes.body.trim_ascii() != b"[]")
-        };
+        });
         let sees_nodes = self.nodes.since(seen, sees_nodes).await?;
         Ok((!sees_nodes).then(|| "the token has no node:read".to_owned()))
     }
@@ -143,7 +143,9 @@ impl Agent {
     pub(super) async fn concerns_it(&self, failure: Failure) -> Result<ProviderError, ProviderError> {
         match failure {
             Failure::Agent(error) => Err(error),
-            Failure::Doubtful(error) if self.canaries.since(Instant::now(), self.canary()).await.is_err() => Err(error),
+            Failure::Doubtful(error) if self.canaries.since(Instant::now(), Box::pin(self.canary())).await.is_err() => {
+                Err(error)
+            }
             Failure::Doubtful(error) | Failure::Question(error) => Ok(error),
         }
     }

@@ -116,7 +116,8 @@ impl Servers {
         if self.heard() != heard {
             return false;
         }
-        self.probes.since(Instant::now(), async { drop(self.ask(&Name::root_vec(), Kind::A).await) }).await;
+        let probe = Box::pin(async { drop(self.ask(&Name::root_vec(), Kind::A).await) });
+        self.probes.since(Instant::now(), probe).await;
         let fell = self.heard() == heard && self.reported.swap(heard, Ordering::Relaxed) != heard;
         self.silences.fetch_add(u64::from(fell), Ordering::Relaxed);
         fell
