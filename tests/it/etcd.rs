@@ -132,7 +132,7 @@ async fn services_are_of_interest_by_name_prefix_or_tag() {
     let mut source = source(settings(&url), named(&[&first]));
     source.known(&first, 1).await;
     source.interest.send_replace(Arc::new(named(&[&second])));
-    source.empty(&first).await;
+    source.forgotten(&first).await;
     source.known(&second, 1).await;
     let exposure =
         Exposure::Matching { services: BTreeSet::new(), prefixes: vec![other.clone()], tags: BTreeSet::new() };

@@ -130,19 +130,8 @@ impl Claims {
                 };
                 changes.extend(self.replace(source, &service, list, &deregistered, true, now));
             }
-            Update::Catalogue(services) => {
-                for service in self.services_of(source) {
-                    if self.is_inherited(source, &service) && !services.contains(&service) {
-                        changes.extend(self.withdraw(source, &service, now));
-                    }
-                }
-            }
-            Update::Forgotten(service) => {
-                if self.speaks_of(source, &service) {
-                    changes.extend(self.withdraw(source, &service, now));
-                }
-            }
-            Update::Unreachable(_) | Update::Skipped { .. } => {}
+            Update::Forgotten(service) => changes.extend(self.forget(source, &service, now)),
+            Update::Catalogue(_) | Update::Unreachable(_) | Update::Skipped { .. } => {}
         }
         changes
     }
@@ -194,20 +183,15 @@ impl Claims {
     /// What is worth remembering of a source's word: its list, and who left it under suspicion, until that is settled.
     /// `None` if it has not spoken itself: then what was remembered stands.
     pub(crate) fn memorable(&self, source: SourceId, service: &ServiceId) -> Option<Vec<Arc<Instance>>> {
-        match self.claim(source, service) {
-            Some(claim) if claim.inherited => None,
-            Some(claim) => {
-                Some(claim.instances.iter().chain(claim.suspects.iter().map(|s| &s.instance)).cloned().collect())
-            }
-            None => Some(Vec::new()),
-        }
+        let claim = self.claim(source, service).filter(|claim| !claim.inherited)?;
+        Some(claim.instances.iter().chain(claim.suspects.iter().map(|s| &s.instance)).cloned().collect())
     }
 
     /// Takes what a source says of a service out, without suspicion: the router asks no longer. What the source said itself
-    /// and did not take back stays, unless it is `forgotten`, because the source may go on with it.
-    pub(crate) fn let_go(&mut self, source: SourceId, service: &ServiceId, forgotten: bool, now: Tick) {
+    /// and did not take back stays, because the source may go on with it.
+    pub(crate) fn let_go(&mut self, source: SourceId, service: &ServiceId, now: Tick) {
         if let Some(claims) = self.services.get_mut(service) {
-            claims.retain(|c| c.source != source || !(forgotten || c.inherited || c.is_empty()));
+            claims.retain(|c| c.source != source || !(c.inherited || c.is_empty()));
         }
         self.forget_unnamed(service, now);
     }
@@ -304,6 +288,12 @@ impl Claims {
 
     fn claim(&self, source: SourceId, service: &ServiceId) -> Option<&Claim> {
         self.services.get(service)?.iter().find(|claim| claim.source == source)
+    }
+
+    /// Nobody asks a source about a service any longer, or it held no instance for long: no fault, so no new suspicion.
+    pub(crate) fn forget(&mut self, source: SourceId, service: &ServiceId, now: Tick) -> Option<Change> {
+        let all: Vec<_> = self.claim(source, service)?.instances.iter().map(|i| i.id.clone()).collect();
+        self.replace(source, service, Vec::new(), &all, false, now)
     }
 
     /// A source does not speak of a service any more; what that changes.

@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use model::{Instance, ServiceId};
@@ -127,6 +127,11 @@ impl Memory {
     }
 
     fn tell(&mut self, change: impl FnOnce(&mut Pending)) {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            // It cannot write here, and said so: nobody takes what would wait for it.
+            *self.shared.lock() = Pending::default();
+            return;
+        }
         change(&mut self.shared.lock());
         self.shared.news.notify_one();
         if self.thread.is_none() {
@@ -145,11 +150,23 @@ impl Drop for Memory {
     fn drop(&mut self) {
         self.shared.lock().closing = true;
         self.shared.news.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the writer of the last known good panicked, which is a fault of the router");
+        if let Some(thread) = self.thread.take() {
+            join(thread, "of the last known good");
         }
+    }
+}
+
+/// Waits until a writer has written what there is; not for ever, because a disk may hang, and the router is to end.
+pub(crate) fn join(thread: JoinHandle<()>, writer: &str) {
+    let (look, mut left) = (Duration::from_millis(2), PATIENCE);
+    while !thread.is_finished() && !left.is_zero() {
+        std::thread::sleep(look);
+        left = left.saturating_sub(look);
+    }
+    if !thread.is_finished() {
+        tracing::error!("the disk hangs: the writer {writer} is left behind, and what it had to write may be lost");
+    } else if thread.join().is_err() {
+        tracing::error!("the writer {writer} panicked, which is a fault of the router");
     }
 }
 

@@ -16,6 +16,7 @@ pub mod kubernetes;
 mod pace;
 mod pulse;
 pub mod settings;
+mod single_flight;
 mod supervise;
 #[cfg(test)]
 mod testing;
@@ -58,7 +59,8 @@ pub trait Provider: Send + 'static {
 /// Which services are in use, so that a source watches no others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interest {
-    /// Services named by routes, or exposed by exact name.
+    /// Services named by routes, or exposed by exact name; and those that have to be asked about by name because they are
+    /// remembered and no catalogue names them.
     pub services: BTreeSet<ServiceId>,
     /// What else is exposed; if it [`Exposure::needs_catalog`], the source looks at its whole catalogue for matches.
     pub exposure: Exposure,

@@ -182,15 +182,21 @@ impl Reconciler {
         self.first_use.heard(&update);
         let changes = self.claims.apply(source, update, now);
         let suspected = changes.iter().map(|change| change.diff.suspected.len() as u64).sum();
-        let (mut about, mut turns) = (None, Vec::new());
+        let (mut about, mut turns, mut by_name) = (None, Vec::new(), [0; 2]);
         self.out.status.send_modify(|status| {
             let status = Arc::make_mut(status);
+            let unlisted = |status: &Status| status.source(source).map_or(0, |s| s.unlisted.len());
             status.feel(source, &pulse);
+            by_name[0] = unlisted(status);
             turns = status.note(source, word, suspected, &self.claims, now);
+            by_name[1] = unlisted(status);
             about = status.source(source).map(|s| (s.name.clone(), s.freshness.clone()));
         });
         // A source that was removed changes nothing.
         let Some((name, freshness)) = about else { return };
+        if by_name[0] != by_name[1] {
+            self.tell_interests();
+        }
         for turn in &turns {
             self.turn(source, &name, turn, now);
         }
@@ -215,7 +221,10 @@ impl Reconciler {
                 self.touched.extend(renewed.into_iter().map(|service| (service, cause())));
             }
             Turn::Certain(service, _) => drop(self.touched.insert(service.clone(), cause())),
-            Turn::Skipped(_) => {}
+            Turn::Confirmed(service) if self.policies.limits_age() => {
+                self.touched.insert(service.clone(), cause());
+            }
+            Turn::Confirmed(_) | Turn::Skipped(_) => {}
         }
     }
 

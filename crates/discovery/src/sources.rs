@@ -39,6 +39,11 @@ impl<T> Interests<T> {
     pub(crate) fn of(&self, kind: Kind) -> &T {
         if kind.is_asked_by_name() { &self.by_name } else { &self.whole }
     }
+
+    /// The same, to change it.
+    pub(crate) fn of_mut(&mut self, kind: Kind) -> &mut T {
+        if kind.is_asked_by_name() { &mut self.by_name } else { &mut self.whole }
+    }
 }
 
 /// One running source.

@@ -1,4 +1,13 @@
 //! What the sources are doing, for health, status pages and logs.
+//!
+//! | File | |
+//! |---|---|
+//! | `status.rs` | what is known of each source |
+//! | `status/word.rs` | what it says that concerns itself, and what is new then |
+
+#[cfg(test)]
+mod tests;
+mod word;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -6,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Knowledge, ProviderError, ServiceId, Tick, Update};
+use model::{ProviderError, ServiceId, Tick};
 
 use crate::{
     claims::{Claims, SourceId},
@@ -15,6 +24,8 @@ use crate::{
     sources::Interests,
     subscriptions::Counts,
 };
+
+pub(crate) use word::{Turn, Word};
 
 /// How many reasons for skipped records are kept, and told in a [`MINUTE`]: enough to see the pattern, few enough to read,
 /// and too few for a registry's writer to push everything else out of log and history.
@@ -68,6 +79,11 @@ pub struct Source {
     /// Services it has not spoken of itself since then, and how old the word that stands for it was when it started: that
     /// of its predecessor, or what was remembered.
     pub inherited: BTreeMap<ServiceId, Duration>,
+    /// Services it has not spoken of itself since its last outage, and since when it is not certain of them.
+    pub unconfirmed: BTreeMap<ServiceId, Tick>,
+    /// Inherited services that its catalogue does not name. It is asked about each by name: a catalogue may leave out what
+    /// may not be read, and only the answer to a name tells that from what is gone.
+    pub(crate) unlisted: BTreeSet<ServiceId>,
     /// Whether it is remembered what it said before this process began.
     pub recalled: bool,
     /// Whether it has told all it was asked, at least once since it was started.
@@ -151,6 +167,9 @@ impl Status {
                 source.awaits_catalogue = interest.exposure.needs_catalog();
                 source.awaited = interest.services.iter().filter(|s| !is_told(claims, *id, s)).cloned().collect();
             }
+            if !source.unlisted.is_empty() {
+                Arc::make_mut(&mut source).unlisted.retain(|service| claims.is_inherited(*id, service));
+            }
             if let Some(old) = old.iter().find(|s| s.name == *name && s.id != *id) {
                 let source = Arc::make_mut(&mut source);
                 source.recalled = old.recalled;
@@ -180,10 +199,9 @@ impl Status {
     /// The router does not ask about a service any longer: what was doubtful or old of it is of no interest.
     pub(crate) fn let_go(&mut self, service: &ServiceId) {
         for source in &mut self.sources {
-            if source.doubts.contains_key(service) || source.inherited.contains_key(service) {
-                let source = Arc::make_mut(source);
-                source.doubts.remove(service);
-                source.inherited.remove(service);
+            let Source { doubts, inherited, unconfirmed, .. } = &**source;
+            if doubts.contains_key(service) || inherited.contains_key(service) || unconfirmed.contains_key(service) {
+                Arc::make_mut(source).heard_of(service);
             }
         }
     }
@@ -197,24 +215,28 @@ impl Status {
             Word::Everything => {
                 source.doubts.clear();
                 source.inherited.clear();
+                source.unlisted.clear();
                 source.awaited.clear();
                 source.awaits_catalogue = false;
-                turns.extend(source.hear(now));
+                turns.extend(source.hear(claims, now));
+                turns.extend(std::mem::take(&mut source.unconfirmed).into_keys().map(Turn::Confirmed));
             }
             Word::Catalogue(services) => {
-                source.inherited.retain(|service, _| services.contains(service));
+                source.unlisted.extend(source.inherited.keys().filter(|service| !services.contains(*service)).cloned());
                 if !source.answered {
                     source.awaited = services.into_iter().filter(|s| !is_told(claims, id, s)).collect();
                     source.awaits_catalogue = false;
                 }
-                turns.extend(source.hear(now));
+                turns.extend(source.hear(claims, now));
             }
             Word::Service(service) => {
-                source.inherited.remove(&service);
                 source.awaited.remove(&service);
-                let doubt = source.doubts.remove(&service);
-                turns.extend(source.hear(now));
-                turns.extend(doubt.map(|doubt| Turn::Certain(service, now.since(doubt.since))));
+                turns.extend(source.hear(claims, now));
+                turns.extend(match source.heard_of(&service) {
+                    (Some(doubt), _) => Some(Turn::Certain(service, now.since(doubt.since))),
+                    (None, true) => Some(Turn::Confirmed(service)),
+                    (None, false) => None,
+                });
             }
             Word::Doubt(service, error) => {
                 let since = source.doubts.get(&service).map(|doubt| doubt.since);
@@ -251,8 +273,9 @@ impl Source {
     pub fn age(&self, service: &ServiceId, now: Tick) -> Option<Duration> {
         let inherited = self.inherited.get(service).map(|age| *age + now.since(self.started));
         let doubted = self.doubts.get(service).map(|doubt| now.since(doubt.since));
+        let unconfirmed = self.unconfirmed.get(service).map(|since| now.since(*since));
         let down = matches!(self.state, State::Down(_)).then(|| now.since(self.since));
-        inherited.or_else(|| down.max(doubted))
+        inherited.or_else(|| down.max(doubted).max(unconfirmed))
     }
 
     fn new(id: SourceId, name: Arc<str>, kind: Kind, now: Tick) -> Self {
@@ -264,6 +287,8 @@ impl Source {
             since: now,
             started: now,
             inherited: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             recalled: false,
             answered: false,
             awaited: BTreeSet::new(),
@@ -301,7 +326,22 @@ impl Source {
         Some(Turn::Skipped(reason))
     }
 
-    fn hear(&mut self, now: Tick) -> Option<Turn> {
+    /// It spoke of this service itself, or is not asked about it any longer; its doubt until then, and whether an outage
+    /// had left its word unconfirmed.
+    fn heard_of(&mut self, service: &ServiceId) -> (Option<Doubt>, bool) {
+        self.inherited.remove(service);
+        self.unlisted.remove(service);
+        (self.doubts.remove(service), self.unconfirmed.remove(service).is_some())
+    }
+
+    /// It answered. After an outage, that says nothing of the services that the answer is not about.
+    fn hear(&mut self, claims: &Claims, now: Tick) -> Option<Turn> {
+        if let State::Down(_) = self.state {
+            self.unconfirmed.retain(|service, _| claims.speaks_of(self.id, service));
+            for service in claims.services_of(self.id) {
+                self.unconfirmed.entry(service).or_insert(self.since);
+            }
+        }
         self.updates += 1;
         self.answered |= self.awaited.is_empty() && !self.awaits_catalogue;
         self.turn(State::Live, now)
@@ -330,47 +370,5 @@ impl Source {
         }
         self.state = state;
         turn
-    }
-}
-
-/// What is new about a source.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Turn {
-    /// It answers, after having been down for so long.
-    Live(Duration),
-    /// It cannot be reached.
-    Down(ProviderError),
-    /// It does not know about one service.
-    Doubt(ServiceId, ProviderError),
-    /// It knows about that again, after so long.
-    Certain(ServiceId, Duration),
-    /// A record could not be used.
-    Skipped(String),
-}
-
-/// The part of an update that concerns the status of its source.
-#[derive(Debug)]
-pub(crate) enum Word {
-    Everything,
-    Catalogue(BTreeSet<ServiceId>),
-    Service(ServiceId),
-    Doubt(ServiceId, ProviderError),
-    Unreachable(ProviderError),
-    Skipped(String),
-}
-
-impl Word {
-    pub(crate) fn of(update: &Update) -> Self {
-        match update {
-            Update::Everything(_) => Self::Everything,
-            Update::Catalogue(services) => Self::Catalogue(services.clone()),
-            Update::Service { service, knowledge: Knowledge::Unknown(error), .. } => {
-                Self::Doubt(service.clone(), error.clone())
-            }
-            Update::Service { service, .. } | Update::Forgotten(service) => Self::Service(service.clone()),
-            Update::Unreachable(error) => Self::Unreachable(error.clone()),
-            Update::Skipped { service: None, reason } => Self::Skipped(reason.clone()),
-            Update::Skipped { service: Some(service), reason } => Self::Skipped(format!("{service}: {reason}")),
-        }
     }
 }

@@ -188,16 +188,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_accepted_is_looked_after_by_the_system() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let stream = loop {
-            match listener.accept() {
-                Ok((stream, _)) => break stream,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-            }
-        };
+    #[tokio::test]
+    async fn what_is_accepted_is_looked_after_by_the_system() {
+        let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = std::net::TcpStream::connect(bound.address).unwrap();
+        let (stream, _) = bound.socket.accept().await.unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Command};
 use discovery::provider::{Interest, consul::Settings};
 use model::{Exposure, Knowledge, ProviderError, Update};
 use serde_json::json;
-use settings::SecretSource;
+use settings::{SecretSource, Span};
 use transport::client::TlsSettings;
 
 use super::rig::{Registrar, ca, environment, source};
@@ -63,6 +63,37 @@ async fn without_a_token_nothing_is_known_rather_than_empty() {
         assert!(told.contains("service:read"), "{told}");
     }
     registrar.deregister(&name).await;
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_empties_nothing() {
+    let Some(settings) = secure(None) else { return };
+    let (registrar, operator) =
+        (Registrar::secure(&settings.url, &token("WRITE")), Registrar::secure(&settings.url, &token("MANAGEMENT")));
+    let (there, none) = (unique("api-there"), unique("api-none"));
+    registrar.register(&json!({ "ID": there, "Name": there, "Port": 1 })).await;
+    let (services, nodes) = ("service_prefix \"\" { policy = \"read\" }", "node_prefix \"\" { policy = \"read\" }");
+    let (secret, policy) = operator.token(&there, &format!("{services} {nodes}")).await;
+    let settings = Settings { token: inline(&secret), wait: Span::from_secs(1), ..settings };
+    let mut source = source(settings, named(&[&there, &none]));
+    // Both rights are seen once.
+    source.empty(&none).await;
+    registrar.register(&json!({ "ID": there, "Name": there, "Port": 2 })).await;
+    source.known(&there, 1).await;
+    operator.rules(&policy, &there, services).await;
+    let doubtful = |update| match update {
+        Update::Service { service, knowledge, .. } if service.as_str() == there => match knowledge {
+            Knowledge::Unknown(error) => Some(error.to_string()),
+            Knowledge::KnownEmpty => panic!("it is there"),
+            Knowledge::Known(_) => None,
+        },
+        _ => None,
+    };
+    let told = source.until("a doubt", doubtful).await;
+    assert!(told.contains("node:read"), "{told}");
+    operator.rules(&policy, &there, &format!("{services} {nodes}")).await;
+    source.known(&there, 1).await;
+    registrar.deregister(&there).await;
 }
 
 #[tokio::test]

@@ -127,6 +127,9 @@ async fn without_a_quorum_a_follower_still_answers_and_nothing_is_lost() {
     // Reads are allowed to be stale, so that a router that starts now knows the service too.
     let mut late = super::rig::source(settings, named(&["pets"]));
     followed(&mut late, 1, 1).await;
+    // But not for ever: what it says grows old, and is not said to be certain.
+    let down = |update| matches!(update, Update::Unreachable(_)).then_some(());
+    source.until("an outage", down).await;
     own.server(2, "start");
     own.server(3, "start");
     register(&own, 0, "pets", "two").await;

@@ -8,7 +8,7 @@ use discovery::provider::{
     consul::{Consul, Settings},
 };
 use http::{HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::PATIENCE;
 use tokio::time::Instant;
 use transport::client::{Client, ClientSettings, TlsSettings};
@@ -43,6 +43,21 @@ impl Registrar {
         let answer = self.0.put(path, body, Instant::now() + PATIENCE).await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{path}: {:?}", answer.body);
         answer.body
+    }
+
+    /// A token with these rules, and the policy that has them.
+    pub(crate) async fn token(&self, name: &str, rules: &str) -> (String, String) {
+        let told = |body: Bytes, key: &str| -> String {
+            serde_json::from_slice::<Value>(&body).unwrap()[key].as_str().unwrap().to_owned()
+        };
+        let policy = told(self.put("/v1/acl/policy", &json!({ "Name": name, "Rules": rules })).await, "ID");
+        let token = self.put("/v1/acl/token", &json!({ "Policies": [{ "Name": name }] })).await;
+        (told(token, "SecretID"), policy)
+    }
+
+    /// Gives the policy other rules.
+    pub(crate) async fn rules(&self, policy: &str, name: &str, rules: &str) {
+        self.put(&format!("/v1/acl/policy/{policy}"), &json!({ "ID": policy, "Name": name, "Rules": rules })).await;
     }
 
     pub(crate) async fn register(&self, service: &Value) {

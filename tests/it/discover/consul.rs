@@ -271,3 +271,37 @@ async fn what_an_agent_forgot_in_an_outage_leaves_once_it_says_so() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_token_that_sees_less_of_the_catalogue_takes_nothing_out() {
+    let Some(url) = environment("CONSUL_TLS_URL") else { return };
+    let token = |kind: &str| std::env::var(format!("CONSUL_TOKEN_{kind}")).unwrap();
+    let (registrar, operator) =
+        (Registrar::secure(&url, &token("WRITE")), Registrar::secure(&url, &token("MANAGEMENT")));
+    let (seen, unseen, public) = (unique("api-seen"), unique("api-unseen"), unique("public"));
+    let [one, two] = <[Instance; 2]>::try_from(instances(&["one", "two"]).await).unwrap();
+    registrar.register(&record(&seen, &one, &json!({ "Tags": [public] }))).await;
+    registrar.register(&record(&unseen, &two, &json!({ "Tags": [public] }))).await;
+    let rules = format!("service \"{seen}\" {{ policy = \"read\" }} node_prefix \"\" {{ policy = \"read\" }}");
+    let (narrow, _) = operator.token(&seen, &rules).await;
+    let config = |token: &str| {
+        let consul = format!("{{ url: {url:?}, ca: {:?}, token: {token:?} }}", ca());
+        Config::new()
+            .set("registries", &format!("{{ dc1: {{ consul: {consul} }} }}"))
+            .set("expose", &format!("{{ tag: {public} }}"))
+    };
+    let router = config(&token("READ")).start();
+    reached(&router, &seen, &["one"]).await;
+    reached(&router, &unseen, &["two"]).await;
+    let load = Load::start(&router, &[Front::H1], &unseen).await;
+    let next = config(&narrow);
+    let parsed = settings::parse(&next.yaml(), "next.yml".as_ref(), &|_| None).unwrap();
+    router.router.replace(parsed).await.unwrap();
+    in_doubt(&router, &unseen).await;
+    load.more(50).await;
+    reached(&router, &unseen, &["two"]).await;
+    reached(&router, &seen, &["one"]).await;
+    load.end().await;
+    registrar.deregister(&format!("{seen}-one")).await;
+    registrar.deregister(&format!("{unseen}-two")).await;
+}

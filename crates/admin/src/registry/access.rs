@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use discovery::provider::embedded::{Rights, Settings, Token};
 
+use settings::Secret;
+
 use super::tokens::Tokens;
 use crate::Fault;
 
@@ -16,6 +18,8 @@ const HEADER: &str = "x-registry-token";
 pub(super) struct Caller {
     settings: Arc<Settings>,
     who: Who,
+    /// What it showed, if that let it in.
+    secret: Option<Secret>,
 }
 
 /// By what right.
@@ -36,18 +40,18 @@ impl Caller {
     /// taken does not tell which was nearly right.
     pub(super) async fn of(settings: Arc<Settings>, tokens: &Tokens, headers: &HeaderMap) -> Result<Self, Fault> {
         if settings.is_open() {
-            return Ok(Self { settings, who: Who::Anybody });
+            return Ok(Self { settings, who: Who::Anybody, secret: None });
         }
         let presented = presented(headers);
         let read = tokens.now(&settings).await;
         let mut found = None;
         for (who, secret) in &read.secrets {
             if presented.is_some_and(|p| secret.matches(p)) {
-                found = found.or(Some(*who));
+                found = found.or_else(|| Some((*who, secret.clone())));
             }
         }
         match found {
-            Some(who) => Ok(Self { settings, who }),
+            Some((who, secret)) => Ok(Self { settings, who, secret: Some(secret) }),
             None if !read.faults.is_empty() => Err(Fault::unavailable(
                 "the registry cannot read one of its tokens, or it is empty; its operator finds the cause in the log",
             )),
@@ -57,7 +61,7 @@ impl Caller {
 
     /// One who only reads, where that needs no token.
     pub(super) fn reader(settings: Arc<Settings>) -> Self {
-        Self { settings, who: Who::Reader }
+        Self { settings, who: Who::Reader, secret: None }
     }
 
     /// The name for the audit trail.
@@ -88,9 +92,13 @@ impl Caller {
         if self.rights().may_read(service) { Ok(()) } else { Err(self.refused("read", service)) }
     }
 
-    /// Whether the registry's settings are still those by which it was let in.
-    pub(super) fn is_current(&self, settings: &Arc<Settings>) -> bool {
-        Arc::ptr_eq(&self.settings, settings)
+    /// Whether the registry's settings are still those by which it was let in, and its token is one of them.
+    pub(super) async fn is_current(&self, settings: &Arc<Settings>, tokens: &Tokens) -> bool {
+        if !Arc::ptr_eq(&self.settings, settings) {
+            return false;
+        }
+        let Some(shown) = &self.secret else { return true };
+        tokens.now(settings).await.secrets.iter().any(|(_, secret)| secret.matches(shown.expose().as_bytes()))
     }
 
     fn holder(&self, at: usize) -> Option<(&str, &Token)> {

@@ -20,7 +20,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Api, access::Caller, read::Instances, reader, service};
+use super::{Api, access::Caller, read::Instances, reader, service, tokens::Tokens};
 use crate::Fault;
 
 /// Between two signs of life on a quiet stream: below what proxies on the way allow.
@@ -29,6 +29,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// One open stream.
 struct Stream {
     registry: Registry,
+    tokens: Arc<Tokens>,
     watch: Watch,
     caller: Caller,
     /// The only service it is about.
@@ -77,7 +78,8 @@ fn open(api: &Api, caller: Caller, only: Option<Arc<str>>, headers: &HeaderMap) 
     };
     let (registry, watch) = (api.registry.clone(), api.registry.watch(only.as_deref()));
     let (queue, wholes) = (VecDeque::new(), api.wholes.clone());
-    let stream = Stream { registry, watch, caller, only, index, queue, wholes, whole: None, _permit: permit };
+    let tokens = Arc::clone(&api.tokens);
+    let stream = Stream { registry, tokens, watch, caller, only, index, queue, wholes, whole: None, _permit: permit };
     let events = stream::unfold(stream, |mut stream| async {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
@@ -86,12 +88,12 @@ fn open(api: &Api, caller: Caller, only: Option<Arc<str>>, headers: &HeaderMap) 
 }
 
 impl Stream {
-    /// The next event; none after a reload, so that a watcher shows its token anew.
+    /// The next event; none after a reload, or once its token is another one, so that a watcher shows its token anew.
     async fn next(&mut self) -> Option<Event> {
         // That more is wanted means that most of the last event is sent.
         self.whole = None;
         loop {
-            if !self.caller.is_current(&self.registry.settings()) {
+            if !self.caller.is_current(&self.registry.settings(), &self.tokens).await {
                 return None;
             }
             if let Some(event) = self.queue.pop_front() {

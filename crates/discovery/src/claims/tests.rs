@@ -205,8 +205,8 @@ fn a_source_takes_over_from_the_one_of_its_name_until_it_speaks() {
 
     for (update, expected) in [
         (Update::Everything(HashMap::new()), "-"),
-        (Update::Catalogue(BTreeSet::new()), "-"),
-        (Update::Catalogue([service("petstore")].into()), "abc/"),
+        (Update::Catalogue(BTreeSet::new()), "abc/"),
+        (Update::Forgotten(service("petstore")), "-"),
         (Update::Unreachable(model::ProviderError::Closed), "abc/"),
     ] {
         let mut claims = arranged(&everything());
@@ -320,4 +320,21 @@ fn the_hold_is_that_of_the_service_then_of_the_source() {
     assert_eq!(until(&holds, 0), Some(at(5)));
     holds.services = [(service("petstore"), Duration::ZERO)].into();
     assert_eq!(until(&holds, 0), Some(at(0)));
+}
+
+#[test]
+fn what_nobody_asks_about_any_longer_is_no_suspect() {
+    let mut claims = claims(1);
+    let forgotten = || Update::Forgotten(service("petstore"));
+    claims.apply(0, says("abc"), at(0));
+    assert_eq!(claims.apply(0, forgotten(), at(1))[0].diff.removed.len(), 3);
+    check(&claims, "-");
+    assert_eq!(claims.apply(0, forgotten(), at(1)), []);
+    // Who was one before keeps its time: a catalogue may forget a service because all its instances failed.
+    claims.apply(0, says("abc"), at(2));
+    claims.apply(0, says("a"), at(2));
+    claims.apply(0, forgotten(), at(3));
+    check(&claims, "/bc");
+    claims.expire(at(2).after(HOLD));
+    check(&claims, "-");
 }

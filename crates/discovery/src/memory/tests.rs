@@ -159,6 +159,12 @@ fn a_directory_that_cannot_be_used_is_no_fault() {
     assert_eq!(memory.recall(), []);
     memory.arrange(vec![kept("dc1", None)]);
     memory.note(&"dc1".into(), &service("pets"), Some(word(&[1], None)));
+    while !memory.thread.as_ref().unwrap().is_finished() {
+        std::thread::yield_now();
+    }
+    // Nobody takes what would wait.
+    memory.note(&"dc1".into(), &service("orders"), Some(word(&[1], None)));
+    assert!(memory.shared.lock().is_empty());
     drop(memory);
 
     // Another router has it: that one's file stays.
@@ -169,4 +175,18 @@ fn a_directory_that_cannot_be_used_is_no_fault() {
     second.arrange(vec![kept("dc2", None)]);
     drop(second);
     remembers(directory.path(), &[source("dc1", &[])]);
+}
+
+#[test]
+fn a_writer_whose_disk_hangs_is_left_behind() {
+    let (free, hangs) = std::sync::mpsc::channel::<()>();
+    let (ended, end) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let _freed = hangs.recv();
+        ended.send(()).unwrap();
+    });
+    join(thread, "of the test");
+    assert!(end.try_recv().is_err(), "it was not waited for");
+    drop(free);
+    end.recv().unwrap();
 }

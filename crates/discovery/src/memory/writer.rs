@@ -108,7 +108,7 @@ fn lock(directory: &Path) -> Result<File, String> {
 }
 
 impl Pending {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.words.is_empty() && self.sources.is_none()
     }
 }

@@ -29,10 +29,13 @@ use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
 use ::settings::Aside;
 use model::{Knowledge, ProviderError, ServiceId, Update};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    sync::watch::Receiver,
+    task::{AbortHandle, JoinSet},
+};
 
 use self::{servers::Servers, settings::Meaning};
-use super::{Feed, Provider};
+use super::{Feed, Interest, Provider};
 
 pub use settings::{Kind, Lookup, Server, Settings};
 
@@ -70,13 +73,15 @@ impl Provider for Dns {
                 }
                 feed.publish(Update::Forgotten(service)).await?;
             }
-            if interest.exposure.needs_catalog() {
+            let mut unheard = interest.exposure.needs_catalog();
+            if unheard {
                 feed.publish(Update::Catalogue(wanted.keys().cloned().collect())).await?;
             }
             for (service, meaning) in wanted {
                 if watches.contains_key(&service) {
                     continue;
                 }
+                unheard |= !matches!(meaning, Meaning::LookUp(_));
                 let watch = match meaning {
                     Meaning::LookUp(target) => {
                         let (settings, feed) = (self.settings.clone(), feed.clone());
@@ -95,14 +100,28 @@ impl Provider for Dns {
                 };
                 watches.insert(service, watch);
             }
-            tokio::select! {
-                changed = interests.changed() => if changed.is_err() { return Err(ProviderError::Closed) },
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(error) => return Err(error),
-                    Err(ended) if ended.is_cancelled() => {}
-                    Err(panic) => return Err(ProviderError::Failed(format!("a watch panicked: {panic}"))),
-                },
+            if unheard {
+                // No server said so: if they are silent, that is to be told again.
+                servers.report_again();
             }
+            changed(&mut interests, &mut tasks).await?;
+        }
+    }
+}
+
+/// Waits for another interest, or a watch that ends of itself.
+async fn changed(
+    interests: &mut Receiver<Arc<Interest>>,
+    tasks: &mut JoinSet<ProviderError>,
+) -> Result<(), ProviderError> {
+    loop {
+        tokio::select! {
+            changed = interests.changed() => return changed.map_err(|_| ProviderError::Closed),
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(error) => return Err(error),
+                Err(ended) if ended.is_cancelled() => {}
+                Err(panic) => return Err(ProviderError::Failed(format!("a watch panicked: {panic}"))),
+            },
         }
     }
 }

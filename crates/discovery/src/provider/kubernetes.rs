@@ -42,7 +42,7 @@ use self::{
     voice::Voice,
     wire::Event,
 };
-use super::{Feed, Provider};
+use super::{Feed, Provider, held::Held};
 
 pub use ports::PortChoice;
 pub use settings::Settings;
@@ -54,6 +54,7 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub struct Kubernetes {
     settings: Arc<Settings>,
+    held: Held,
 }
 
 impl Kubernetes {
@@ -63,7 +64,7 @@ impl Kubernetes {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings: Arc::new(settings) })
+        Ok(Self { settings: Arc::new(settings), held: Held::default() })
     }
 }
 
@@ -79,7 +80,7 @@ impl Provider for Kubernetes {
         }
         let mut interests = feed.interest();
         let interest = Arc::clone(&interests.borrow_and_update());
-        let mut voice = Voice::new(feed.clone(), self.settings.port.clone(), interest);
+        let mut voice = Voice::new(feed.clone(), self.settings.port.clone(), interest, self.held.clone());
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {

@@ -223,7 +223,7 @@ impl Reconciler {
     fn release(&mut self, services: &[ServiceId], now: Tick) {
         for service in services {
             for source in &self.first_use.sources {
-                self.claims.let_go(*source, service, false, now);
+                self.claims.let_go(*source, service, now);
             }
             self.first_use.answer(service, Answer::Unanswered);
             self.first_use.spoken_of.remove(service);
@@ -259,7 +259,7 @@ impl Reconciler {
             return !self.claims.speaks_of(source, service);
         }
         if matches!(update, Update::Forgotten(_) | Update::Service { knowledge: Knowledge::KnownEmpty, .. }) {
-            self.claims.let_go(source, service, true, now);
+            self.claims.forget(source, service, now);
             self.touched.insert(service.clone(), Cause::NotUsed);
         }
         true
@@ -296,7 +296,11 @@ impl Reconciler {
     /// What sources are to watch now.
     pub(super) fn interests(&self) -> Interests<Interest> {
         let by_name = self.policies.interest_by_name(self.first_use.subscriptions.services());
-        Interests { whole: self.policies.interest(), by_name }
+        let mut interests = Interests { whole: self.policies.interest(), by_name };
+        for source in &self.out.status.borrow().sources {
+            interests.of_mut(source.kind).services.extend(source.unlisted.iter().cloned());
+        }
+        interests
     }
 
     pub(super) fn tell_interests(&self) {

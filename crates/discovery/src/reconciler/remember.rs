@@ -84,8 +84,15 @@ impl Remembering {
     /// Follows what is new about a source.
     pub(super) fn turn(&mut self, turn: &Turn, source: SourceId, status: &Status, claims: &Claims) {
         match turn {
-            Turn::Live(_) | Turn::Down(_) => self.follow(status),
-            Turn::Certain(service, _) => self.note(service, status, claims),
+            Turn::Down(_) => self.follow(status),
+            Turn::Live(_) => {
+                self.follow(status);
+                // What an outage left behind stays as old as it is, until the source speaks of it.
+                for service in status.source(source).into_iter().flat_map(|source| source.unconfirmed.keys()) {
+                    self.note(service, status, claims);
+                }
+            }
+            Turn::Certain(service, _) | Turn::Confirmed(service) => self.note(service, status, claims),
             Turn::Doubt(service, _) => {
                 let kept = self.kept.iter().find(|(id, _)| *id == source);
                 if let (Some(memory), Some((_, kept))) = (&mut self.memory, kept)
@@ -98,12 +105,14 @@ impl Remembering {
         }
     }
 
-    /// Hands on what the sources say of a service, and how old that is.
+    /// Hands on what the sources say of a service, and how old that is. What one says nothing of is forgotten once it has
+    /// told all there is; before, it stands as it is remembered.
     pub(super) fn note(&mut self, service: &ServiceId, status: &Status, claims: &Claims) {
         let Some(memory) = &mut self.memory else { return };
         let (now, time) = (clock::tick(), SystemTime::now());
         for (id, kept) in &self.kept {
-            if let Some(instances) = claims.memorable(*id, service) {
+            let told = status.source(*id).is_some_and(|source| source.answered) && !claims.speaks_of(*id, service);
+            if let Some(instances) = claims.memorable(*id, service).or_else(|| told.then(Vec::new)) {
                 let age = status.source(*id).and_then(|s| s.age(service, now));
                 let confirmed = age.and_then(|age| time.checked_sub(age));
                 let word = (!instances.is_empty()).then_some(Word { instances, confirmed });

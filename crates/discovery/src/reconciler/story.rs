@@ -91,6 +91,8 @@ pub(super) fn tell_turn(history: &History, source: Option<&Arc<str>>, turn: &Tur
         Turn::Doubt(service, error) => (What::Doubt, Some(service), error.to_string()),
         Turn::Certain(service, after) => (What::Certain, Some(service), format!("after {} s", after.as_secs())),
         Turn::Skipped(reason) => (What::Skipped, None, reason.clone()),
+        // Each service after each outage: the end of the outage is told.
+        Turn::Confirmed(_) => return,
     };
     history.record(what, About { service, source, cause }, &[]);
 }

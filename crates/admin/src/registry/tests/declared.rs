@@ -3,7 +3,7 @@
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::*;
@@ -133,9 +133,13 @@ struct Events(TcpStream, String);
 
 impl Events {
     async fn open(stage: &Stage, path: &str, last: Option<u64>) -> Self {
+        Self::with(stage, path, &last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default()).await
+    }
+
+    /// With this line of the head.
+    async fn with(stage: &Stage, path: &str, line: &str) -> Self {
         let mut socket = TcpStream::connect(stage.address).await.unwrap();
-        let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{last}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{line}\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut events = Self(socket, String::new());
         let head = events.until("\r\n\r\n").await;
@@ -218,6 +222,25 @@ async fn a_reload_makes_watchers_show_their_token_again() {
     all.next().await;
     registry.follow(&settings("{ token: x, protect_reads: true }"));
     ask(&stage, &format!("PUT {PET}"), "x", PLACE).await;
+    assert!(all.ends().await);
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_ends_its_stream_before_the_next_event() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old").unwrap();
+    let yaml = format!(
+        "{{ token: w, protect_reads: true, tokens: {{ r: {{ secret: {{ file: {:?} }}, read: '*' }} }} }}",
+        file.path()
+    );
+    let stage = stage(&settings(&yaml)).await;
+    let mut all = Events::with(&stage, "/registry/events", "authorization: bearer old\r\n").await;
+    all.next().await;
+    ask(&stage, &format!("PUT {PET}"), "w", PLACE).await;
+    assert_eq!(all.next().await.0, "service");
+    std::fs::write(file.path(), "new").unwrap();
+    sleep(tokens::FRESH).await;
+    ask(&stage, &format!("DELETE {PET}"), "w", "").await;
     assert!(all.ends().await);
 }
 

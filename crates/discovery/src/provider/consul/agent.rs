@@ -1,12 +1,6 @@
 //! Questions to one agent during one life of the source.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use ::settings::Aside;
 use bytes::Bytes;
@@ -17,15 +11,18 @@ use transport::client::{Client, ClientSettings, Response, escaped};
 
 use super::{
     failure::{self, Failure},
-    index::Cursor,
+    index::{Cursor, Verdict},
     settings::Settings,
 };
-use crate::provider::aside;
+use crate::provider::{aside, single_flight::SingleFlight};
 
 /// Questions that do not block, at once: after an outage every watch asks one.
 const AT_ONCE: usize = 50;
 /// For an answer the agent has at hand, and on top of `wait` for one it blocks on.
 const ANSWER: Duration = Duration::from_secs(5);
+/// A server that has not heard from its leader for longer than this is not to answer itself: it asks the leader, and fails
+/// if there is none. Longer than an election takes; without it, a server that is cut off answers for ever.
+const MAX_STALE: &str = "max_stale=30s";
 
 /// The agent as our settings reach it.
 #[derive(Debug)]
@@ -33,8 +30,9 @@ pub(super) struct Agent {
     client: Client,
     pub(super) settings: Settings,
     permits: Semaphore,
-    /// The token was seen to have `node:read`; without it, it is asked again each time, as it may be granted.
-    sees_nodes: AtomicBool,
+    canaries: SingleFlight<Result<(), Failure>>,
+    /// Whether our token may see the list of nodes.
+    nodes: SingleFlight<Result<bool, Failure>>,
 }
 
 /// A good answer.
@@ -60,8 +58,14 @@ impl Agent {
     fn new(settings: &Settings) -> Result<Arc<Self>, Failure> {
         let client = ClientSettings { headers: headers(settings)?, ..settings.client() };
         let client = Client::new(client).map_err(|e| failure::no_answer(e, Duration::ZERO))?;
-        let permits = Semaphore::new(AT_ONCE);
-        Ok(Arc::new(Self { client, settings: settings.clone(), permits, sees_nodes: AtomicBool::new(false) }))
+        let (settings, permits) = (settings.clone(), Semaphore::new(AT_ONCE));
+        Ok(Arc::new(Self {
+            client,
+            settings,
+            permits,
+            canaries: SingleFlight::default(),
+            nodes: SingleFlight::default(),
+        }))
     }
 
     /// Whether watches share connections, as the canary found out.
@@ -95,15 +99,27 @@ impl Agent {
         })
     }
 
-    /// Whether an answer without any record means that there is none.
+    /// Where a watch of a resource goes on, and the answer it is to use, if it is.
+    pub(super) async fn follow(&self, path: &str, cursor: Cursor) -> Result<(Cursor, Option<Answer>), Failure> {
+        let answer = match self.ask(path, cursor).await {
+            // Every blocked query ends with 500 when a leader dies, and most succeed at once when asked again.
+            Err(Failure::Doubtful(_)) if cursor.index().is_some() => return Ok((Cursor::default(), None)),
+            answer => answer?,
+        };
+        let (next, verdict) = cursor.after(answer.index);
+        Ok((next, (verdict == Verdict::Use).then_some(answer)))
+    }
+
+    /// Whether an answer without any record, seen at this time, means that there is none.
     ///
     /// With access control on, a token that may not read a service gets 200 and an empty list, and Consul before 1.11
     /// says nothing about it. Two documented questions tell: the agent-local health of a service name is refused with
     /// 403 unless the token has `service:read` on it (404 is "may read, none here"), and the list of nodes, of which a
-    /// registry always has one, is empty unless the token has `node:read`. Both pass when access control is off.
+    /// registry always has one, is empty unless the token has `node:read`. Both pass when access control is off. Rights
+    /// may be taken away at any time, so that only what is asked after the empty answer counts.
     ///
     /// `Ok(None)` if the answer is to be believed, else what the token lacks.
-    pub(super) async fn lacks(&self, service: &ServiceId) -> Result<Option<String>, Failure> {
+    pub(super) async fn lacks(&self, service: &ServiceId, seen: Instant) -> Result<Option<String>, Failure> {
         let path = format!("/v1/agent/health/service/name/{}", escaped(service.as_str()));
         let response = self.get(&path, ANSWER).await?;
         // 429 and 503 are how this question says `warning` and `critical`.
@@ -115,19 +131,21 @@ impl Agent {
                 other => Err(other),
             };
         }
-        if !self.sees_nodes.load(Ordering::Relaxed) {
+        let sees_nodes = Box::pin(async {
             let nodes = self.ask("/v1/catalog/nodes", Cursor::default()).await?;
-            self.sees_nodes.store(nodes.body.trim_ascii() != b"[]", Ordering::Relaxed);
-        }
-        Ok((!self.sees_nodes.load(Ordering::Relaxed)).then(|| "the token has no node:read".to_owned()))
+            Ok(nodes.body.trim_ascii() != b"[]")
+        });
+        let sees_nodes = self.nodes.since(seen, sees_nodes).await?;
+        Ok((!sees_nodes).then(|| "the token has no node:read".to_owned()))
     }
 
     /// Whom a failure concerns: `Ok` is the question's own error, `Err` one of the agent as a whole.
     pub(super) async fn concerns_it(&self, failure: Failure) -> Result<ProviderError, ProviderError> {
         match failure {
             Failure::Agent(error) => Err(error),
-            // Every blocked query ends with 500 when a leader dies, and most succeed at once when asked again.
-            Failure::Doubtful(error) if self.canary().await.is_err() => Err(error),
+            Failure::Doubtful(error) if self.canaries.since(Instant::now(), Box::pin(self.canary())).await.is_err() => {
+                Err(error)
+            }
             Failure::Doubtful(error) | Failure::Question(error) => Ok(error),
         }
     }
@@ -141,7 +159,7 @@ impl Agent {
     fn query(&self, path: &str, cursor: Cursor, wait: Duration) -> String {
         let mut parts = Vec::new();
         if self.settings.stale {
-            parts.push("stale".to_owned());
+            parts.extend(["stale".to_owned(), MAX_STALE.to_owned()]);
         }
         if let Some(datacenter) = &self.settings.datacenter {
             parts.push(format!("dc={}", escaped(datacenter)));
@@ -186,7 +204,10 @@ mod tests {
         let agent = Agent::new(&settings).unwrap();
         let wait = Duration::from_secs(60);
         let (blocked, _) = Cursor::default().after(Some(9));
-        assert_eq!(agent.query("/p", blocked, wait), "/p?stale&dc=dc%202&near=_agent&index=9&wait=60000ms");
+        assert_eq!(
+            agent.query("/p", blocked, wait),
+            "/p?stale&max_stale=30s&dc=dc%202&near=_agent&index=9&wait=60000ms"
+        );
         let plain = Agent::new(&Settings { stale: false, ..Settings::new("http://127.0.0.1:1") }).unwrap();
         assert_eq!(plain.query("/p", Cursor::default(), wait), "/p");
     }

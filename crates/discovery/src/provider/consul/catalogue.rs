@@ -10,11 +10,7 @@ use model::{ProviderError, ServiceId, Update};
 use tokio::{sync::watch, time::sleep};
 use transport::clock::tick;
 
-use super::{
-    agent::Agent,
-    failure::Failure,
-    index::{Cursor, Verdict},
-};
+use super::{agent::Agent, failure::Failure, index::Cursor, watch::FILTERED};
 use crate::provider::{
     Feed, Interest,
     pace::{Backoff, Pace},
@@ -78,11 +74,8 @@ async fn step(
     names: &watch::Sender<Option<Names>>,
     cursor: Cursor,
 ) -> Result<(Cursor, Option<String>), Failure> {
-    let answer = agent.ask("/v1/catalog/services", cursor).await?;
-    let (next, verdict) = cursor.after(answer.index);
-    if verdict == Verdict::AskAgain {
-        return Ok((next, None));
-    }
+    let (next, answer) = agent.follow("/v1/catalog/services", cursor).await?;
+    let Some(answer) = answer else { return Ok((next, None)) };
     let (new, odd) =
         read(&answer.body).map_err(|e| Failure::Question(ProviderError::Malformed(format!("catalogue: {e}"))))?;
     // A catalogue holds Consul itself at least: an empty one is one that we may not see.
@@ -90,7 +83,9 @@ async fn step(
         return Ok((next, Some("the catalogue looks empty: give the token service:read and node:read".to_owned())));
     }
     names.send_if_modified(|old| old.replace(new) != *old);
-    Ok((next, odd.into_iter().next()))
+    // What is left out is asked about by name as far as it had instances.
+    let hidden = answer.filtered.then(|| format!("catalogue: {FILTERED}"));
+    Ok((next, hidden.or_else(|| odd.into_iter().next())))
 }
 
 #[cfg(test)]

@@ -92,9 +92,9 @@ impl Watches {
                     return closed;
                 }
             }
-            self.hold(wanted);
-            // After their watches ended: this is the last word of them.
-            for service in gone {
+            let doubtful = self.hold(wanted);
+            // After their watches ended: this is the last word of them. A sweep says its own.
+            for service in gone.into_iter().chain(doubtful) {
                 if let Err(closed) = self.feed.publish(Update::Forgotten(service)).await {
                     return closed;
                 }
@@ -130,11 +130,11 @@ impl Watches {
         }
     }
 
-    /// Starts and ends watches so that the wanted services are watched.
-    fn hold(&mut self, wanted: BTreeSet<ServiceId>) {
+    /// Starts and ends watches so that the wanted services are watched. Those that ended in doubt.
+    fn hold(&mut self, wanted: BTreeSet<ServiceId>) -> Vec<ServiceId> {
         if let Some(sweep) = &self.sweep {
             sweep.send_if_modified(|held| std::mem::replace(held, wanted.clone()) != wanted);
-            return;
+            return Vec::new();
         }
         if wanted.len() >= CONNECTIONS && !self.agent.multiplexes() {
             tracing::warn!(
@@ -147,16 +147,12 @@ impl Watches {
             let (sender, names) = watch::channel(wanted);
             self.sweep = Some(sender);
             self.tasks.spawn(sweep::run(Arc::clone(&self.agent), self.held.clone(), self.feed.clone(), names));
-            return;
+            return Vec::new();
         }
-        // What is not wanted is not held either: it said itself that it is empty, or never said anything.
-        self.services.retain(|name, watch| {
-            let stays = wanted.contains(name);
-            if !stays {
-                watch.abort();
-            }
-            stays
-        });
+        // What is not wanted is not held either: it said itself that it is empty, or never said anything certain.
+        let ended = self.services.extract_if(|name, _| !wanted.contains(name));
+        let ended = ended.inspect(|(_, watch)| watch.abort()).map(|(name, _)| name);
+        let doubtful = ended.filter(|name| self.held.is_left_in_doubt(name)).collect();
         for name in wanted {
             if !self.services.contains_key(&name) {
                 let voice = Voice::new(name.clone(), self.held.clone(), self.feed.clone());
@@ -164,5 +160,6 @@ impl Watches {
                 self.services.insert(name, task);
             }
         }
+        doubtful
     }
 }

@@ -1,7 +1,9 @@
 //! More services than connections: two watches, on all checks and on the catalogue, and re-reads of what changed.
 //!
 //! A change of a check names its service or node, and those services are read at once. A change of the catalogue
-//! (addresses, weights, metadata, instances without checks) does not say where, so all are read, at most once a second.
+//! (addresses, weights, metadata, instances without checks) does not say where, so all are read: the first time at once,
+//! then so seldom that they are a hundred a second. What was read because of a change is read once more a moment later: it
+//! may have been answered by a server that did not know the change yet, and nobody would tell of it again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,17 +22,22 @@ use transport::clock::tick;
 use super::{
     agent::{Agent, Answer},
     changes::Checks,
-    index::{Cursor, Verdict},
+    index::Cursor,
     watch::{Voice, concern, path},
 };
 use crate::provider::{
     Feed,
     held::Held,
-    pace::{self, Pace},
+    pace::{self, Backoff, Pace},
 };
 
-/// Between two readings of everything.
+/// Between two readings of everything, at least, and for each service.
 const FULL: Duration = Duration::from_secs(1);
+const EACH: Duration = Duration::from_millis(10);
+/// From a reading because of a change to the next one: servers lag by milliseconds.
+const AGAIN: Duration = Duration::from_secs(1);
+/// From a reading that failed to the next one.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Keeps these services known until the agent as a whole fails.
 pub(super) async fn run(
@@ -43,14 +50,17 @@ pub(super) async fn run(
     let (checks, mut checks_seen) = watch::channel(None);
     let (catalogue, mut catalogue_seen) = watch::channel(None::<Arc<Answer>>);
     watchers.spawn(follow(Arc::clone(&agent), "/v1/health/state/any", Pace::new(tick()), checks));
-    watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(FULL, tick()), catalogue));
-    let mut sweep = Sweep { agent, held, feed, voices: BTreeMap::new(), checks: Checks::default() };
+    let full = FULL.max(EACH * u32::try_from(wanted.borrow().len()).unwrap_or(u32::MAX));
+    watchers.spawn(follow(Arc::clone(&agent), "/v1/catalog/services", Pace::every(full, tick()), catalogue));
+    let (voices, again) = (BTreeMap::new(), BTreeMap::new());
+    let mut sweep = Sweep { agent, held, feed, voices, checks: Checks::default(), again };
     let mut resync = Instant::now() + pace::resync(fastrand::f64());
     loop {
         let names = wanted.borrow_and_update().clone();
         if let Err(error) = sweep.keep(&names).await {
             return error;
         }
+        let again = sweep.again.values().min().copied();
         let read = tokio::select! {
             changed = wanted.changed() => match changed {
                 Ok(()) => Ok(()),
@@ -68,6 +78,7 @@ pub(super) async fn run(
                 resync = Instant::now() + pace::resync(fastrand::f64());
                 sweep.read_all(names, None).await
             }
+            () = sleep_until(again.unwrap_or(resync)), if again.is_some() => sweep.read_again().await,
             Some(ended) = watchers.join_next() => Err(ended.unwrap_or_else(|e| ProviderError::Failed(e.to_string()))),
         };
         if let Err(error) = read {
@@ -83,19 +94,26 @@ async fn follow(
     mut pace: Pace,
     answers: watch::Sender<Option<Arc<Answer>>>,
 ) -> ProviderError {
-    let mut cursor = Cursor::default();
+    let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+    let (mut cursor, mut backoff) = (Cursor::default(), calm());
     loop {
-        match agent.ask(path, cursor).await {
-            Ok(answer) => {
-                let (next, verdict) = cursor.after(answer.index);
-                if verdict == Verdict::Use && next != cursor {
+        match agent.follow(path, cursor).await {
+            Ok((next, answer)) => {
+                if let Some(answer) = answer.filter(|_| next != cursor) {
                     answers.send_replace(Some(Arc::new(answer)));
                 }
-                cursor = next;
+                (cursor, backoff) = (next, calm());
+                sleep(pace.wait(tick())).await;
             }
-            Err(failure) => return failure.into_error(),
+            Err(failure) => {
+                match agent.concerns_it(failure).await {
+                    Ok(error) => tracing::warn!(path, %error, "cannot follow the changes; trying again"),
+                    Err(error) => return error,
+                }
+                cursor = Cursor::default();
+                sleep(backoff.next(fastrand::f64())).await;
+            }
         }
-        sleep(pace.wait(tick())).await;
     }
 }
 
@@ -105,12 +123,18 @@ struct Sweep {
     feed: Feed,
     voices: BTreeMap<ServiceId, Voice>,
     checks: Checks,
+    /// What is to be read once more, and when.
+    again: BTreeMap<ServiceId, Instant>,
 }
 
 impl Sweep {
-    /// Reads services that are new among the wanted ones, and forgets those that are not wanted: they are empty.
+    /// Reads services that are new among the wanted ones, and forgets those that are not wanted. What was said of them is
+    /// taken back here, because nothing is being read meanwhile that could be said afterwards.
     async fn keep(&mut self, wanted: &BTreeSet<ServiceId>) -> Result<(), ProviderError> {
-        self.voices.retain(|name, _| wanted.contains(name));
+        for (name, voice) in self.voices.extract_if(.., |name, _| !wanted.contains(name)) {
+            self.again.remove(&name);
+            voice.forget().await?;
+        }
         let new = wanted.iter().filter(|name| !self.voices.contains_key(*name)).cloned().collect();
         self.read(new, None).await
     }
@@ -133,6 +157,13 @@ impl Sweep {
         Ok(())
     }
 
+    /// Reads those that are due once more.
+    async fn read_again(&mut self) -> Result<(), ProviderError> {
+        let now = Instant::now();
+        let due = self.again.extract_if(.., |_, at| *at <= now).map(|(name, _)| name).collect();
+        self.read(due, None).await
+    }
+
     /// Reads these services, because of an answer that was `seen` then; the agent's permits bound how many at once.
     async fn read(&mut self, names: BTreeSet<ServiceId>, seen: Option<Instant>) -> Result<(), ProviderError> {
         let mut reads = JoinSet::new();
@@ -144,6 +175,10 @@ impl Sweep {
         }
         while let Some(done) = reads.join_next().await {
             let voice = done.map_err(|e| ProviderError::Failed(e.to_string()))??;
+            let again = if voice.despairs() { Some(RETRY) } else { seen.map(|_| AGAIN) };
+            self.again.extend(
+                again.map(|wait| (voice.service().clone(), Instant::now() + wait.mul_f64(1.0 + fastrand::f64()))),
+            );
             self.voices.insert(voice.service().clone(), voice);
         }
         Ok(())

@@ -155,17 +155,32 @@ async fn garbage_concerns_one_service_only() {
 }
 
 #[tokio::test]
-async fn one_server_error_with_a_good_canary_is_no_outage() {
-    let mut fake = fake(1, |path, before| {
-        otherwise(path, || match before {
-            0 => answer(10, A),
-            1 => Reply::status(500).data("rpc error making call: EOF"),
-            2 => answer(12, B),
-            _ => Reply::silence(),
+async fn server_errors_with_a_good_canary_are_no_outage_and_one_is_no_doubt() {
+    for (errors, expected) in [(1, &["a@n", "b@n"][..]), (2, &["a@n", "unknown: failed", "b@n"])] {
+        let mut fake = fake(1, move |path, before| {
+            otherwise(path, || match before {
+                0 => answer(10, A),
+                n if n <= errors => Reply::status(500).data("rpc error making call: EOF"),
+                n if n == errors + 1 => answer(12, B),
+                _ => Reply::silence(),
+            })
         })
-    })
-    .await;
-    assert_eq!([fake.said().await, fake.said().await, fake.said().await], ["a@n", "unknown: failed", "b@n"]);
+        .await;
+        for said in expected {
+            assert_eq!(fake.said().await, *said);
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_errors_at_once_ask_for_few_canaries() {
+    let mut fake = fake(50, |path, _| otherwise(path, || Reply::status(500).data("rpc error"))).await;
+    for _ in 0..50 {
+        assert_eq!(fake.said().await, "unknown: failed");
+    }
+    let canaries = fake.asked().iter().filter(|path| path.starts_with("/v1/health/service/consul")).count();
+    // The first of the life, and one for all that failed while another one was asked.
+    assert!(canaries < 25, "{canaries}");
 }
 
 #[tokio::test]
@@ -224,6 +239,31 @@ async fn an_empty_list_without_the_right_to_read_is_not_believed() {
     assert_eq!(nodes.said().await, "unknown: denied");
 }
 
+#[tokio::test]
+async fn a_right_that_is_taken_away_later_is_missed_too() {
+    let (taken, nodes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (now, asked) = (Arc::clone(&taken), Arc::clone(&nodes));
+    let mut fake = fake(2, move |path, _| {
+        let taken = now.load(Ordering::SeqCst);
+        match path {
+            path if path.starts_with("/v1/catalog/nodes") => {
+                asked.fetch_add(1, Ordering::SeqCst);
+                answer(3, if taken { "[]" } else { "[{}]" })
+            }
+            path if path.contains("/pets0") && !taken => otherwise(path, || answer(3, A)),
+            path if path.contains("/pets1") && path.contains("index=") => Reply::silence(),
+            path => otherwise(path, || answer(4, "[]")),
+        }
+    })
+    .await;
+    let mut said = [fake.said().await, fake.said().await];
+    said.sort();
+    assert_eq!(said, ["a@n", "empty"]);
+    taken.store(true, Ordering::SeqCst);
+    assert_eq!(fake.said().await, "unknown: denied");
+    assert!(nodes.load(Ordering::SeqCst) >= 2);
+}
+
 /// When the fake was asked for something, set once.
 type When = Arc<Mutex<Option<tokio::time::Instant>>>;
 
@@ -260,10 +300,10 @@ async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     let when = Arc::clone(&read);
     let mut fake = fake(life::CONNECTIONS, move |path, _| match path {
         path if path.contains("/v1/health/state/any") && !path.contains("index=") => answer(2, "[]"),
-        path if path.contains("/v1/health/state/any?stale&index=2") && now.load(Ordering::SeqCst) => {
+        path if path.contains("/v1/health/state/any?stale&max_stale=30s&index=2") && now.load(Ordering::SeqCst) => {
             answer(3, r#"[{"Node":"n","CheckID":"c","Status":"passing","ServiceName":"pets7"}]"#)
         }
-        path if path.contains("/v1/health/state/any?stale&index=2") => answer(2, "[]"),
+        path if path.contains("/v1/health/state/any?stale&max_stale=30s&index=2") => answer(2, "[]"),
         path if path.starts_with("/v1/catalog/services") && !path.contains("index=") => answer(2, "{}"),
         path if path.contains("index=") => Reply::silence(),
         path => otherwise(path, || {
@@ -288,7 +328,77 @@ async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     assert!(message.seen <= read.lock().unwrap().unwrap(), "the word was that of the check");
     let asked = fake.asked().split_off(before);
     let about: Vec<_> = asked.iter().filter(|path| path.contains("/pets")).collect();
-    assert_eq!(about, ["/v1/health/service/pets7?stale"]);
+    assert_eq!(about, ["/v1/health/service/pets7?stale&max_stale=30s"]);
+}
+
+#[tokio::test]
+async fn with_many_services_a_change_that_a_server_did_not_know_yet_is_found_a_moment_later() {
+    let told = AtomicBool::new(false);
+    let reads = AtomicUsize::new(0);
+    let mut fake = fake(life::CONNECTIONS, move |path, _| match path {
+        path if path.contains("/v1/health/state/any") && !path.contains("index=") => answer(2, "[]"),
+        path if path.contains("/v1/health/state/any") && !told.swap(true, Ordering::SeqCst) => {
+            answer(3, r#"[{"Node":"n","CheckID":"c","Status":"passing","ServiceName":"pets7"}]"#)
+        }
+        path if path.contains("/v1/health/state/any") => answer(3, "[]"),
+        path if path.starts_with("/v1/catalog/services") => answer(2, "{}"),
+        // At the start, for the catalogue, and by a server that lags.
+        path if path.contains("/pets7?") && reads.fetch_add(1, Ordering::SeqCst) > 2 => answer(3, B),
+        path => otherwise(path, || answer(2, A)),
+    })
+    .await;
+    for _ in 0..life::CONNECTIONS {
+        assert_eq!(fake.said().await, "a@n");
+    }
+    assert_eq!(fake.said().await, "b@n");
+}
+
+#[tokio::test]
+async fn with_many_services_a_watch_that_fails_is_no_outage_and_a_service_that_fails_is_read_again() {
+    let (checks, reads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut fake = fake(life::CONNECTIONS, move |path, _| match path {
+        path if path.contains("/v1/health/state/any") => match checks.fetch_add(1, Ordering::SeqCst) {
+            0 => answer(2, "[]"),
+            1 | 2 => Reply::status(500).data("rpc error making call: EOF"),
+            _ => answer(2, "[]"),
+        },
+        path if path.starts_with("/v1/catalog/services") => answer(2, "{}"),
+        path if path.contains("/pets7?") => match reads.fetch_add(1, Ordering::SeqCst) {
+            0 => otherwise(path, || answer(2, A)),
+            1 => Reply::status(500).data("rpc error making call: EOF"),
+            _ => answer(3, B),
+        },
+        path => otherwise(path, || answer(2, A)),
+    })
+    .await;
+    for _ in 0..life::CONNECTIONS {
+        assert_eq!(fake.said().await, "a@n");
+    }
+    assert_eq!([fake.said().await, fake.said().await], ["unknown: failed", "b@n"]);
+}
+
+#[tokio::test]
+async fn with_many_services_one_that_nobody_means_any_longer_is_taken_back_after_its_last_word() {
+    let mut fake = fake(life::CONNECTIONS + 1, |path, _| match path {
+        path if path.contains("/v1/health/state/any") => answer(2, "[]"),
+        path if path.starts_with("/v1/catalog/services") => answer(2, "{}"),
+        path if path.contains("/pets0?") => {
+            Reply::script().read().wait(Duration::from_millis(300)).head(200).header("x-consul-index", "2").data(A)
+        }
+        path => otherwise(path, || answer(2, A)),
+    })
+    .await;
+    for _ in 0..life::CONNECTIONS {
+        assert_eq!(fake.said().await, "a@n");
+    }
+    // While it is being read for the first time.
+    let names: Vec<_> = (1..=life::CONNECTIONS).map(|n| format!("pets{n}")).collect();
+    fake.source.wants(routed(names.iter().map(String::as_str)));
+    let mut last = fake.said().await;
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), fake.source.updates.recv()).await {
+        last = format!("{:?}", message.update);
+    }
+    assert!(last.starts_with("Forgotten"), "{last}");
 }
 
 #[tokio::test]

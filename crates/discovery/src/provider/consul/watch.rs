@@ -9,7 +9,7 @@ use transport::{client::escaped, clock::tick};
 use super::{
     agent::{Agent, Answer},
     failure::Failure,
-    index::{Cursor, Verdict},
+    index::Cursor,
     records::{self, Reading},
 };
 use crate::provider::{
@@ -23,7 +23,9 @@ use crate::provider::{
 pub(super) struct Voice {
     service: ServiceId,
     feed: Feed,
-    said: Option<Result<Reading, ProviderError>>,
+    said: Option<Reading>,
+    /// Why it was said that this may not be so any more.
+    doubt: Option<ProviderError>,
     /// When the order of nearness was taken that was said last.
     ordered: Instant,
     held: Held,
@@ -34,7 +36,7 @@ const ORDER: Duration = Duration::from_secs(600);
 
 impl Voice {
     pub(super) fn new(service: ServiceId, held: Held, feed: Feed) -> Self {
-        Self { service, held, feed, said: None, ordered: Instant::now() }
+        Self { service, held, feed, said: None, doubt: None, ordered: Instant::now() }
     }
 
     pub(super) fn service(&self) -> &ServiceId {
@@ -43,10 +45,21 @@ impl Voice {
 
     /// The nodes of the service, as far as is known.
     pub(super) fn nodes(&self) -> &[Arc<str>] {
-        match &self.said {
-            Some(Ok(reading)) => &reading.nodes,
-            _ => &[],
+        self.said.as_ref().map_or(&[], |said| &said.nodes)
+    }
+
+    /// Whether it was said last that it is not known what there is.
+    pub(super) fn despairs(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Takes back what was said, unless that is that there is nothing.
+    pub(super) async fn forget(self) -> Result<(), ProviderError> {
+        self.held.is_left_in_doubt(&self.service);
+        if self.doubt.is_some() || self.said.is_some_and(|said| !said.instances.is_empty()) {
+            self.feed.publish(Update::Forgotten(self.service)).await?;
         }
+        Ok(())
     }
 
     /// Reads an answer and publishes what is new in it.
@@ -56,13 +69,13 @@ impl Voice {
             .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
         let stands =
             |said: &Reading| *said == reading || (said.is_same_set(&reading) && answer.seen < self.ordered + ORDER);
-        if matches!(&self.said, Some(Ok(said)) if stands(said)) {
+        if self.doubt.is_none() && self.said.as_ref().is_some_and(stands) {
             self.feed.heard();
             return Ok(());
         }
         let hidden = answer.filtered.then(|| FILTERED.to_owned());
         if reading.records == 0
-            && let Some(lack) = agent.lacks(&self.service).await?.or_else(|| hidden.clone())
+            && let Some(lack) = agent.lacks(&self.service, answer.seen).await?.or_else(|| hidden.clone())
         {
             return Err(Failure::Question(ProviderError::Denied(lack)));
         }
@@ -77,15 +90,16 @@ impl Voice {
         self.held.note(&self.service, reading.instances.is_empty());
         self.say(Knowledge::of(reading.told()), answer.seen).await?;
         self.ordered = answer.seen;
-        self.said = Some(Ok(reading));
+        (self.said, self.doubt) = (Some(reading), None);
         Ok(())
     }
 
     /// Says that we do not know, once per reason.
     pub(super) async fn despair(&mut self, error: ProviderError) -> Result<(), Failure> {
-        if !matches!(&self.said, Some(Err(said)) if *said == error) {
+        if self.doubt.as_ref() != Some(&error) {
             self.say(Knowledge::Unknown(error.clone()), Instant::now()).await?;
-            self.said = Some(Err(error));
+            self.held.note_doubt(&self.service);
+            self.doubt = Some(error);
         }
         Ok(())
     }
@@ -100,7 +114,7 @@ impl Voice {
     }
 }
 
-const FILTERED: &str = "Consul left out what the token may not read: give it service:read and node:read";
+pub(super) const FILTERED: &str = "Consul left out what the token may not read: give it service:read and node:read";
 
 /// Path of the health of one service: all its instances with all their checks.
 pub(super) fn path(service: &ServiceId) -> String {
@@ -131,9 +145,8 @@ pub(super) async fn service(agent: Arc<Agent>, mut voice: Voice) -> ProviderErro
 }
 
 async fn step(agent: &Agent, voice: &mut Voice, path: &str, cursor: Cursor) -> Result<Cursor, Failure> {
-    let answer = agent.ask(path, cursor).await?;
-    let (next, verdict) = cursor.after(answer.index);
-    if verdict == Verdict::Use {
+    let (next, answer) = agent.follow(path, cursor).await?;
+    if let Some(answer) = answer {
         voice.hear(agent, &answer).await?;
     }
     Ok(next)

@@ -44,6 +44,8 @@ pub(super) struct Reading {
     pub(super) ttl: Duration,
     /// An `SRV` record names a target of which no address is known: it may be one that has only just come.
     pub(super) lacking: bool,
+    /// Why the last addresses of a target stand for those it has now.
+    pub(super) outdated: Option<ProviderError>,
 }
 
 /// Addresses of the targets of `SRV` records, as they were known last: a target that cannot be looked up at the moment
@@ -73,7 +75,7 @@ impl Target {
             Want::Addresses { kind, port } => {
                 let answer = addresses(servers, &self.name, kind).await?;
                 let instances = records::of_addresses(self, ips(&answer), port);
-                Reading { instances, skipped: answer.skipped, ttl: answer.ttl, lacking: false }
+                Reading { instances, skipped: answer.skipped, ttl: answer.ttl, lacking: false, outdated: None }
             }
         };
         match reading.skipped.first() {
@@ -99,7 +101,7 @@ impl Target {
         }
         let targets: BTreeSet<Name> = services.iter().map(|service| service.target.clone()).collect();
         memory.retain(|name, _| targets.contains(name));
-        let mut failure = None;
+        let (mut failure, mut outdated) = (None, None);
         for (name, found) in find(servers, targets, &additional, memory).await {
             match found {
                 Ok((known, own)) => {
@@ -109,9 +111,8 @@ impl Target {
                 Err(error) => {
                     ttl = Duration::ZERO;
                     skipped.push(format!("target {name}, whose last addresses stand: {error}"));
-                    if !memory.contains_key(&name) {
-                        failure = Some(error);
-                    }
+                    let which = if memory.contains_key(&name) { &mut outdated } else { &mut failure };
+                    *which = Some(error);
                 }
             }
         }
@@ -122,7 +123,7 @@ impl Target {
         let instances = records::of_services(self, &services);
         match failure {
             Some(error) if instances.is_empty() => Err(error),
-            _ => Ok(Reading { instances, skipped, ttl, lacking }),
+            _ => Ok(Reading { instances, skipped, ttl, lacking, outdated }),
         }
     }
 }

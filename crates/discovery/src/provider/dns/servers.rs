@@ -12,14 +12,14 @@ use std::{
 
 use ::settings::Aside;
 use model::ProviderError;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     ask::ask,
     settings::{Server, Settings},
     wire::{self, Answer, Found, Kind, Name, Reply},
 };
-use crate::provider::aside;
+use crate::provider::{aside, single_flight::SingleFlight};
 
 /// Where the system says which servers there are.
 const SYSTEM: &str = "/etc/resolv.conf";
@@ -47,6 +47,9 @@ pub(super) struct Servers {
     heard: AtomicU64,
     /// The number of answers when silence was reported last.
     reported: AtomicU64,
+    /// How often it was reported.
+    silences: AtomicU64,
+    probes: SingleFlight<()>,
 }
 
 /// Why one server has no answer for us.
@@ -81,6 +84,8 @@ impl Servers {
             asked: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             reported: AtomicU64::new(u64::MAX),
+            silences: AtomicU64::new(0),
+            probes: SingleFlight::default(),
         }
     }
 
@@ -105,9 +110,27 @@ impl Servers {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Whether all servers have been silent since there were so many answers, and nobody has reported it yet.
-    pub(super) fn fell_silent(&self, heard: u64) -> bool {
-        self.heard() == heard && self.reported.swap(heard, Ordering::Relaxed) != heard
+    /// Whether all servers have been silent since there were so many answers, and nobody has reported it yet. A server may
+    /// be silent about one name only, because whom it asks is: what it says of the root tells.
+    pub(super) async fn fell_silent(&self, heard: u64) -> bool {
+        if self.heard() != heard {
+            return false;
+        }
+        let probe = Box::pin(async { drop(self.ask(&Name::root_vec(), Kind::A).await) });
+        self.probes.since(Instant::now(), probe).await;
+        let fell = self.heard() == heard && self.reported.swap(heard, Ordering::Relaxed) != heard;
+        self.silences.fetch_add(u64::from(fell), Ordering::Relaxed);
+        fell
+    }
+
+    /// How often silence was reported. What was said before has to be said again once they answer.
+    pub(super) fn silences(&self) -> u64 {
+        self.silences.load(Ordering::Relaxed)
+    }
+
+    /// The next silence is to be reported, also if it is the one that was.
+    pub(super) fn report_again(&self) {
+        self.reported.store(u64::MAX, Ordering::Relaxed);
     }
 
     async fn ask(&self, name: &Name, kind: Kind) -> Result<Found, ProviderError> {
@@ -196,12 +219,16 @@ mod tests {
         assert_ne!(ids(&servers()), ids(&servers()));
     }
 
-    #[test]
-    fn silence_is_reported_once_until_an_answer_comes() {
-        let servers = Servers::new(&Settings::default(), system(), None);
-        assert!(servers.fell_silent(0) && !servers.fell_silent(0));
+    #[tokio::test]
+    async fn silence_is_reported_once_until_an_answer_comes_or_it_has_to_be_told_again() {
+        let nobody = [SocketAddr::from(([127, 0, 0, 1], 1))];
+        let servers = Servers::new(&Settings::default(), nobody.into(), None);
+        assert!(servers.fell_silent(0).await && !servers.fell_silent(0).await);
+        servers.report_again();
+        assert!(servers.fell_silent(0).await);
         servers.heard.fetch_add(1, Ordering::Relaxed);
-        assert!(!servers.fell_silent(0), "somebody was heard meanwhile");
-        assert!(servers.fell_silent(1));
+        assert!(!servers.fell_silent(0).await, "somebody was heard meanwhile");
+        assert!(servers.fell_silent(1).await);
+        assert_eq!(servers.silences(), 3);
     }
 }

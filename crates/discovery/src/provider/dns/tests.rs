@@ -218,6 +218,9 @@ async fn a_target_that_cannot_be_looked_up_keeps_its_addresses() {
     assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.1:2"]);
     fails.send_replace(true);
     assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3"]);
+    assert!(source.doubt().await.contains("SERVFAIL"), "they may be others by now");
+    fails.send_replace(false);
+    assert_eq!(source.list().await, ["10.0.0.1:1", "10.0.0.1:2"]);
 }
 
 #[tokio::test]
@@ -269,4 +272,61 @@ async fn services_are_looked_up_as_they_become_of_interest() {
     assert_eq!(source.next().await, empty(id("other")));
     source.0.wants(routed(["other"]));
     assert_eq!(source.next().await, Update::Forgotten(id("web")));
+}
+
+/// The name a question asks for.
+fn asked(question: &[u8]) -> String {
+    domain::base::Message::from_octets(question).unwrap().first_question().unwrap().qname().to_string()
+}
+
+#[tokio::test]
+async fn servers_that_are_silent_about_one_name_are_not_down() {
+    let address = server(|question, _| match &*asked(question) {
+        "dead.test" => Vec::new(),
+        "web.test" => good(question, &[address("web.test", 60, "10.0.0.1")]),
+        _ => good(question, &[]),
+    })
+    .await;
+    let dead = Lookup { name: "dead.test".to_owned(), ..a() };
+    let settings = |settings| Settings { services: [(id("web"), a()), (id("dead"), dead)].into(), ..settings };
+    let mut source = Source::with(&[address], a(), settings);
+    source.0.wants(routed(["web", "dead"]));
+    assert_eq!(source.list().await, ["10.0.0.1:80"]);
+    assert!(source.doubt().await.contains("no answer"));
+    let said = tokio::time::timeout(Duration::from_secs(2), source.next()).await;
+    assert!(said.is_err(), "{said:?}");
+}
+
+#[tokio::test]
+async fn after_a_silence_of_all_servers_every_name_is_said_again() {
+    let (hush, silent) = watch::channel(false);
+    let address = server(move |question, _| match &*asked(question) {
+        _ if *silent.borrow() => Vec::new(),
+        "web.test" => good(question, &[address("web.test", 0, "10.0.0.1")]),
+        "also.test" => good(question, &[address("also.test", 4, "10.0.0.2")]),
+        _ => good(question, &[]),
+    })
+    .await;
+    let also = Lookup { name: "also.test".to_owned(), ..a() };
+    let settings = |settings| Settings { services: [(id("web"), a()), (id("also"), also)].into(), ..settings };
+    let mut source = Source::with(&[address], a(), settings);
+    source.0.wants(routed(["web", "also"]));
+    let mut lists = [source.list().await, source.list().await].concat();
+    lists.sort();
+    assert_eq!(lists, ["10.0.0.1:80", "10.0.0.2:80"]);
+    hush.send_replace(true);
+    while !matches!(source.next().await, Update::Unreachable(_)) {}
+    hush.send_replace(false);
+    // This one was never in doubt itself.
+    while source.list().await != ["10.0.0.2:80"] {}
+}
+
+#[tokio::test]
+async fn what_no_server_said_ends_no_outage() {
+    let address = server(|_, _| Vec::new()).await;
+    let mut source = Source::start(&[address], a());
+    while !matches!(source.next().await, Update::Unreachable(_)) {}
+    source.0.wants(routed(["web", "other"]));
+    assert_eq!(source.list().await, [""; 0], "nothing is looked up for it");
+    while !matches!(source.next().await, Update::Unreachable(_)) {}
 }

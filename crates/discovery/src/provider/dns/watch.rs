@@ -25,7 +25,7 @@ pub(super) async fn service(
     settings: Settings,
     feed: Feed,
 ) -> ProviderError {
-    let mut voice = Voice { service, feed, said: None };
+    let mut voice = Voice { service, feed, said: None, doubt: None, silences: 0 };
     let mut memory = Memory::new();
     let mut backoff = Backoff::new(FIRST, LONGEST);
     loop {
@@ -41,9 +41,9 @@ pub(super) async fn service(
                 } else {
                     backoff = Backoff::new(FIRST, LONGEST);
                 }
-                (voice.hear(reading, seen).await, wait)
+                (voice.hear(reading, servers.silences(), seen).await, wait)
             }
-            Err(error) => (voice.despair(error, servers.fell_silent(heard)).await, backoff.next(fastrand::f64())),
+            Err(error) => (voice.despair(error, servers.fell_silent(heard).await).await, backoff.next(fastrand::f64())),
         };
         if let Err(closed) = told {
             return closed;
@@ -56,23 +56,35 @@ pub(super) async fn service(
 struct Voice {
     service: ServiceId,
     feed: Feed,
-    said: Option<Result<Reading, ProviderError>>,
+    said: Option<Reading>,
+    /// Why it was said that this may not be so any more.
+    doubt: Option<ProviderError>,
+    /// How often all servers had been silent by then.
+    silences: u64,
 }
 
 impl Voice {
-    async fn hear(&mut self, reading: Reading, seen: Instant) -> Result<(), ProviderError> {
+    /// Says what is new; after a silence all of it, because the silence made it doubtful.
+    async fn hear(&mut self, mut reading: Reading, silences: u64, seen: Instant) -> Result<(), ProviderError> {
         self.feed.heard();
-        let last = self.said.as_ref().and_then(|said| said.as_ref().ok());
-        let news = last.is_none_or(|last| last.instances != reading.instances);
+        let outdated = reading.outdated.take();
+        let last = self.said.as_ref();
+        let silent = std::mem::replace(&mut self.silences, silences) != silences;
+        let certain = self.doubt.is_some() && outdated.is_none();
+        let news = silent || certain || last.is_none_or(|last| last.instances != reading.instances);
         for reason in reading.skipped.iter().filter(|reason| !last.is_some_and(|last| last.skipped.contains(reason))) {
             let service = Some(self.service.clone());
             self.feed.publish_seen(Update::Skipped { service, reason: reason.clone() }, seen).await?;
         }
         if news {
+            self.doubt = None;
             self.say(Knowledge::of(reading.instances.clone()), seen).await?;
         }
-        self.said = Some(Ok(reading));
-        Ok(())
+        self.said = Some(reading);
+        match outdated {
+            Some(error) => self.despair(error, false).await,
+            None => Ok(()),
+        }
     }
 
     /// Says that we do not know, once per reason; and if no server at all is heard, that too.
@@ -80,9 +92,9 @@ impl Voice {
         if silence {
             self.feed.publish(Update::Unreachable(error.clone())).await?;
         }
-        if !matches!(&self.said, Some(Err(said)) if *said == error) {
+        if self.doubt.as_ref() != Some(&error) {
             self.say(Knowledge::Unknown(error.clone()), Instant::now()).await?;
-            self.said = Some(Err(error));
+            self.doubt = Some(error);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ impl Journal {
             tracing::warn!(lines = replayed.damaged, aside = %aside.display(),
                 "the registry was damaged; its unreadable lines are left out, and the file is kept aside");
         }
-        let index = replayed.index + JUMP;
+        let index = first_index().max(replayed.index + JUMP);
         let encode = |r: &Arc<Registration>| encode(&Line { index, what: What::Register(r.clone()) });
         let live = replayed.live.iter().map(|(key, r)| Ok((key.clone(), encode(r)?)));
         let live = live.collect::<io::Result<_>>().map_err(|e| wrong("cannot write to", &e))?;
@@ -154,6 +155,13 @@ impl Journal {
         self.lines = self.live.len() + 1;
         Ok(())
     }
+}
+
+/// An index above all that any earlier life of the registry gave out, also if nothing is left of it: microseconds since
+/// 1970, faster than any registry changes. What a watcher remembers of that life is then known to be of another.
+pub(super) fn first_index() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or_default()
 }
 
 /// One line with its checksum and end.

@@ -6,16 +6,17 @@ use std::{
 };
 
 use model::{InstanceId, ServiceId};
+use settings::PATIENCE;
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     Registration, Settings,
     audit::{Action, By, Entry},
     health::Effect,
-    journal::{JUMP, Journal, Line, Stored, What},
+    journal::{JUMP, Journal, Line, Stored, What, first_index},
     lease::Key,
     probe::Probe,
     state::{Changes, Listed, Listing, Look, News, State},
@@ -72,7 +73,7 @@ impl Registry {
     /// A registry that a restart forgets.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::with(State::default(), None)
+        Self::with(State::restored(Vec::new(), first_index(), Instant::now()), None)
     }
 
     /// The registry kept in this directory. Every lease begins anew, in full.
@@ -367,7 +368,8 @@ impl Registry {
 /// What the disk says in the end.
 pub(super) async fn stored(told: Told) -> bool {
     match told {
-        Some(told) => told.await.unwrap_or(false),
+        // A disk may hang; what is registered is routed all the same, and its owner may not wait for ever.
+        Some(told) => timeout(PATIENCE, told).await.is_ok_and(|told| told.unwrap_or(false)),
         None => false,
     }
 }

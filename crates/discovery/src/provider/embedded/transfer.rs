@@ -70,7 +70,8 @@ impl Registry {
         let Import { mut imported, told, .. } = import;
         (imported.index, imported.stored) = (self.index(), !dry);
         for told in told {
-            imported.stored &= stored(told).await;
+            // Where one waited in vain, all would.
+            imported.stored = imported.stored && stored(told).await;
         }
         imported
     }

@@ -8,11 +8,12 @@ use std::{io, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use super::journal::{Journal, Line};
+use crate::memory::join;
 
 /// How many changes go to the disk in one step. Above, the first would wait too long for the last.
 const BATCH: usize = 1024;
 
-/// The way to the thread. Dropping it waits until all is written.
+/// The way to the thread. Dropping it waits until all is written, unless the disk hangs.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// Unbounded, yet short: whoever registers waits for its own change, and expiry makes at most one per instance.
@@ -59,10 +60,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.orders = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the registry's writer panicked, which is a fault of the router");
+        if let Some(thread) = self.thread.take() {
+            join(thread, "of the registry");
         }
     }
 }

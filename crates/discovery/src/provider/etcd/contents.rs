@@ -110,6 +110,13 @@ impl Contents {
         }
     }
 
+    /// Why what is known of a service may not hold any more: a record of it was rewritten and cannot be read.
+    pub(super) fn outdated(&self, service: &ServiceId) -> Option<ProviderError> {
+        let mut entries = self.services.get(service)?.values();
+        let trouble = entries.find_map(|entry| entry.trouble.as_ref().filter(|_| entry.instance.is_some()))?;
+        Some(ProviderError::Malformed(trouble.clone()))
+    }
+
     /// All services that have records.
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceId> {
         self.services.keys()

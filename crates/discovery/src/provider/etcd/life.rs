@@ -157,9 +157,7 @@ impl Memory {
     /// Everything of interest, service by service, for a new list or another interest.
     async fn say_all(&self, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         for service in self.held.let_go(interest) {
-            // What the file can no longer mean is empty for us.
-            let knowledge = Knowledge::KnownEmpty;
-            feed.publish_seen(Update::Service { service, knowledge, deregistered: Vec::new() }, seen).await?;
+            feed.publish_seen(Update::Forgotten(service), seen).await?;
         }
         let meant = self.contents.services().filter(|service| interest.may_mean(service));
         let mut services: BTreeSet<ServiceId> = meant.chain(&interest.services).cloned().collect();
@@ -210,7 +208,15 @@ impl Memory {
         if !matches!(knowledge, Knowledge::Unknown(_)) {
             self.held.note(&service, knowledge == Knowledge::KnownEmpty);
         }
-        feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await
+        let outdated = self.contents.outdated(&service).map(Knowledge::Unknown);
+        let say = |knowledge, deregistered| {
+            feed.publish_seen(Update::Service { service: service.clone(), knowledge, deregistered }, seen)
+        };
+        say(knowledge, deregistered).await?;
+        match outdated {
+            Some(doubt) => say(doubt, Vec::new()).await,
+            None => Ok(()),
+        }
     }
 
     /// Records that could not be used.

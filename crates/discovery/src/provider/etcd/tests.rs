@@ -107,6 +107,19 @@ async fn events_are_read_however_the_network_cuts_them() {
 }
 
 #[tokio::test]
+async fn a_record_that_was_rewritten_and_cannot_be_read_makes_its_service_doubtful() {
+    let mut fake = fake(|path, _| match path {
+        "/v3/kv/range" => list(5, "h:1"),
+        "/v3/watch" => pieces(vec![made(5), moved(6, "garbage"), moved(7, "h:2")]),
+        _ => Reply::silence(),
+    })
+    .await;
+    assert_eq!(fake.said().await, "h:1");
+    assert!(fake.said().await.starts_with("skipped"));
+    assert_eq!([fake.said().await, fake.said().await, fake.said().await], ["h:1", "unknown: malformed", "h:2"]);
+}
+
+#[tokio::test]
 async fn a_change_counts_from_when_it_was_at_hand() {
     // Two changes in one piece: the second waits while the first is said.
     let mut fake = fake(|path, _| match path {

@@ -10,7 +10,7 @@ use model::{InstanceId, Knowledge, ProviderError, ServiceId, Update};
 use tokio::time::Instant;
 
 use super::{join::Reading, mirror::Mirror, ports::PortChoice};
-use crate::provider::{Feed, Interest};
+use crate::provider::{Feed, Interest, held::Held};
 
 /// The source's word to the reconciler.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Voice {
     port: Option<PortChoice>,
     interest: Arc<Interest>,
     said: HashMap<ServiceId, Said>,
+    /// What had instances, also before a watcher's fault made this voice begin anew.
+    held: Held,
     catalogue: bool,
     /// When that was at hand which is said now.
     pub(super) seen: Instant,
@@ -43,8 +45,8 @@ impl Said {
 }
 
 impl Voice {
-    pub(super) fn new(feed: Feed, port: Option<PortChoice>, interest: Arc<Interest>) -> Self {
-        Self { feed, port, interest, said: HashMap::new(), catalogue: false, seen: Instant::now() }
+    pub(super) fn new(feed: Feed, port: Option<PortChoice>, interest: Arc<Interest>, held: Held) -> Self {
+        Self { feed, port, interest, held, said: HashMap::new(), catalogue: false, seen: Instant::now() }
     }
 
     /// Where it speaks to.
@@ -52,16 +54,15 @@ impl Voice {
         &self.feed
     }
 
-    /// Other services are in use now. What the file no longer means is empty for us.
+    /// Other services are in use now. What the file no longer means is taken back.
     pub(super) async fn attend(&mut self, interest: Arc<Interest>, mirror: &Mirror) -> Result<(), ProviderError> {
         self.interest = interest;
         self.catalogue = false;
         let wanted = self.wanted(mirror);
         let left: Vec<_> = self.said.extract_if(|service, _| !wanted.contains(service)).collect();
-        for (service, said) in left {
-            if !said.is_empty() {
-                self.service(service, Knowledge::KnownEmpty, Vec::new()).await?;
-            }
+        for (service, _) in left {
+            self.held.note(&service, true);
+            self.feed.publish_seen(Update::Forgotten(service), self.seen).await?;
         }
         self.tell_all(mirror).await
     }
@@ -70,6 +71,7 @@ impl Voice {
     pub(super) async fn tell_all(&mut self, mirror: &Mirror) -> Result<(), ProviderError> {
         let mut all = self.wanted(mirror);
         all.extend(self.said.keys().cloned());
+        all.append(&mut self.held.all());
         if self.interest.exposure.needs_catalog() && mirror.is_whole() && !self.catalogue {
             self.feed.publish_seen(Update::Catalogue(all.clone()), self.seen).await?;
             self.catalogue = true;
@@ -81,7 +83,7 @@ impl Voice {
     pub(super) async fn tell(&mut self, services: BTreeSet<ServiceId>, mirror: &Mirror) -> Result<(), ProviderError> {
         for service in services {
             let wanted = self.is_wanted(&service, &mirror.tags(&service));
-            if wanted || self.said.contains_key(&service) {
+            if wanted || self.said.contains_key(&service) || self.held.holds(&service) {
                 self.one(&service, mirror).await?;
             }
             if !wanted && self.said.get(&service).is_some_and(Said::is_empty) {
@@ -110,7 +112,8 @@ impl Voice {
         let told = said.reading.as_ref().is_some_and(|told| told.instances == reading.instances);
         let again = said.stale || said.trouble.is_some();
         // In trouble, what is new is said all the same, but never that nothing is left.
-        if (trouble.is_none() && (again || !told)) || (trouble.is_some() && !empty && !told) {
+        let speaks = (trouble.is_none() && (again || !told)) || (trouble.is_some() && !empty && !told);
+        if speaks {
             let left = said.reading.as_ref().map_or_else(Vec::new, |before| departed(before, &reading));
             self.service(service.clone(), Knowledge::of(reading.instances.iter().cloned()), left).await?;
         }
@@ -121,7 +124,8 @@ impl Voice {
             stale: false,
         };
         if let Some(error) = trouble
-            && (said.stale || said.trouble.as_ref() != Some(&error))
+            // What was said now would take the doubt back.
+            && (speaks || said.stale || said.trouble.as_ref() != Some(&error))
         {
             self.service(service.clone(), Knowledge::Unknown(error), Vec::new()).await?;
         }
@@ -146,6 +150,11 @@ impl Voice {
         knowledge: Knowledge,
         deregistered: Vec<InstanceId>,
     ) -> Result<(), ProviderError> {
+        match knowledge {
+            Knowledge::Known(_) => self.held.note(&service, false),
+            Knowledge::KnownEmpty => self.held.note(&service, true),
+            Knowledge::Unknown(_) => {}
+        }
         self.feed.publish_seen(Update::Service { service, knowledge, deregistered }, self.seen).await
     }
 

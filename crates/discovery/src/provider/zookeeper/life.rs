@@ -127,7 +127,11 @@ impl Life<'_> {
             self.told = true;
             self.feed.publish(Update::Catalogue(wanted.clone())).await?;
         }
-        self.tree.want(&wanted, interest.exposure.needs_catalog());
+        for service in self.tree.want(&wanted, interest.exposure.needs_catalog()) {
+            if self.held.is_left_in_doubt(&service) {
+                self.feed.publish(Update::Forgotten(service)).await?;
+            }
+        }
         Ok(())
     }
 
@@ -163,7 +167,7 @@ impl Life<'_> {
                 match knowledge {
                     Knowledge::Known(_) => self.held.note(service, false),
                     Knowledge::KnownEmpty => self.held.note(service, true),
-                    Knowledge::Unknown(_) => {}
+                    Knowledge::Unknown(_) => self.held.note_doubt(service),
                 }
             }
             self.feed.publish_seen(update, seen).await?;

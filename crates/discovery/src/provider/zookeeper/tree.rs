@@ -58,7 +58,7 @@ struct Catalogue {
     names: Option<BTreeSet<ServiceId>>,
     /// Changed since it was looked at.
     news: bool,
-    /// Names and errors that were told.
+    /// What was told of the last listing.
     told: BTreeSet<String>,
     refused: bool,
 }
@@ -77,8 +77,8 @@ impl Tree {
         }
     }
 
-    /// Looks at these services and no others; and at the catalogue, if it is needed.
-    pub(super) fn want(&mut self, wanted: &BTreeSet<ServiceId>, catalogue: bool) {
+    /// Looks at these services and no others; and at the catalogue, if it is needed. Those it looks at no longer.
+    pub(super) fn want(&mut self, wanted: &BTreeSet<ServiceId>, catalogue: bool) -> Vec<ServiceId> {
         if catalogue && self.catalogue.is_none() {
             self.catalogue = Some(Catalogue::default());
             self.push(Ask::Watch(self.layout.base().to_owned()));
@@ -89,7 +89,7 @@ impl Tree {
         if self.services.is_empty() && !wanted.is_empty() && !catalogue {
             self.push(Ask::Base);
         }
-        self.services.retain(|service, _| wanted.contains(service));
+        let left = self.services.extract_if(.., |service, _| !wanted.contains(service)).map(|(name, _)| name).collect();
         for service in wanted {
             if self.services.contains_key(service) {
                 continue;
@@ -104,6 +104,7 @@ impl Tree {
             }
             self.services.insert(service.clone(), Service::new(directories));
         }
+        left
     }
 
     /// The names of all services, once they are known.
@@ -203,10 +204,12 @@ impl Tree {
     fn catalogued(&mut self, names: Result<Vec<String>, ProviderError>) {
         let Some(catalogue) = &mut self.catalogue else { return };
         let base = self.layout.base();
+        let before = std::mem::take(&mut catalogue.told);
         let mut tell = |reason: String| {
-            if catalogue.told.insert(reason.clone()) {
-                self.skipped.push(Update::Skipped { service: None, reason });
+            if !before.contains(&reason) {
+                self.skipped.push(Update::Skipped { service: None, reason: reason.clone() });
             }
+            catalogue.told.insert(reason);
         };
         catalogue.refused = names.is_err();
         match names {

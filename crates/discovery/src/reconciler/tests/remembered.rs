@@ -73,11 +73,18 @@ async fn a_restart_without_registries_serves_all_that_was_known() {
     stage.updates.send((7, Update::Catalogue([service("a")].into()))).await.unwrap();
     stage.heard(2).await;
     sleep(Duration::from_millis(10)).await;
+    // The token may not see it, for all we know.
+    stage.check("b", "3");
+    assert_eq!(stage.interest.borrow().services, [service("b")].into());
+    stage.says("b", &[]).await;
+    stage.heard(3).await;
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(stage.interest.borrow().services, [].into(), "it is not asked for any longer");
     // It may be a registry that came back without its data: what left is judged as ever.
     stage.check("b", "(3)");
     assert!(stage.source().answered && stage.source().inherited.is_empty());
     sleep(Duration::from_secs(31)).await;
-    stage.check("b", "-");
+    stage.check("b", "");
     stage.end().await;
     assert_eq!(written(directory.path()), [("a".to_owned(), "4".to_owned())].into());
 }
@@ -194,4 +201,47 @@ async fn a_reload_keeps_what_was_remembered_and_its_age() {
     sleep(Duration::from_secs(60)).await;
     assert!(age(&stage) >= Duration::from_secs(120));
     assert!(stage.ready(), "its settings changed, what is remembered of it stands");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_late_stands_for_services_no_source_has_spoken_of() {
+    let directory = tempdir().unwrap();
+    let stage = Stage::remembering(directory.path()).await;
+    for name in ["a", "b", "c"] {
+        stage.says(name, &[1]).await;
+    }
+    settled().await;
+    stage.end().await;
+
+    // A disk that fails at the start.
+    let (path, aside) = (directory.path().join("last-known-good"), directory.path().join("aside"));
+    std::fs::rename(&path, &aside).unwrap();
+    std::os::unix::fs::symlink("last-known-good", &path).unwrap();
+    let routed = Policies { routed: ["a", "b"].map(service).into(), ..policies() };
+    let stage = Stage::with(routed.clone(), Some(Memory::open(directory.path()))).await;
+    stage.check("a", "");
+    stage.says("b", &[]).await;
+    stage.fails().await;
+    stage.arrange(&[(7, "test")], routed).await;
+    settled().await;
+    std::fs::rename(&aside, &path).unwrap();
+    stage.end().await;
+    let left = [("a", "1"), ("c", "1")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(written(directory.path()), left.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_outage_left_unconfirmed_is_remembered_with_its_age() {
+    let directory = tempdir().unwrap();
+    let mut stage = Stage::remembering(directory.path()).await;
+    stage.says("a", &[1]).await;
+    stage.says("b", &[2]).await;
+    stage.fails().await;
+    sleep(Duration::from_secs(600)).await;
+    stage.says("a", &[1]).await;
+    stage.heard(3).await;
+    stage.end().await;
+    let recalled = Memory::open(directory.path()).recall();
+    let age = |name| recalled[0].services[&service(name)].confirmed.unwrap().elapsed().unwrap();
+    assert!(age("a") < Duration::from_secs(300) && age("b") >= Duration::from_secs(600), "{:?}", recalled);
 }

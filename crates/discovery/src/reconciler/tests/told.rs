@@ -43,7 +43,11 @@ async fn what_is_too_old_is_used_as_the_policy_says_until_the_source_answers() {
         sleep(Duration::from_secs(2)).await;
         stage.check("a", expected);
         stage.check("b", "3");
+        // That another service is certain again says nothing of this one.
         stage.says("b", &[3]).await;
+        sleep(Duration::from_secs(1)).await;
+        stage.check("a", expected);
+        stage.says("a", &[1, 2]).await;
         sleep(Duration::from_secs(1)).await;
         stage.check("a", "12");
     }

@@ -194,6 +194,22 @@ async fn a_restart_forgets_nothing_and_leases_run_anew() {
 }
 
 #[tokio::test]
+async fn a_registry_that_lost_its_storage_is_known_to_be_another() {
+    let [lost, found] = [tempdir().unwrap(), tempdir().unwrap()];
+    let stored = Registry::open(lost.path()).unwrap();
+    let last = stored.register(&By::registry(), registration("a", "none")).await.index;
+    for other in [Registry::in_memory(), Registry::open(found.path()).unwrap()] {
+        assert!(other.index() > last && !other.knows_since(Some(last)), "{} {last}", other.index());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever_for_a_disk_that_hangs() {
+    let (_hangs, told) = oneshot::channel();
+    assert!(!timeout(SECOND * 30, stored(Some(told))).await.unwrap());
+}
+
+#[tokio::test]
 async fn many_at_once_are_all_stored() {
     let directory = tempdir().unwrap();
     let registry = Registry::open(directory.path()).unwrap();

@@ -52,10 +52,13 @@ fn a_value_that_cannot_be_read_leaves_the_instance_as_it_was() {
     let change = all.apply(vec![Event::put(record("pets/1", 4, "garbage"))]);
     assert!(change.skipped[0].1.contains("/s/pets/1"), "{change:?}");
     assert_eq!(known(&all, &pets()), ["1 h:1"]);
+    assert!(matches!(all.outdated(&pets()), Some(ProviderError::Malformed(_))));
     let change = all.replace(list(9, &[record("pets/1", 4, "garbage")]));
     assert_eq!((known(&all, &pets()), change.skipped.len()), (vec!["1 h:1".to_owned()], 0), "said once");
     all.apply(vec![Event::put(record("pets/1", 10, "h:2"))]);
-    assert_eq!(known(&all, &pets()), ["1 h:2"]);
+    assert_eq!((known(&all, &pets()), all.outdated(&pets())), (vec!["1 h:2".to_owned()], None));
+    all.apply(vec![Event::put(record("pets/2", 11, "garbage"))]);
+    assert_eq!(all.outdated(&pets()), None, "it never told of that one");
 }
 
 #[test]

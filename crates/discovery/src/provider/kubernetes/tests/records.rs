@@ -1,6 +1,6 @@
 //! Records that cannot be used, namespaces that are refused, and interest that changes.
 
-use model::Exposure;
+use model::{Exposure, Knowledge};
 
 use super::*;
 use crate::provider::Interest;
@@ -48,6 +48,54 @@ async fn a_slice_that_becomes_unreadable_is_uncertain_and_a_wrong_mark_is_left_o
 }
 
 #[tokio::test]
+async fn news_of_another_slice_leave_the_doubt_about_an_unreadable_one() {
+    let (mut bad, mut other) = (slice("10.0.0.1"), slice("10.0.0.2"));
+    bad["endpoints"] = json!("none");
+    other["metadata"]["name"] = json!("pets-2");
+    let lines = [bad, other].map(|slice| event("MODIFIED", &slice) + "\n");
+    let reply = move || {
+        let one = |reply: Reply, line: &String| reply.wait(Duration::from_millis(100)).data(line.clone());
+        lines.iter().fold(Reply::status(200).wait(Duration::ZERO), one).hang()
+    };
+    let told = "skipped: slice shop/pets-1: endpoints is no list";
+    let both = format!("{A} {B}");
+    watch_of(reply).await.hears(&[A, told, "unknown: malformed", &both, "unknown: malformed"]).await;
+}
+
+#[tokio::test]
+async fn what_left_while_a_watcher_began_anew_is_empty() {
+    let Fake { source, server: _server, _kubeconfig } =
+        fake(&[], |path, before| match (path.contains("watch=1"), before) {
+            (false, 0) => listed("7", &[slice("10.0.0.1")]),
+            (false, _) => listed("9", &[]),
+            (true, _) => open(vec![]),
+        })
+        .await;
+    drop(source);
+    let settings = Settings { kubeconfig: Some(_kubeconfig.path().into()), ..Settings::default() };
+    let mut provider = Kubernetes::new(settings).unwrap();
+    let (sender, mut updates) = mpsc::channel(64);
+    let everything = Interest { exposure: Exposure::Everything, ..Interest::default() };
+    let (_keep, interest) = tokio::sync::watch::channel(Arc::new(everything));
+    let feed = Feed::new(0, sender, interest);
+    for found in [true, false] {
+        let mut watching = std::pin::pin!(provider.watch(&feed));
+        loop {
+            tokio::select! {
+                error = &mut watching => panic!("{error:?}"),
+                said = updates.recv() => match said.unwrap().1 {
+                    Update::Service { knowledge: Knowledge::Known(_), .. } if found => break,
+                    Update::Service { knowledge: Knowledge::KnownEmpty, .. } if !found => break,
+                    Update::Catalogue(_) => {}
+                    other => panic!("{other:?}"),
+                },
+                () = tokio::time::sleep(Duration::from_secs(20)) => panic!("nothing was said"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_namespace_that_is_refused_does_not_hide_the_other() {
     let mut fake = fake(&["shop", "billing"], |path, _| match (path.contains("/billing/"), path.contains("watch=1")) {
         (true, _) => Reply::status(403).data("{}"),
@@ -66,8 +114,8 @@ async fn services_come_and_go_with_interest_without_a_question() {
     let mut fake = watch_of(|| open(vec![])).await;
     fake.hears(&[A]).await;
     fake.source.wants(routed(["other"]));
-    fake.hears(&["empty", "empty"]).await;
+    fake.hears(&["forgotten pets", "empty"]).await;
     fake.source.wants(Interest { exposure: Exposure::Everything, ..Interest::default() });
-    fake.hears(&["catalogue of 1", A]).await;
+    fake.hears(&["forgotten other", "catalogue of 1", A]).await;
     assert_eq!(fake.asked("limit="), 1);
 }

@@ -366,3 +366,27 @@ proptest! {
         prop_assert_eq!(said, there);
     }
 }
+
+#[test]
+fn what_is_odd_about_a_listing_is_told_once_and_again_when_it_comes_back() {
+    let mut server = Server::with(&[("/services/a b/1", 1)]);
+    let mut tree = tree();
+    tree.want(&wanted(&[]), true);
+    let mut look = |server: &mut Server| {
+        tree.resync();
+        words(&server.settle(&mut tree))
+    };
+    assert_eq!(look(&mut server), ["* skipped"]);
+    assert_eq!(look(&mut server), [""; 0]);
+    let odd = std::mem::take(&mut server.nodes);
+    assert_eq!(look(&mut server), [""; 0]);
+    server.nodes = odd;
+    assert_eq!(look(&mut server), ["* skipped"]);
+}
+
+#[test]
+fn those_that_nobody_wants_any_longer_are_named() {
+    let mut tree = tree();
+    assert_eq!(tree.want(&wanted(&["a", "b"]), false), []);
+    assert_eq!(tree.want(&wanted(&["b"]), false), [name("a")]);
+}

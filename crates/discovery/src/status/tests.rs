@@ -1,0 +1,150 @@
+use model::{Knowledge, Update};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    claims::Holds,
+    testing::{instance, service},
+};
+
+/// A source, number 7, and what it said.
+struct Stage {
+    status: Status,
+    claims: Claims,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let name: Arc<str> = "test".into();
+        let claims = Claims::new(vec![(7, name.clone())], Holds::default());
+        Self {
+            status: Status { sources: vec![Arc::new(Source::new(7, name, Kind::Consul, at(0)))], first_use: None },
+            claims,
+        }
+    }
+
+    fn hears(&mut self, update: Update, now: Tick) -> Vec<Turn> {
+        let word = Word::of(&update);
+        self.claims.apply(7, update, now);
+        self.status.note(7, word, 0, &self.claims, now)
+    }
+
+    fn source(&self) -> &Source {
+        &self.status.sources[0]
+    }
+
+    fn age(&self, name: &str, now: u64) -> Option<u64> {
+        self.source().age(&service(name), at(now)).map(|age| age.as_secs())
+    }
+}
+
+fn at(second: u64) -> Tick {
+    Tick::default().after(Duration::from_secs(second))
+}
+
+fn known(name: &str) -> Update {
+    let knowledge = Knowledge::of([instance("one", 1)]);
+    Update::Service { service: service(name), knowledge, deregistered: Vec::new() }
+}
+
+fn doubt(name: &str) -> Update {
+    let knowledge = Knowledge::Unknown(ProviderError::Denied("the test".into()));
+    Update::Service { service: service(name), knowledge, deregistered: Vec::new() }
+}
+
+fn down() -> Update {
+    Update::Unreachable(ProviderError::Unreachable("the test".into()))
+}
+
+#[test]
+fn after_an_outage_each_service_is_certain_by_its_own_word_only() {
+    let mut stage = Stage::new();
+    stage.hears(known("a"), at(1));
+    stage.hears(known("b"), at(1));
+    stage.hears(down(), at(10));
+    assert_eq!((stage.age("a", 60), stage.age("b", 60)), (Some(50), Some(50)));
+    assert_eq!(stage.hears(known("a"), at(60)).len(), 2, "it is live, and certain of this one");
+    assert_eq!((stage.age("a", 70), stage.age("b", 70)), (None, Some(60)));
+    // A refusal makes it no younger, and neither does another outage.
+    stage.hears(doubt("b"), at(70));
+    stage.hears(down(), at(80));
+    stage.hears(Update::Catalogue([service("a"), service("b")].into()), at(90));
+    assert_eq!((stage.age("a", 100), stage.age("b", 100)), (Some(20), Some(90)));
+    assert_eq!(stage.hears(known("a"), at(100)), [Turn::Confirmed(service("a"))]);
+    stage.hears(Update::Everything([(service("b"), Vec::new())].into()), at(100));
+    assert_eq!((stage.age("a", 101), stage.age("b", 101)), (None, None));
+}
+
+#[test]
+fn what_a_catalogue_leaves_out_is_asked_for_until_the_source_speaks_of_it() {
+    let mut stage = Stage::new();
+    for name in ["a", "b", "c"] {
+        let list = vec![Arc::new(instance("one", 1))];
+        assert!(stage.claims.recall(
+            7,
+            &service(name),
+            list,
+            &Interest { services: [service(name)].into(), ..Interest::default() }
+        ));
+    }
+    let ages = ["a", "b", "c"].map(|name| (service(name), Duration::ZERO)).into();
+    stage.status.recall(7, ages);
+    stage.hears(Update::Catalogue([service("a")].into()), at(1));
+    assert_eq!(stage.source().unlisted, [service("b"), service("c")].into());
+    // Named because it is asked for, it is asked for nevertheless.
+    stage.hears(Update::Catalogue(["a", "b", "c"].map(service).into()), at(2));
+    stage.hears(doubt("b"), at(2));
+    assert_eq!(stage.source().unlisted, [service("b"), service("c")].into());
+    stage.hears(known("b"), at(3));
+    stage.hears(Update::Forgotten(service("c")), at(3));
+    assert_eq!(stage.source().unlisted, [].into());
+}
+
+/// A word of the source.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Known(usize),
+    Doubt(usize),
+    Down,
+    Catalogue,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0_usize..2).prop_map(Event::Known),
+        (0_usize..2).prop_map(Event::Doubt),
+        Just(Event::Down),
+        Just(Event::Catalogue),
+    ]
+}
+
+proptest! {
+    /// Whatever else happens: a service is as old as the first trouble after its own last word.
+    #[test]
+    fn a_service_is_as_old_as_the_first_trouble_after_its_own_word(events in prop::collection::vec(event(), 0..30)) {
+        let (mut stage, names) = (Stage::new(), ["a", "b"]);
+        let mut since: [Option<u64>; 2] = [None; 2];
+        names.iter().for_each(|name| drop(stage.hears(known(name), at(0))));
+        for (second, event) in (1..).zip(events) {
+            let update = match event {
+                Event::Known(which) => {
+                    since[which] = None;
+                    known(names[which])
+                }
+                Event::Doubt(which) => {
+                    since[which].get_or_insert(second);
+                    doubt(names[which])
+                }
+                Event::Down => {
+                    since.iter_mut().for_each(|since| *since = since.or(Some(second)));
+                    down()
+                }
+                Event::Catalogue => Update::Catalogue(BTreeSet::new()),
+            };
+            stage.hears(update, at(second));
+            for (name, since) in names.iter().zip(since) {
+                prop_assert_eq!(stage.age(name, second + 5), since.map(|since| second + 5 - since));
+            }
+        }
+    }
+}
