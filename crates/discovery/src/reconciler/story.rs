@@ -137,22 +137,87 @@ pub(super) fn log(
 
 /// Warns of metadata that should count as weight and makes no sense: when it comes, and not with each table again.
 pub(super) fn warn_of_weights<'a>(before: &Table, after: &Table, services: impl Iterator<Item = &'a ServiceId>) {
-    for service in services.filter_map(|name| after.service(name.as_str())) {
-        let weighing = &service.policy.balance.weighing;
-        if weighing.is_off() {
-            continue;
+    for service in services {
+        for (member, label, value) in senseless(before, after, service) {
+            let instance = member.upstream.label();
+            tracing::warn!(%service, instance, label, value, "metadata that makes no sense as weight is ignored");
         }
-        let old = before.service(service.id.as_str()).filter(|old| old.policy.balance.weighing == *weighing);
-        let members = old.map_or(&[][..], |old| &*old.members);
-        for Member { instance, upstream, .. } in &service.members {
-            for name in weighing.senseless(instance) {
-                let value = instance.label(name).unwrap_or_default();
-                let known = members.iter().find(|old| old.upstream.key == upstream.key);
-                if known.is_none_or(|old| old.instance.label(name) != Some(value)) {
-                    let instance = upstream.label();
-                    tracing::warn!(service = %service.id, instance, label = name, value, "metadata that makes no sense as weight is ignored");
-                }
+    }
+}
+
+/// Metadata of a service's instances that should count as weight and makes no sense, with its name, as far as it was not known
+/// in the table before, or did not count there.
+fn senseless<'a>(before: &Table, after: &'a Table, service: &ServiceId) -> Vec<(&'a Member, &'a str, &'a str)> {
+    let Some(service) = after.service(service.as_str()) else { return Vec::new() };
+    let weighing = &service.policy.balance.weighing;
+    if weighing.is_off() {
+        return Vec::new();
+    }
+    let old = before.service(service.id.as_str()).filter(|old| old.policy.balance.weighing == *weighing);
+    let known = old.map_or(&[][..], |old| &*old.members);
+    let mut found = Vec::new();
+    for member in &service.members {
+        let known = known.iter().find(|old| old.upstream.key == member.upstream.key);
+        for name in weighing.senseless(&member.instance) {
+            let value = member.instance.label(name).unwrap_or_default();
+            if known.is_none_or(|old| old.instance.label(name) != Some(value)) {
+                found.push((member, name, value));
             }
         }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer::{Algorithm, Balance, Weighing};
+    use model::Tick;
+
+    use super::*;
+    use crate::{
+        Policies, Policy,
+        testing::{claimed, instance, policies, service},
+    };
+
+    fn weighing_by(capacity: Option<&str>) -> Arc<Policies> {
+        let weighing = Weighing { capacity: capacity.map(Into::into), load: None };
+        let balance = Balance { weighing, ..Algorithm::LeastRequests.into() };
+        let standard = policies();
+        let policy = Policy { balance, ..(*standard.default).clone() };
+        Arc::new(Policies { default: Arc::new(policy), ..standard })
+    }
+
+    /// The next table, with instances `a` and `b` that say so of their cores.
+    fn then(before: &Table, policies: &Arc<Policies>, cores: [&str; 2]) -> Table {
+        let said = [("a", 1), ("b", 2)].into_iter().zip(cores).map(|((id, number), cores)| {
+            let mut instance = instance(id, number);
+            instance.labels = [("cores".into(), cores.into())].into();
+            claimed(instance.normalised())
+        });
+        let touched = [(service("pets"), Some(said.collect()))];
+        before.next(touched, policies, Tick(1)).expect("something changed").table
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_when_it_comes_and_when_it_changes() {
+        let (by_cores, by_nothing) = (weighing_by(Some("cores")), weighing_by(None));
+        let mut now = Table::empty(by_cores.clone());
+        for (policies, cores, expected) in [
+            (&by_cores, ["4", "1e300"], &[("b", "1e300")][..]),
+            (&by_cores, ["8", "1e300"], &[]),
+            (&by_cores, ["none", "-1"], &[("a", "none"), ("b", "-1")]),
+            (&by_cores, ["none", "4"], &[]),
+            (&by_nothing, ["none", "-1"], &[]),
+            (&by_cores, ["none", "4"], &[("a", "none")]),
+        ] {
+            let next = then(&now, policies, cores);
+            let found = senseless(&now, &next, &service("pets"));
+            let found: Vec<_> =
+                found.iter().map(|(member, name, value)| (member.instance.id.as_str(), *name, *value)).collect();
+            let expected: Vec<_> = expected.iter().map(|(id, value)| (*id, "cores", *value)).collect();
+            assert_eq!(found, expected, "{cores:?}");
+            now = next;
+        }
+        assert!(senseless(&now, &now, &service("nobody")).is_empty());
     }
 }
