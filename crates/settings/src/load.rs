@@ -17,6 +17,9 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// If the file cannot be read, is no YAML, or is not what `T` wants: all of it, with place and remedy.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Mistakes> {
     let text = read(path)?;
+    if text.trim_ascii().is_empty() {
+        return Err(blank(path).into());
+    }
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
@@ -67,6 +70,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> SettingsError {
         _ => "check the path and the file system".to_owned(),
     };
     SettingsError::new(Place::file(path), format!("cannot read the file: {error}")).remedy(remedy)
+}
+
+/// Not a file that says nothing, which a comment does, but one whose content is lost: cut by a full disk, or not written yet.
+fn blank(file: &Path) -> SettingsError {
+    SettingsError::new(Place::file(file), "the file is empty")
+        .remedy("write it again; to leave everything at its default, write a line that begins with #")
 }
 
 fn too_large(file: &Path) -> SettingsError {

@@ -58,6 +58,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Time after which a change counts although the content still moves, so that a file that is written without pause does
 /// not hide the others.
 const LONGEST: Duration = Duration::from_secs(2);
+/// The same, if somebody writes what differs and has not closed it: a copy over a slow line, a pipe that pauses. Half a file
+/// can be a valid one.
+const WRITTEN: Duration = Duration::from_secs(20);
 
 /// A set of files whose content is watched. A file that is deleted has changed, and one that returns too. A directory
 /// has changed when other names are in it; what its files hold is watched if they are named too.
@@ -165,9 +168,9 @@ impl Files {
     /// The contents, once two looks in a row agree, or nothing differs from what is known, or what differs is whole.
     async fn settled(&mut self) -> BTreeMap<PathBuf, Content> {
         let (mut last, mut whole) = self.look().await;
-        let end = Instant::now() + LONGEST;
+        let begun = Instant::now();
         while let Some(time) = self.patience(&last, &whole)
-            && Instant::now() < end
+            && begun.elapsed() < if self.is_written(&last) { WRITTEN } else { LONGEST }
         {
             let closed = tokio::select! {
                 () = self.hint.closed(), if self.apart => true,
@@ -175,7 +178,7 @@ impl Files {
             };
             let before = std::mem::take(&mut last);
             (last, whole) = self.look().await;
-            if before == last && !closed {
+            if before == last && !closed && !self.is_written(&last) {
                 break;
             }
         }
@@ -191,6 +194,13 @@ impl Files {
         let linked = self.apart && !whole.is_empty();
         let ways = if linked { self.hint.ways(new(&self.known, &seen)).await } else { Vec::new() };
         (seen, bells.whole.still(whole).through(&ways))
+    }
+
+    /// Whether somebody still writes one of those that differ.
+    fn is_written(&self, now: &BTreeMap<PathBuf, Content>) -> bool {
+        let bells = self.hint.bells();
+        let open = |path: &PathBuf| path.file_name().is_some_and(|name| bells.whole.is_open(name));
+        new(&self.known, now).iter().any(open)
     }
 
     /// How long these contents must stay the same until they count; `None`: not at all.

@@ -3,10 +3,12 @@
 //! | File | |
 //! |---|---|
 //! | `pool.rs` | the pools, and how a request comes to a connection |
+//! | `pool/making.rs` | how connections are made, and what follows if none can be |
 //! | `pool/dials.rs` | how many HTTP/1.1 connections are made at once |
 //! | `pool/silence.rs` | what to think of requests that are given up unanswered |
 
 mod dials;
+mod making;
 mod silence;
 #[cfg(test)]
 mod tests;
@@ -25,19 +27,18 @@ use telemetry::complaints::Complaints;
 use tokio::{
     sync::watch,
     task::{AbortHandle, spawn_local},
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
-use dials::{Dials, REST};
+use dials::Dials;
 pub use silence::Listening;
 use silence::Silence;
 
 use crate::{
-    Lease, Upstream, clock,
-    dial::{Dial, DialError, Network, dial},
+    Lease, Upstream,
+    dial::{Dial, DialError, Network},
     farewell::Farewell,
     h1, h2,
-    io::Stream,
     upstream::Version,
 };
 
@@ -261,121 +262,6 @@ impl Pool {
         let mut idle = self.h1.borrow_mut();
         let at = idle.iter().rposition(|c| c.is_fresh(longest) && c.send.is_ready())?;
         Some(idle.remove(at))
-    }
-
-    /// Waits for the one connection being made, and starts making it if nobody has. It is made in a task of its own:
-    /// whoever began may give up, the others still want it.
-    async fn share(self: &Rc<Self>, limit: Duration) -> Result<(), DialError> {
-        let mut outcome = {
-            let mut connecting = self.connecting.borrow_mut();
-            connecting.get_or_insert_with(|| self.begin(limit)).clone()
-        };
-        match outcome.wait_for(Option::is_some).await {
-            Ok(done) => done.clone().unwrap_or(Ok(())),
-            Err(_) => {
-                // The task that made it is gone without a word; the next request begins anew.
-                self.connecting.borrow_mut().take();
-                Err(DialError::Connect("given up".into()))
-            }
-        }
-    }
-
-    fn begin(self: &Rc<Self>, limit: Duration) -> watch::Receiver<Attempt> {
-        let (done, outcome) = watch::channel(None);
-        let pool = Rc::clone(self);
-        spawn_local(async move {
-            let result = pool.make(limit).await.inspect_err(|error| pool.cut_off(error));
-            pool.connecting.borrow_mut().take();
-            done.send(Some(result)).ok();
-        });
-        outcome
-    }
-
-    /// Makes HTTP/1.1 connections for so many who wait, as many at once as the instance has earned. In tasks of their own:
-    /// what becomes of them must be known also if nobody waits any longer.
-    fn dial(self: &Rc<Self>, limit: Duration, wanted: usize) {
-        while self.dials.begin(wanted) {
-            let pool = Rc::clone(self);
-            spawn_local(async move {
-                match pool.make(limit).await {
-                    Ok(()) => {
-                        pool.dials.made();
-                        pool.silence.end();
-                    }
-                    // The others may succeed. After so long a silence that is no hope to wait for.
-                    Err(error) if !error.is_timeout() && pool.dials.are_others() => pool.dials.give_up(),
-                    // It takes no more of them, and serves those it has.
-                    Err(_) if pool.dials.is_alive() && pool.h1_live() > 0 => {
-                        sleep(REST).await;
-                        pool.dials.give_up();
-                    }
-                    Err(error) => {
-                        pool.cut_off(&error);
-                        return pool.dials.fail(error);
-                    }
-                }
-                pool.dial(limit, pool.dials.wanted());
-            });
-        }
-    }
-
-    /// The instance is silent: a new connection tells whether it is there.
-    fn look(self: &Rc<Self>) {
-        self.dial(LOOK, 1);
-    }
-
-    async fn make(&self, limit: Duration) -> Result<(), DialError> {
-        let (stream, version) = dial(&*self.dialler, &self.upstream, limit).await?;
-        self.install(stream, version).await
-    }
-
-    /// No connection can be made. Told here and not by the requests that wait for it: they may all have been given up.
-    fn cut_off(&self, error: &DialError) {
-        if self.retired.get() {
-            return;
-        }
-        let Upstream { service, vitals, service_vitals, .. } = &*self.upstream;
-        let instance = self.upstream.label();
-        self.upstream.note_trouble(Some(error.to_string()));
-        if error.is_ours() {
-            if let Some(times) = self.complaints.borrow_mut().add(1, clock::tick()) {
-                tracing::warn!(%service, %instance, %error, times, "cannot connect to instances, which is no fault of theirs");
-            }
-            return;
-        }
-        if vitals.cut_off(clock::tick(), &service_vitals.peers) {
-            // The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
-            tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
-        } else {
-            tracing::debug!(%service, %instance, %error, "cannot connect");
-        }
-        if self.silence.lasts() {
-            // Each of these would cost a request to find out.
-            self.h1.borrow_mut().clear();
-        }
-    }
-
-    async fn install(&self, stream: Stream, version: Version) -> Result<(), DialError> {
-        if self.retired.get() {
-            // Its successor may have its vitals: nothing is to be held against it.
-            return Err(DialError::Local("the instance is gone".into()));
-        }
-        match version {
-            Version::H2 => {
-                let connection = h2::Connection::start(stream, self.buffers.clone());
-                let mut connections = self.h2.borrow_mut();
-                connections.retain(|c| !c.is_closed());
-                connections.push(connection);
-            }
-            Version::H1 => {
-                let started = h1::Connection::start(stream).await;
-                let connection = started.map_err(|e| DialError::Connect(e.to_string()))?;
-                self.h1_tasks.borrow_mut().push(connection.abort_handle());
-                self.h1.borrow_mut().push(connection);
-            }
-        }
-        self.upstream.note_trouble(None);
-        Ok(())
     }
 
     /// Whether the connections that are left are for requests of whose body something is there.

@@ -56,6 +56,8 @@ impl Bells {
             } else if is_whole(event.kind) || is_gone(event.kind) {
                 self.whole.take(name);
                 self.done.notify_one();
+            } else if is_written(event.kind) {
+                self.whole.open(name);
             } else if begins(event.kind) {
                 self.whole.take(name);
             }
@@ -200,9 +202,14 @@ fn is_whole(kind: EventKind) -> bool {
     )
 }
 
-/// Somebody writes a file, and may not have come to its end.
+/// Something goes by a name that it did not go by before, and may not be whole.
 fn begins(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any))
+    matches!(kind, EventKind::Create(_))
+}
+
+/// Somebody writes a file, or has cut it off to write it anew, and will close it.
+fn is_written(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any))
 }
 
 /// Nobody goes by this name any more.

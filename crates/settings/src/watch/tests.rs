@@ -90,6 +90,24 @@ macro_rules! by_event_and_by_poll {
     )*};
 }
 
+#[tokio::test]
+async fn what_is_being_written_counts_when_it_is_closed() {
+    use std::io::Write as _;
+
+    let directory = directory();
+    let a = file(&directory, "a", "one: 1, two: 2");
+    let mut files = Subject::new([a.clone()], By::Event).await;
+    let mut writer = fs::File::create(&a).expect("cut off");
+    files.quiet().await;
+    writer.write_all(b"one: 3").expect("written");
+    // Longer than a file settles, and longer than one that moves without pause counts.
+    assert_eq!(files.within(super::LONGEST + Duration::from_secs(1)).await, None);
+    writer.write_all(b", two: 4").expect("written");
+    drop(writer);
+    assert_eq!(files.changed().await, [a]);
+    files.quiet().await;
+}
+
 by_event_and_by_poll! {
     async fn a_write_is_seen_and_only_once(by) {
         let directory = directory();

@@ -1,6 +1,6 @@
-//! Which files are whole: closed by who wrote them, or moved into place, and not touched since.
+//! Which files are whole: closed by who wrote them, or moved into place, and not touched since. And which are being written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,8 @@ struct Names {
     /// And with the how manieth word that was.
     names: BTreeMap<OsString, u64>,
     words: u64,
+    /// Written to, and not closed since.
+    open: BTreeSet<OsString>,
 }
 
 /// What was whole at some moment.
@@ -30,16 +32,33 @@ impl Whole {
         all.words += 1;
         let word = all.words;
         all.names.insert(name.to_owned(), word);
+        all.open.remove(name);
     }
 
-    /// It is written, or gone.
+    /// It is new, or gone.
     pub(super) fn take(&self, name: &OsStr) {
-        self.lock().names.remove(name);
+        let mut all = self.lock();
+        all.names.remove(name);
+        all.open.remove(name);
+    }
+
+    /// Somebody writes it.
+    pub(super) fn open(&self, name: &OsStr) {
+        let mut all = self.lock();
+        all.names.remove(name);
+        all.open.insert(name.to_owned());
+    }
+
+    /// Whether somebody writes it, as far as is known.
+    pub(super) fn is_open(&self, name: &OsStr) -> bool {
+        self.lock().open.contains(name)
     }
 
     /// Nothing is known.
     pub(super) fn clear(&self) {
-        self.lock().names.clear();
+        let mut all = self.lock();
+        all.names.clear();
+        all.open.clear();
     }
 
     pub(super) fn now(&self) -> Then {

@@ -205,10 +205,12 @@ async fn one_that_takes_no_more_connections_serves_all_who_wait_with_those_it_ha
         let (dialler, _accepts) = accepting().await;
         dialler.cap.set(Some(3));
         let pool = pool(&dialler);
-        let serve = |request: tokio::task::JoinHandle<Result<Ready, DialError>>| {
+        let serve = |request: tokio::task::JoinHandle<Result<Option<Ready>, DialError>>| {
             let pool = Rc::clone(&pool);
             spawn_local(async move {
-                let Ok(Ready::H1(connection)) = request.await.unwrap() else { panic!("no connection of HTTP/1.1") };
+                let Ok(Some(Ready::H1(connection))) = request.await.unwrap() else {
+                    panic!("no connection of HTTP/1.1")
+                };
                 sleep(Duration::from_millis(20)).await;
                 pool.give_back(connection);
             })
@@ -229,8 +231,8 @@ async fn who_waits_for_one_that_serves_others_only_is_told_that_it_is_full() {
         let (dialler, _accepts) = accepting().await;
         dialler.cap.set(Some(1));
         let pool = pool(&dialler);
-        let _taken = pool.ready(true, LIMIT).await.unwrap();
-        let mut waiting = pin!(pool.ready(true, LIMIT / 4));
+        let _taken = pool.ready(true, true, LIMIT).await.unwrap();
+        let mut waiting = pin!(pool.ready(true, true, LIMIT / 4));
         let found = loop {
             match timeout(REST / 5, &mut waiting).await {
                 Ok(found) => break found,
@@ -251,7 +253,7 @@ async fn one_that_is_gone_fails_all_who_wait_at_once() {
         let pool = pool(&dialler);
         let mut open = Vec::new();
         for request in ask(&pool, 4) {
-            open.push(request.await.unwrap().unwrap());
+            open.push(request.await.unwrap().unwrap().unwrap());
         }
         accepts.abort();
         while pool.h1_live() > 0 {
