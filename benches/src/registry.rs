@@ -2,6 +2,7 @@
 //!
 //! A further one is a file here and a line in `bin/freshness`.
 
+mod config_map;
 mod consul;
 mod docker;
 mod embedded;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
+pub use config_map::Mounted;
 pub use consul::Consul;
 pub use docker::Docker;
 pub use embedded::Embedded;

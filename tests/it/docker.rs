@@ -176,7 +176,7 @@ async fn one_that_is_begun_again_is_out_for_that_time_only() {
             break left;
         }
     };
-    assert_eq!(left, [id.clone()], "an operator did it");
+    assert_eq!(left, vec![id.clone()], "an operator did it");
     assert_eq!(word(&mut source, &service).await.0[0].id, id);
 }
 

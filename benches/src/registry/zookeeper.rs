@@ -46,6 +46,15 @@ impl ZooKeeper {
         Self { server, path, writer: Mutex::new(writer), watcher: Mutex::new(watcher) }
     }
 
+    /// Where it is.
+    ///
+    /// # Panics
+    /// If it is not named by number.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address.parse().expect("HOST:PORT")
+    }
+
     fn node(&self, id: &str) -> String {
         format!("{}/{SERVICE}/{id}", self.path)
     }

@@ -24,7 +24,11 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) async fn open(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        Self::at(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"), to)
+    }
+
+    /// One that passes on what comes to this listener.
+    pub(crate) fn at(listener: TcpListener, to: SocketAddr) -> Self {
         let (address, calls) = (listener.local_addr().expect("bound"), Arc::<AtomicU64>::default());
         let (passes, passing) = watch::channel(true);
         let count = calls.clone();

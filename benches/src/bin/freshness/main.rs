@@ -2,7 +2,7 @@
 //!
 //! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd|consul` among
 //! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load; `freshness
-//! partition consul|etcd` cuts the way to one and heals it. Servers are
+//! partition consul|etcd|zookeeper SECONDS` cuts the way to one for so long and heals it. Servers are
 //! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`, `DOCKER_SOCKET`), or are started by
 //! tests/registries/up. Kubernetes and Docker are measured only if they are named: the API server of the one is compiled
 //! first, the engine of the other needs root.
@@ -12,12 +12,13 @@ mod gate;
 mod guest;
 mod load;
 mod many;
+mod namespace;
 mod outage;
 mod partition;
 
 use std::path::Path;
 
-use benches::registry::{Consul, Docker, Embedded, Etcd, File, Kubernetes, Registry, SERVICE, ZooKeeper};
+use benches::registry::{Consul, Docker, Embedded, Etcd, File, Kubernetes, Mounted, Registry, SERVICE, ZooKeeper};
 use clap::{Parser, Subcommand, ValueEnum};
 use router::{
     Router, Start,
@@ -55,6 +56,7 @@ enum Mode {
 enum Kind {
     Embedded,
     File,
+    ConfigMap,
     Consul,
     Docker,
     Etcd,
@@ -87,6 +89,7 @@ async fn idle(kind: Kind, changes: u32) {
     match kind {
         Kind::Embedded => alone(&Embedded::new(), changes).await,
         Kind::File => alone(&File::new(), changes).await,
+        Kind::ConfigMap => alone(&Mounted::new(), changes).await,
         Kind::Consul => alone(&Consul::start(), changes).await,
         Kind::Docker => alone(&Docker::start(), changes).await,
         Kind::Etcd => alone(&Etcd::start(), changes).await,

@@ -4,15 +4,21 @@ use std::{net::SocketAddr, time::Duration};
 
 use benches::{
     Probe, Spread,
-    registry::{Consul, Etcd, GUEST, HOST, Registry},
+    registry::{Consul, Etcd, GUEST, HOST, Registry, ZooKeeper},
 };
 use clap::ValueEnum;
+use serde_json::Value;
 use testkit::Instance;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+use transport::client::{Client, ClientSettings};
 
 use crate::{
     gate::Gate,
     load::{Load, Outcome},
+    namespace::Namespace,
     start_with,
 };
 
@@ -25,66 +31,120 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Options {
     registry: Kind,
     /// Seconds that each partition lasts.
-    #[arg(long, default_value_t = 10)]
+    #[arg(default_value_t = 10)]
     seconds: u64,
+    /// How long a watch of the router lasts, or its session with ZooKeeper (`5s`); otherwise as its configuration has it.
+    #[arg(long)]
+    wait: Option<String>,
     /// Partitions in which the guest leaves; in as many it comes.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// The way leads through a network namespace, which loses all packets meanwhile. Needs root.
+    #[arg(long)]
+    namespace: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
     Consul,
     Etcd,
+    Zookeeper,
+}
+
+/// The way to the registry.
+struct Way {
+    gate: Gate,
+    namespace: Option<Namespace>,
+}
+
+impl Way {
+    async fn open(to: SocketAddr, namespace: bool) -> Self {
+        let namespace = namespace.then(Namespace::make);
+        let gate = match &namespace {
+            Some(namespace) => Gate::at(TcpListener::from_std(namespace.listener()).expect("a runtime"), to),
+            None => Gate::open(to).await,
+        };
+        Self { gate, namespace }
+    }
+
+    fn cut(&self) {
+        self.namespace.as_ref().map_or_else(|| self.gate.cut(), Namespace::cut);
+    }
+
+    fn heal(&self) {
+        self.namespace.as_ref().map_or_else(|| self.gate.heal(), Namespace::heal);
+    }
 }
 
 pub(crate) async fn measure(options: &Options) {
     match options.registry {
         Kind::Consul => {
             let consul = Consul::start();
-            cut(&consul, consul.address(), options).await;
+            cut(&consul, consul.address(), "wait", options).await;
         }
         Kind::Etcd => {
             let etcd = Etcd::start();
-            cut(&etcd, etcd.address(), options).await;
+            cut(&etcd, etcd.address(), "wait", options).await;
+        }
+        Kind::Zookeeper => {
+            let zookeeper = ZooKeeper::start().await;
+            cut(&zookeeper, zookeeper.address(), "session_timeout", options).await;
         }
     }
 }
 
-async fn cut<R: Registry>(registry: &R, address: SocketAddr, options: &Options) {
-    let gate = Gate::open(address).await;
-    let section = registry.section().replace(&address.to_string(), &gate.address.to_string());
+/// How long a watch of this registry lasts is said by a `key` of its section.
+async fn cut<R: Registry>(registry: &R, address: SocketAddr, key: &str, options: &Options) {
+    let way = Way::open(address, options.namespace).await;
+    let mut section = registry.section().replace(&address.to_string(), &way.gate.address.to_string());
+    if let (Some(wait), Some(end)) = (&options.wait, section.rfind('}')) {
+        section.insert_str(end, &format!(", {key}: {wait} "));
+    }
     let router = start_with(&section, "");
     let (host, guest) = (Instance::h2c().start().await, Instance::h2c().start().await);
     registry.register(HOST, host.addr()).await;
     registry.register(GUEST, guest.addr()).await;
     let client = router.addresses().clients[0].0;
-    let probe = Probe::connect(client);
-    probe.until(true).await.await.expect("the probe lives");
+    Probe::connect(client).until(true).await.await.expect("the probe lives");
+
+    let admin = format!("http://{}", router.addresses().admin.expect("an admin listener"));
+    let admin = Client::new(ClientSettings::new(admin)).expect("http://HOST:PORT");
 
     let load = Load::start(client, RATE).await;
+    let mut noticed = 0;
     let mut spreads = [Spread::default(), Spread::default()];
     for round in 0..2 * options.rounds {
         let comes = round % 2 == 1;
         sleep(PAUSE).await;
-        gate.cut();
+        way.cut();
         if comes {
             registry.register(GUEST, guest.addr()).await;
         } else {
             registry.deregister(GUEST).await;
         }
         sleep(Duration::from_secs(options.seconds)).await;
+        noticed += usize::from(is_down(&admin).await);
+        // A new one each time: the router ends connections that rest.
+        let probe = Probe::connect(client);
         let routed = probe.until(comes).await;
         // The probe is under way; before that, nothing can have come through.
         let healed = Instant::now();
-        gate.heal();
+        way.heal();
         spreads[usize::from(comes)].add(routed.await.expect("the probe lives") - healed);
     }
     let mut outcome = Outcome::default();
     load.end(&mut outcome).await;
     let name = R::NAME;
     println!("{name:<9} cut off for {} s: {outcome}", options.seconds);
+    println!("{name:<9} the router had noticed it at the end of {noticed} of {}", 2 * options.rounds);
     println!("{name:<9} healed to routed, removed meanwhile   {}", spreads[0]);
     println!("{name:<9} healed to routed, added meanwhile     {}", spreads[1]);
     registry.deregister(HOST).await;
+}
+
+/// Whether the router says that its registry cannot be used.
+async fn is_down(admin: &Client) -> bool {
+    let answer = admin.get("/sources", Instant::now() + PAUSE).await.expect("the router answers");
+    let sources: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    sources.to_string().contains("\"state\":\"down\"")
 }
