@@ -12,7 +12,6 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -109,7 +108,7 @@ impl Journal {
             tracing::warn!(lines = replayed.damaged, aside = %aside.display(),
                 "the registry was damaged; its unreadable lines are left out, and the file is kept aside");
         }
-        let index = first_index().max(replayed.index + JUMP);
+        let index = if replayed.index == 0 { first_index() } else { replayed.index + JUMP };
         let encode = |r: &Arc<Registration>| encode(&Line { index, what: What::Register(r.clone()) });
         let live = replayed.live.iter().map(|(key, r)| Ok((key.clone(), encode(r)?)));
         let live = live.collect::<io::Result<_>>().map_err(|e| wrong("cannot write to", &e))?;
@@ -157,11 +156,10 @@ impl Journal {
     }
 }
 
-/// An index above all that any earlier life of the registry gave out, also if nothing is left of it: microseconds since
-/// 1970, faster than any registry changes. What a watcher remembers of that life is then known to be of another.
+/// Where a registry begins of which nothing is left: by chance, so that what a watcher remembers of an earlier life is
+/// known to be of another. Clients in other languages may hold an index in 53 bits.
 pub(super) fn first_index() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or_default()
+    fastrand::u64(JUMP..1 << 52)
 }
 
 /// One line with its checksum and end.

@@ -1,4 +1,4 @@
-//! Many services over few connections.
+//! More services than connections.
 
 use super::*;
 

@@ -199,7 +199,7 @@ async fn a_registry_that_lost_its_storage_is_known_to_be_another() {
     let stored = Registry::open(lost.path()).unwrap();
     let last = stored.register(&By::registry(), registration("a", "none")).await.index;
     for other in [Registry::in_memory(), Registry::open(found.path()).unwrap()] {
-        assert!(other.index() > last && !other.knows_since(Some(last)), "{} {last}", other.index());
+        assert!(!other.knows_since(Some(last)), "{} {last}", other.index());
     }
 }
 
