@@ -34,8 +34,8 @@ pub enum Order {
     Plan(Arc<Plan>),
     /// These upstreams are to leave, or stay after all.
     Leave(Arc<[Leave]>),
-    /// Take no new requests on open connections; let the ones under way end.
-    Drain,
+    /// Take no new requests on open connections; let the ones under way end, and long streams before the deadline.
+    Drain(Instant),
 }
 
 /// A client that has come in.
@@ -204,7 +204,8 @@ impl Core {
             }
             Order::Plan(plan) => *self.plan.borrow_mut() = Rc::new(Current(plan)),
             Order::Leave(leaving) => leaving.iter().for_each(|leave| self.part(*leave)),
-            Order::Drain => {
+            Order::Drain(deadline) => {
+                self.pools.close(deadline);
                 self.phase.send_replace(Phase::Draining);
             }
         }

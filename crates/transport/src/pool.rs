@@ -62,6 +62,8 @@ pub struct Pools {
     pools: RefCell<HashMap<UpstreamKey, Rc<Pool>, Hasher>>,
     dialler: Rc<dyn Dial>,
     buffers: Buffers,
+    /// When the router ends, once that is known.
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Default for Pools {
@@ -103,7 +105,7 @@ impl Pools {
     /// Pools whose connections are made this way.
     #[must_use]
     pub fn new(dialler: Rc<dyn Dial>) -> Self {
-        Self { pools: RefCell::default(), dialler, buffers: Buffers::default() }
+        Self { pools: RefCell::default(), dialler, buffers: Buffers::default(), deadline: Cell::new(None) }
     }
 
     /// The pool of this upstream, made at first use.
@@ -111,6 +113,8 @@ impl Pools {
     pub fn of(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.entry(upstream.key).or_insert_with(|| {
+            let farewell = Farewell::default();
+            self.deadline.get().into_iter().for_each(|deadline| farewell.close(deadline));
             Rc::new(Pool {
                 upstream: Arc::clone(upstream),
                 dialler: Rc::clone(&self.dialler),
@@ -121,7 +125,7 @@ impl Pools {
                 dials: Dials::default(),
                 silence: Silence::default(),
                 connecting: RefCell::default(),
-                farewell: Rc::default(),
+                farewell: Rc::new(farewell),
                 retired: Cell::new(false),
             })
         });
@@ -139,6 +143,12 @@ impl Pools {
         if let Some(pool) = self.pools.borrow().get(&key) {
             pool.farewell.say(deadline);
         }
+    }
+
+    /// The router ends: all long streams end well before `deadline`, spread out from now on.
+    pub fn close(&self, deadline: Instant) {
+        self.deadline.set(Some(deadline));
+        self.pools.borrow().values().for_each(|pool| pool.farewell.close(deadline));
     }
 
     /// Tells long streams of this upstream when to end; `None` if it has left.

@@ -1,8 +1,9 @@
 //! SIGTERM: leaving without breaking anything.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use testkit::{Client, Gate, Instance, Reply, eventually, get};
+use testkit::{Client, Gate, Instance, Reply, Seen, Stream, bounded, eventually, get};
+use tokio::time::Instant;
 
 use super::process::{Process, Reached};
 use crate::{discover::rig::admin, support::Config};
@@ -57,7 +58,7 @@ async fn it_leaves_the_balancer_first_then_its_clients_then_the_machine() {
     late.ended().await.expect("an idle connection ends in order");
     eventually("connecting is refused", || std::net::TcpStream::connect(reached.clients[0]).is_err()).await;
     // What crosses GOAWAY on its way is still served.
-    testkit::bounded("GOAWAY: no new stream", async { while two.try_send(ask("/")).await.is_ok() {} }).await;
+    bounded("GOAWAY: no new stream", async { while two.try_send(ask("/")).await.is_ok() {} }).await;
     assert!(process.runs());
     gate.open();
     let mut rest = Vec::new();
@@ -87,6 +88,47 @@ async fn a_request_under_way_on_http1_ends_with_connection_close() {
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "whole"));
     assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(process.ended().await.code(), Some(0));
+}
+
+/// A stream that does not end, of the type that was asked for.
+fn endless(seen: &Seen) -> Reply {
+    let kind = seen.header("content-type").unwrap_or("text/event-stream").to_owned();
+    Reply::unread().head(200).header("content-type", &kind).data("data: 1\n\n").hang()
+}
+
+async fn stream(client: &Client, kind: &str) -> Stream {
+    let head = http::Request::get("/").header("service_id", "pets").header("content-type", kind).body(()).unwrap();
+    client.open(head, true).await.unwrap()
+}
+
+#[tokio::test]
+async fn long_streams_end_well_one_by_one_before_the_deadline() {
+    let instance = Instance::h2c().answer(endless).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, reached) = start(folder.path(), "{ delay: 0s, deadline: 8s }", &instance).await;
+    let (one, two) = (Client::http(reached.clients[0]).await, Client::h2c(reached.clients[0]).await);
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(stream(&two, "text/event-stream").await);
+    }
+    let call = stream(&two, "application/grpc").await;
+    let events = tokio::spawn(async move { one.send(ask("/")).await });
+    eventually("all are at the instance", || instance.counts().in_flight() == 22).await;
+    let begin = Instant::now();
+    process.signal("TERM");
+    let ends = streams.into_iter().map(|stream| tokio::spawn(async move { (stream.answer().await, begin.elapsed()) }));
+    let mut times = Vec::new();
+    for end in ends.collect::<Vec<_>>() {
+        let (answer, after) = bounded("an end", end).await.unwrap();
+        assert_eq!(answer.expect("a clean end").text(), "data: 1\n\n");
+        times.push(after);
+    }
+    let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+    assert!(*last - *first > Duration::from_millis(500), "not all at once: {times:?}");
+    assert_eq!(bounded("an end", events).await.unwrap().text(), "data: 1\n\n", "complete, by HTTP/1's rules too");
+    assert_eq!(bounded("an end", call.answer()).await.expect("trailers").trailer("grpc-status"), Some("14"));
+    assert_eq!(process.ended().await.code(), Some(0));
+    assert_eq!(process.count("drain deadline"), 0, "{:#?}", process.logged());
 }
 
 #[tokio::test]
