@@ -78,6 +78,7 @@ pub struct Core {
     access: Pen,
     load: Arc<Load>,
     phase: watch::Sender<Phase>,
+    is_over: Cell<bool>,
 }
 
 /// Everything a core is made of.
@@ -118,6 +119,7 @@ impl Core {
             access: parts.access,
             load: parts.load,
             phase: watch::Sender::new(Phase::Open),
+            is_over: Cell::new(false),
         })
     }
 
@@ -150,6 +152,12 @@ impl Core {
         self.phase.subscribe()
     }
 
+    /// Whether it has ended, and what is under way is broken off.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
     /// Whether exchanges leave a line.
     #[must_use]
     pub fn logs(&self) -> bool {
@@ -173,7 +181,7 @@ impl Core {
             tokio::select! {
                 order = inbox.recv() => match order {
                     Some(order) => self.obey(order),
-                    None => return,
+                    None => break,
                 },
                 _ = tick.tick() => {
                     self.table.borrow_mut().load();
@@ -181,6 +189,7 @@ impl Core {
                 }
             }
         }
+        self.is_over.set(true);
     }
 
     fn part(&self, Leave { key, how, drain }: Leave) {

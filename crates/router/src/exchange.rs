@@ -282,7 +282,8 @@ impl Record {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.record.complete && self.record.reason.is_none() {
-            self.record.reason = Some(Refusal::ClientGone.reason());
+            let why = if self.core.is_over() { Refusal::Shutdown } else { Refusal::ClientGone };
+            self.record.reason = Some(why.reason());
         }
         if let (Some(reason), Some(_), false) = (self.record.reason, self.record.head, self.record.complete) {
             self.core.metrics.broken(reason);

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use testkit::{Client, Gate, Instance, Reply, Seen, Stream, bounded, eventually, get};
+use testkit::{Client, Gate, Instance, Reply, Seen, Socket, Stream, bounded, eventually, get};
 use tokio::time::Instant;
 
 use super::process::{Process, Reached};
@@ -11,7 +11,8 @@ use crate::{discover::rig::admin, support::Config};
 /// A process that drains so, in front of this instance.
 async fn start(folder: &Path, drain: &str, instance: &Instance) -> (Process, Reached) {
     let file = folder.join("router.yml");
-    let config = Config::new().service("pets", &[instance.url()]).set("drain", drain);
+    let log = format!("{{ file: {:?} }}", folder.join("access.log"));
+    let config = Config::new().service("pets", &[instance.url()]).set("drain", drain).set("access_log", &log);
     std::fs::write(&file, config.yaml()).unwrap();
     let process = Process::start(&["run", "--config", file.to_str().unwrap()], folder);
     let reached = process.ready().await;
@@ -129,6 +130,36 @@ async fn long_streams_end_well_one_by_one_before_the_deadline() {
     assert_eq!(bounded("an end", call.answer()).await.expect("trailers").trailer("grpc-status"), Some("14"));
     assert_eq!(process.ended().await.code(), Some(0));
     assert_eq!(process.count("drain deadline"), 0, "{:#?}", process.logged());
+}
+
+#[tokio::test]
+async fn the_log_tells_what_the_deadline_cut_and_how_much_of_it_was_sent() {
+    let half = Reply::script().head(200).header("content-type", "text/plain").data("half of it").hang();
+    let instance = Instance::h2c().on("/half", half).on("/silent", Reply::silence()).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut process, reached) = start(folder.path(), "{ delay: 0s, deadline: 100ms }", &instance).await;
+    let mut one = Socket::connect(reached.clients[0]).await;
+    one.send("GET /half HTTP/1.1\r\nhost: a\r\nservice_id: pets\r\n\r\n").await.unwrap();
+    assert_eq!(one.read_head().await.expect("a head").status(), 200);
+    assert_eq!(one.read_exactly(13).await.as_deref(), Some(&b"A\r\nhalf of it"[..]));
+    let two = Client::h2c(reached.clients[0]).await;
+    let open = async |path| {
+        let head = http::Request::get(path).header("service_id", "pets").body(()).unwrap();
+        two.open(head, true).await.unwrap()
+    };
+    let (mut half, _silent) = (open("/half").await, open("/silent").await);
+    half.head().await.unwrap();
+    assert_eq!(half.next().await.unwrap().as_deref(), Some(&b"half of it"[..]));
+    eventually("all are at the instance", || instance.counts().in_flight() == 3).await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await.code(), Some(0));
+    let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    for line in &lines {
+        assert_eq!(line["reason"], "shutdown", "{log}");
+        assert_eq!(line["response_bytes"], if line["path"] == "/half" { 10 } else { 0 }, "{log}");
+    }
 }
 
 #[tokio::test]
