@@ -204,6 +204,12 @@ impl Exchange {
         self.responder.borrow_mut().inform(status, headers);
     }
 
+    /// Whether its client is one of gRPC, and hears what is said in trailers.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        self.grpc && matches!(*self.responder.borrow(), Responder::H2(_))
+    }
+
     /// Whether the client has given the request up already.
     #[must_use]
     pub fn is_gone(&self) -> bool {

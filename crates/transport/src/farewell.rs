@@ -68,6 +68,8 @@ pub enum Why {
     Old,
     /// Nothing came for as long as that may be so.
     Silent,
+    /// The instance broke it off.
+    Broke,
 }
 
 /// A long stream, as it waits for its end.
@@ -164,6 +166,7 @@ impl Why {
             Self::Closes => "the router is leaving; connect again",
             Self::Old => "the stream is as old as it may be; connect again",
             Self::Silent => "the stream was silent for too long; connect again",
+            Self::Broke => "the instance broke the stream off; connect again",
         }
     }
 }
@@ -333,7 +336,8 @@ mod tests {
         let ends = streams.iter_mut().map(|stream| stream.ends().unwrap());
         let ends: Vec<_> = ends.map(|(end, why)| (end - start, why)).collect();
         assert!(ends.iter().all(|(end, why)| *end <= 15 * SECOND && *why == Why::Closes), "{ends:?}");
-        let (first, last) = (ends.iter().min_by_key(|end| end.0).unwrap(), ends.iter().max_by_key(|end| end.0).unwrap());
+        let (first, last) =
+            (ends.iter().min_by_key(|end| end.0).unwrap(), ends.iter().max_by_key(|end| end.0).unwrap());
         assert!(last.0 - first.0 > 10 * SECOND, "spread: {ends:?}");
         tokio::time::advance(20 * SECOND).await;
         assert_eq!(poll_fn(|cx| long(&farewell).poll(cx)).await, Why::Closes, "what comes too late has no time");

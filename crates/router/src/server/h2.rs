@@ -219,6 +219,7 @@ async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> boo
     })
     .await;
     match ended {
+        Ok(()) if body.is_cut_short() => exchange.record.broke_off(BodyError::Instance),
         Ok(()) => exchange.record.complete = true,
         Err(Blocked::Receiver) => return false,
         Err(Blocked::Source(error)) => {
