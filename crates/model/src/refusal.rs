@@ -58,13 +58,15 @@ pub enum Refusal {
     Deadline,
     /// The client went away first. Only ever seen in logs.
     ClientGone,
+    /// The router ended first. Only ever seen in logs.
+    Shutdown,
     /// A fault of the router.
     Internal,
 }
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -89,6 +91,7 @@ impl Refusal {
         Self::IdleTimeout,
         Self::Deadline,
         Self::ClientGone,
+        Self::Shutdown,
         Self::Internal,
     ];
 
@@ -151,6 +154,7 @@ impl Refusal {
             Self::IdleTimeout => (504, grpc::DEADLINE_EXCEEDED, "PTS50402", "idle_timeout", "IDLE_TIMEOUT"),
             Self::Deadline => (504, grpc::DEADLINE_EXCEEDED, "PTS50403", "deadline", "DEADLINE_EXCEEDED"),
             Self::ClientGone => (499, grpc::CANCELLED, "PTS49901", "client", "CLIENT_GONE"),
+            Self::Shutdown => (503, grpc::UNAVAILABLE, "PTS50310", "shutdown", "SHUTDOWN"),
             Self::Internal => (500, grpc::INTERNAL, "PTS50001", "internal", "INTERNAL"),
         };
         Row { status, grpc, code, reason, message }
@@ -190,6 +194,7 @@ impl Refusal {
             Self::IdleTimeout => "nothing was sent in either direction for too long",
             Self::Deadline => "the request took longer than its route allows",
             Self::ClientGone => "the client closed the request",
+            Self::Shutdown => "this router ended before the answer did",
             Self::Internal => "the router failed; the operator can find the cause by the correlation id",
         })
     }

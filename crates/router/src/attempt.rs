@@ -158,13 +158,15 @@ async fn send_until_answered(
             return Err(Refusal::ClientGone);
         }
         patience.begin()?;
-        let lease = match choose(exchange, out, &tried, &turn) {
+        let waits = tried.has_to_wait(exchange, out);
+        let chosen = if waits { Err(Refusal::NoInstance) } else { choose(exchange, out, &tried, &turn) };
+        let lease = match chosen {
             Ok((lease, stick)) => {
                 exchange.stick = stick;
                 lease
             }
             // Nothing was sent, and it may come that can be.
-            Err(refusal) if tried.may_wait(exchange, out, &refusal) => {
+            Err(refusal) if waits || tried.may_wait(exchange, out, &refusal) => {
                 postpone(exchange, out, &mut tried);
                 match Box::pin(wait(exchange, out, patience, &tried, &mut turn, &mut asked, refusal.clone())).await {
                     Ok(()) => continue,

@@ -34,8 +34,8 @@ pub enum Order {
     Plan(Arc<Plan>),
     /// These upstreams are to leave, or stay after all.
     Leave(Arc<[Leave]>),
-    /// Take no new requests on open connections; let the ones under way end.
-    Drain,
+    /// Take no new requests on open connections; let the ones under way end, and long streams before the deadline.
+    Drain(Instant),
 }
 
 /// A client that has come in.
@@ -78,6 +78,7 @@ pub struct Core {
     access: Pen,
     load: Arc<Load>,
     phase: watch::Sender<Phase>,
+    is_over: Cell<bool>,
 }
 
 /// Everything a core is made of.
@@ -118,6 +119,7 @@ impl Core {
             access: parts.access,
             load: parts.load,
             phase: watch::Sender::new(Phase::Open),
+            is_over: Cell::new(false),
         })
     }
 
@@ -159,6 +161,12 @@ impl Core {
         self.phase.subscribe()
     }
 
+    /// Whether it has ended, and what is under way is broken off.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
     /// Whether exchanges leave a line.
     #[must_use]
     pub fn logs(&self) -> bool {
@@ -182,7 +190,7 @@ impl Core {
             tokio::select! {
                 order = inbox.recv() => match order {
                     Some(order) => self.obey(order),
-                    None => return,
+                    None => break,
                 },
                 _ = tick.tick() => {
                     self.table.borrow_mut().load();
@@ -190,6 +198,7 @@ impl Core {
                 }
             }
         }
+        self.is_over.set(true);
     }
 
     fn part(&self, Leave { key, how, drain }: Leave) {
@@ -213,7 +222,8 @@ impl Core {
             }
             Order::Plan(plan) => *self.plan.borrow_mut() = Rc::new(Current(plan)),
             Order::Leave(leaving) => leaving.iter().for_each(|leave| self.part(*leave)),
-            Order::Drain => {
+            Order::Drain(deadline) => {
+                self.pools.close(deadline);
                 self.phase.send_replace(Phase::Draining);
             }
         }

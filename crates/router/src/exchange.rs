@@ -218,6 +218,12 @@ impl Exchange {
         self.responder.borrow_mut().inform(status, headers);
     }
 
+    /// Whether its client is one of gRPC, and hears what is said in trailers.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        self.grpc && matches!(*self.responder.borrow(), Responder::H2(_))
+    }
+
     /// Whether the client has given the request up already.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -296,7 +302,8 @@ impl Record {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.record.complete && self.record.reason.is_none() {
-            self.record.reason = Some(Refusal::ClientGone.reason());
+            let why = if self.core.is_over() { Refusal::Shutdown } else { Refusal::ClientGone };
+            self.record.reason = Some(why.reason());
         }
         if let (Some(reason), Some(_), false) = (self.record.reason, self.record.head, self.record.complete) {
             self.core.metrics.broken(reason);

@@ -21,7 +21,7 @@ use balancer::{
     queue::{Line, Ticket},
 };
 use discovery::{Bounds, Service};
-use model::{Refusal, UpstreamKey};
+use model::{Refusal, Tick, UpstreamKey};
 
 use crate::{attempt::Patience, exchange::Exchange};
 use held::Held;
@@ -49,8 +49,10 @@ struct Wanted {
     bounds: Bounds,
     /// Of those who wait for the same instances.
     line: Line,
-    /// No instance, in whatever environment.
-    is_vacant: bool,
+    /// Since when it has lacked instances, if it has none in whatever environment, or none that can be connected to.
+    lacking: Option<Tick>,
+    /// It has instances, and no connection can be made to any.
+    is_cut_off: bool,
 }
 
 impl Turn {
@@ -62,9 +64,12 @@ impl Turn {
         }
     }
 
-    /// It got what it waited for.
+    /// There is an instance for it, and its place in line is for the next one. Whoever waits for an instance does so until one
+    /// has answered: this one may be another that cannot be connected to.
     pub fn over(&mut self) {
-        self.0 = None;
+        if matches!(self.0.as_deref(), Some(Waiting::Place(_))) {
+            self.0 = None;
+        }
     }
 
     /// Waits until it is worth another try of what was refused so to a request of this environment that tried these instances in
@@ -130,13 +135,19 @@ impl Turn {
     }
 
     async fn hold(&mut self, exchange: &mut Exchange, patience: &mut Patience, wanted: &Wanted) -> Result<(), Refusal> {
-        let Some(Waiting::Instance(held)) = self.0.as_deref_mut() else {
+        if !matches!(self.0.as_deref(), Some(Waiting::Instance(_))) {
             let held = Held::join(&exchange.core, wanted).ok_or(Refusal::NoInstance)?;
             self.0 = Some(Box::new(Waiting::Instance(held)));
-            // What comes from now on is told; what came before must be looked at once more.
-            return Ok(());
-        };
-        patience.wait(exchange, pin!(held.changed())).await?
+            if !wanted.is_cut_off {
+                // What comes from now on is told; what came before must be looked at once more.
+                return Ok(());
+            }
+        }
+        let Some(Waiting::Instance(held)) = self.0.as_deref_mut() else { return Ok(()) };
+        match wanted.is_cut_off {
+            true => patience.wait(exchange, pin!(held.again())).await?,
+            false => patience.wait(exchange, pin!(held.changed())).await?,
+        }
     }
 }
 
@@ -144,7 +155,9 @@ impl Wanted {
     fn of(service: &Service, environment: Option<&str>, tried: &[UpstreamKey]) -> Self {
         let (vitals, bounds) = (Arc::clone(&service.vitals), service.policy.bounds);
         let line = service.line(environment).besides(tried);
-        Self { vitals, bounds, line, is_vacant: service.members.is_empty() }
+        let vacant = service.vitals.occupancy.vacant_since().filter(|_| service.members.is_empty());
+        let cut_off = service.cut_off_since(environment);
+        Self { vitals, bounds, line, lacking: vacant.or(cut_off), is_cut_off: cut_off.is_some() }
     }
 }
 
@@ -157,7 +170,8 @@ mod tests {
     #[tokio::test]
     async fn a_ticket_and_a_place_are_of_the_service_they_were_drawn_at() {
         let bounds = Bounds { requests: 1, queue: 1, wait: Duration::from_secs(1), ..Bounds::default() };
-        let wanted = Wanted { vitals: Arc::default(), bounds, line: Line::instances(None), is_vacant: false };
+        let wanted =
+            Wanted { vitals: Arc::default(), bounds, line: Line::instances(None), lacking: None, is_cut_off: false };
         let queued = Queued::join(&wanted, Line::PLACE).unwrap();
         let turn = Turn(Some(Box::new(Waiting::Place(queued))));
         assert!(wanted.vitals.occupancy.try_enter(1));

@@ -100,6 +100,12 @@ impl Body {
         }
     }
 
+    /// Whether its instance broke it off, and it came to an end all the same.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self, Self::Relay(relay) if relay.is_cut_short())
+    }
+
     /// Another answer is given in its place.
     pub fn replace(self) {
         if let Self::Relay(relay) = self {

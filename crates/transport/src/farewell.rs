@@ -1,7 +1,7 @@
 //! hot path
 //!
 //! The end of long streams, gRPC streams and event streams, which may otherwise go on for days: at an instance that is to
-//! leave, or at a certain age. They end spread out over some time, so that their clients come back one by one, and in a
+//! leave, at the router's own end, or at a certain age. They end spread out over some time, so that their clients come back one by one, and in a
 //! way that clients understand.
 
 use std::{
@@ -19,6 +19,10 @@ use crate::{clock, timer::Alarm};
 /// The part of the time for leaving, at its end, over which streams are spread.
 const SPREAD: f64 = 0.2;
 
+/// The part of the time for the router's own end, at its beginning, over which streams are spread: all that wait for them
+/// to end is the restart.
+const CLOSING: f64 = 0.5;
+
 /// The part of its longest age by which a stream may end earlier. Those that began together do not end together.
 const YOUNGER: f64 = 0.1;
 
@@ -29,9 +33,11 @@ pub struct Farewell {
     streams: RefCell<Streams>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// The time over which they are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct By {
-    said: Instant,
+    why: Why,
+    from: Instant,
     end: Instant,
 }
 
@@ -56,10 +62,14 @@ pub enum Ending {
 pub enum Why {
     /// The instance is to leave.
     Leaves,
+    /// The router is to end.
+    Closes,
     /// The stream is as old as it may be.
     Old,
     /// Nothing came for as long as that may be so.
     Silent,
+    /// The instance broke it off.
+    Broke,
 }
 
 /// A long stream, as it waits for its end.
@@ -70,8 +80,8 @@ pub struct Long {
     /// What begins after the end, because nobody else is there, goes on.
     began: Instant,
     place: Option<usize>,
-    /// When it ends because of the farewell.
-    due: Option<Instant>,
+    /// When it ends because of the farewell that was said last.
+    due: Option<(By, Instant)>,
     /// When it is as old as it may be.
     old: Option<Instant>,
     alarm: Alarm,
@@ -81,15 +91,30 @@ impl Farewell {
     /// Long streams end until `end`, spread over the last fifth of the time until then. Said twice, the first word
     /// stands until its end.
     pub fn say(&self, end: Instant) {
-        if self.by.get().is_none_or(|by| by.end <= clock::now()) {
-            self.by.set(Some(By { said: clock::now(), end }));
-            self.wake();
+        let now = clock::now();
+        if self.by.get().is_none_or(|by| by.why == Why::Leaves && by.end <= now) {
+            let from = end - end.saturating_duration_since(now).mul_f64(SPREAD);
+            self.tell(Some(By { why: Why::Leaves, from, end }));
         }
+    }
+
+    /// The router ends, whatever its instances do: long streams end from now on, spread over the first half of the time until
+    /// `deadline`.
+    pub fn close(&self, deadline: Instant) {
+        let from = clock::now();
+        let end = from + deadline.saturating_duration_since(from).mul_f64(CLOSING);
+        self.tell(Some(By { why: Why::Closes, from, end }));
     }
 
     /// The instance stays after all.
     pub fn take_back(&self) {
-        self.by.set(None);
+        if self.by.get().is_some_and(|by| by.why == Why::Leaves) {
+            self.tell(None);
+        }
+    }
+
+    fn tell(&self, by: Option<By>) {
+        self.by.set(by);
         self.wake();
     }
 
@@ -102,9 +127,8 @@ impl Farewell {
 impl By {
     /// When a stream that began then, with these dice, 0 to 1, ends.
     fn due(self, began: Instant, dice: f64) -> Instant {
-        let time = self.end.saturating_duration_since(self.said).mul_f64(SPREAD);
-        let left = self.end.saturating_duration_since(began);
-        self.end - time.min(left).mul_f64(dice)
+        let from = self.from.max(began);
+        from + self.end.saturating_duration_since(from).mul_f64(dice)
     }
 }
 
@@ -139,8 +163,10 @@ impl Why {
     fn message(self) -> &'static str {
         match self {
             Self::Leaves => "the instance is leaving; connect again",
+            Self::Closes => "the router is leaving; connect again",
             Self::Old => "the stream is as old as it may be; connect again",
             Self::Silent => "the stream was silent for too long; connect again",
+            Self::Broke => "the instance broke the stream off; connect again",
         }
     }
 }
@@ -165,11 +191,14 @@ impl Long {
 
     /// When it ends, as far as is known now.
     fn ends(&mut self) -> Option<(Instant, Why)> {
-        let by = self.farewell.by.get().filter(|by| by.end > self.began);
-        self.due = by.map(|by| self.due.unwrap_or_else(|| by.due(self.began, fastrand::f64())));
+        let by = self.farewell.by.get().filter(|by| by.why == Why::Closes || by.end > self.began);
+        self.due = by.map(|by| match self.due {
+            Some((said, due)) if said == by => (by, due),
+            _ => (by, by.due(self.began, fastrand::f64())),
+        });
         match (self.due, self.old) {
-            (Some(due), Some(old)) if old < due => Some((old, Why::Old)),
-            (Some(due), _) => Some((due, Why::Leaves)),
+            (Some((_, due)), Some(old)) if old < due => Some((old, Why::Old)),
+            (Some((by, due)), _) => Some((due, by.why)),
             (None, old) => Some((old?, Why::Old)),
         }
     }
@@ -293,6 +322,25 @@ mod tests {
         let mut stream = aged();
         farewell.say(Instant::now() + 10 * SECOND);
         assert_eq!(poll_fn(|cx| stream.poll(cx)).await, Why::Leaves);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_router_s_own_end_comes_first_and_is_not_taken_back() {
+        let (farewell, start) = (Rc::new(Farewell::default()), Instant::now());
+        let mut streams: Vec<Long> = (0..100).map(|_| long(&farewell)).collect();
+        farewell.say(start + 100 * SECOND);
+        assert!(streams.iter_mut().all(|stream| stream.ends().unwrap().0 >= start + 80 * SECOND));
+        farewell.close(start + 30 * SECOND);
+        farewell.take_back();
+        farewell.say(start + 100 * SECOND);
+        let ends = streams.iter_mut().map(|stream| stream.ends().unwrap());
+        let ends: Vec<_> = ends.map(|(end, why)| (end - start, why)).collect();
+        assert!(ends.iter().all(|(end, why)| *end <= 15 * SECOND && *why == Why::Closes), "{ends:?}");
+        let (first, last) =
+            (ends.iter().min_by_key(|end| end.0).unwrap(), ends.iter().max_by_key(|end| end.0).unwrap());
+        assert!(last.0 - first.0 > 10 * SECOND, "spread: {ends:?}");
+        tokio::time::advance(20 * SECOND).await;
+        assert_eq!(poll_fn(|cx| long(&farewell).poll(cx)).await, Why::Closes, "what comes too late has no time");
     }
 
     #[test]

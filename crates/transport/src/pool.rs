@@ -70,6 +70,8 @@ pub struct Pools {
     buffers: Buffers,
     /// Of connections that could not be made for reasons of our own.
     complaints: Rc<RefCell<Complaints>>,
+    /// When the router ends, once that is known.
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Default for Pools {
@@ -112,7 +114,8 @@ impl Pools {
     /// Pools whose connections are made this way.
     #[must_use]
     pub fn new(dialler: Rc<dyn Dial>) -> Self {
-        Self { pools: RefCell::default(), dialler, buffers: Buffers::default(), complaints: Rc::default() }
+        let (pools, buffers, complaints) = (RefCell::default(), Buffers::default(), Rc::default());
+        Self { pools, dialler, buffers, complaints, deadline: Cell::new(None) }
     }
 
     /// The pool of this upstream, made at first use.
@@ -120,6 +123,8 @@ impl Pools {
     pub fn of(&self, upstream: &Arc<Upstream>) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         let pool = pools.entry(upstream.key).or_insert_with(|| {
+            let farewell = Farewell::default();
+            self.deadline.get().into_iter().for_each(|deadline| farewell.close(deadline));
             Rc::new(Pool {
                 upstream: Arc::clone(upstream),
                 dialler: Rc::clone(&self.dialler),
@@ -131,7 +136,7 @@ impl Pools {
                 dials: Dials::default(),
                 silence: Silence::default(),
                 connecting: RefCell::default(),
-                farewell: Rc::default(),
+                farewell: Rc::new(farewell),
                 retired: Cell::new(false),
             })
         });
@@ -149,6 +154,12 @@ impl Pools {
         if let Some(pool) = self.pools.borrow().get(&key) {
             pool.farewell.say(deadline);
         }
+    }
+
+    /// The router ends: all long streams end well before `deadline`, spread out from now on.
+    pub fn close(&self, deadline: Instant) {
+        self.deadline.set(Some(deadline));
+        self.pools.borrow().values().for_each(|pool| pool.farewell.close(deadline));
     }
 
     /// Tells long streams of this upstream when to end; `None` if it has left.

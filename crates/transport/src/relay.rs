@@ -1,8 +1,10 @@
 //! hot path
 //!
 //! A response on its way to the client, with all that must stay alive and in time until its end: the request's body
-//! that may still be under way, the lease on the instance, the limits, the connection to give back (`source`).
+//! that may still be under way, the lease on the instance, the limits, the connection to give back (`source`), and how far
+//! the messages of gRPC have come (`messages`).
 
+mod messages;
 mod source;
 
 use std::task::{Context, Poll};
@@ -16,10 +18,11 @@ use tokio::time::Instant;
 use crate::{
     Lease,
     body::{Body, BodyError},
-    farewell::{Long, Why},
+    farewell::{Ending, Long, Why},
     pump::Blocked,
     timer::{Expired, Timer},
 };
+use messages::Messages;
 pub use source::Source;
 
 /// A response on its way to the client. Dropping it before its end resets the stream to the instance, never the
@@ -33,7 +36,11 @@ pub struct Relay {
     clean: fn(&mut HeaderMap),
     /// Of a stream that may go on for days.
     long: Option<Box<Long>>,
+    /// Of a gRPC call, whose client hears what is said in trailers.
+    call: Option<Messages>,
     ended: bool,
+    /// The instance broke off, and the client was told so in good order.
+    cut_short: bool,
 }
 
 impl Relay {
@@ -41,13 +48,21 @@ impl Relay {
     /// `clean` takes out of trailers what they may not carry.
     #[must_use]
     pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: fn(&mut HeaderMap)) -> Self {
-        Self { source, timer, lease, status, clean, long: None, ended: false }
+        Self { source, timer, lease, status, clean, long: None, call: None, ended: false, cut_short: false }
     }
 
     /// Ends it in good order, if it is a long stream, when its time has come.
     #[must_use]
     pub fn until(mut self, long: Option<Long>) -> Self {
         self.long = long.map(Box::new);
+        self
+    }
+
+    /// It is the answer to a gRPC call, whose client hears what is said in trailers: if its instance breaks it off between two
+    /// messages, that is said there.
+    #[must_use]
+    pub fn of_call(mut self, is_call: bool) -> Self {
+        self.call = is_call.then(Messages::default);
         self
     }
 
@@ -75,6 +90,11 @@ impl Relay {
         self.timer.touch();
     }
 
+    /// Whether it came to an end that the instance did not give it.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
     pub(crate) fn is_end(&self) -> bool {
         self.ended || self.source.is_end()
     }
@@ -91,23 +111,15 @@ impl Relay {
                 self.timer.touch();
                 if let Some(trailers) = frame.trailers_mut() {
                     (self.clean)(trailers);
+                } else if let (Some(call), Some(data)) = (&mut self.call, frame.data_ref()) {
+                    call.pass(data);
                 }
                 if self.source.is_end() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(()))) => {
-                // An upload that its client broke off ends the connection to an HTTP/1.1 instance too.
-                let failed = match &self.source {
-                    Source::H1 { upload: Some(tally), .. } => tally.failed(),
-                    _ => None,
-                };
-                Poll::Ready(Some(Err(match failed {
-                    Some(cause) => self.fail(cause, Outcome::Abandoned),
-                    None => self.fail(BodyError::Instance, Outcome::Reset),
-                })))
-            }
+            Poll::Ready(Some(Err(()))) => Poll::Ready(Some(self.break_off())),
             Poll::Ready(None) => {
                 self.finish();
                 Poll::Ready(None)
@@ -179,6 +191,22 @@ impl Relay {
         let trailers = self.long.as_ref().and_then(|long| long.ending.trailers(why));
         self.fail(BodyError::Deadline, Outcome::Abandoned);
         trailers.map(Frame::trailers)
+    }
+
+    /// The instance broke it off, and so is it towards the client; but for calls between two messages: their clients ask again
+    /// after UNAVAILABLE, and after nothing else.
+    fn break_off(&mut self) -> Result<Frame<Bytes>, BodyError> {
+        // An upload that its client broke off ends the connection to an HTTP/1.1 instance too.
+        if let Source::H1 { upload: Some(tally), .. } = &self.source
+            && let Some(cause) = tally.failed()
+        {
+            return Err(self.fail(cause, Outcome::Abandoned));
+        }
+        let error = self.fail(BodyError::Instance, Outcome::Reset);
+        let trailers =
+            self.call.as_ref().filter(|call| call.are_whole()).and_then(|_| Ending::Grpc.trailers(Why::Broke));
+        self.cut_short = trailers.is_some();
+        trailers.map(Frame::trailers).ok_or(error)
     }
 
     fn fail(&mut self, error: BodyError, outcome: Outcome) -> BodyError {

@@ -62,6 +62,7 @@ async fn stage() -> (Running, Instance, Raw) {
         .service("dead", &[format!("http://{}", nobody().await)])
         .service("garbage", &[format!("http://{}", garbage.addr())])
         .set("routes", ROUTES)
+        .set("services", "{ dead: { warm_hold: off } }")
         .set("limits", "{ uri: 50, head: 400 }")
         .start();
     (router, instance, garbage)

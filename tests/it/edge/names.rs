@@ -175,7 +175,7 @@ async fn environments() -> (Running, [Instance; 3]) {
     let stage = Instance::h2c().named("stage").start().await;
     let staged = format!("{}?environment=stage", stage.url());
     let config = Config::new().service("pets", &[plain.url(), staged]).service("pets|test", &[test.url()]);
-    (config.start(), [plain, test, stage])
+    (config.set("services", "{ pets: { warm_hold: off } }").start(), [plain, test, stage])
 }
 
 async fn ask(client: &Client, environment: &str) -> Answer {

@@ -12,7 +12,7 @@ const CANCEL: u32 = 8;
 #[tokio::test]
 async fn an_instance_that_cannot_be_connected_to_is_a_502_after_the_connect_limit() {
     let hole = BlackHole::new().await;
-    let config = Config::new().set("timeouts", "{ connect: 200ms }");
+    let config = Config::new().set("timeouts", "{ connect: 200ms }").set("services", "{ pets: { warm_hold: off } }");
     let router = config.service("pets", &[format!("http://{}", hole.addr())]).start();
     for front in Front::ALL {
         let answer = router.client(front).await.send(get("/", &[("service_id", "pets")])).await;

@@ -48,7 +48,7 @@ async fn stage(instance: &str, certs: Certs) -> Stage {
         "listeners: [ {{ address: 127.0.0.1:0, tls: {{ certificates: [ {{ chain: {:?}, key: {:?} }} ] }} }} ]\n\
          admin: {{ address: 127.0.0.1:0 }}\nthreads: 1\naccess_log: {{ format: off }}\n\
          registries: {{ direct: {{ static: {{ services: {{ pets: {instance:?} }} }} }} }}\n\
-         services: {{ pets: {{ tls: {{ ca: {:?} }} }} }}\nroutes: [ {{ prefix: /, service: pets }} ]\n",
+         services: {{ pets: {{ warm_hold: off, tls: {{ ca: {:?} }} }} }}\nroutes: [ {{ prefix: /, service: pets }} ]\n",
         own.chain,
         own.key,
         certs.ca()

@@ -44,7 +44,8 @@ async fn another_service_answers_with_the_body_and_nothing_is_delivered_twice() 
                     { prefix: /busy, service: busy, fallback: { service: other, on_status: 503 } }, \
                     { prefix: /broken, service: broken, fallback: { service: other, on_status: [ 502 ] } }, \
                     { prefix: /plain, service: broken, fallback: { service: other } } ]";
-    let config = Config::new().set("routes", routes).set("expose", "{}");
+    let config =
+        Config::new().set("routes", routes).set("expose", "{}").set("services", "{ gone: { warm_hold: off } }");
     let config = config.service("gone", &[format!("http://{}", nobody().await)]).service("other", &[other.url()]);
     let router = config.service("busy", &[busy.url()]).service("broken", &[broken.url()]).start();
     for front in Front::ALL {

@@ -1,8 +1,13 @@
 //! gRPC's own word for "I cannot": UNAVAILABLE, before any message or behind some.
 
+use std::time::Duration;
+
 use testkit::{Answer, Client, Instance, Reply, Seen, grpc_message};
 
 use crate::support::{Config, Front, Running};
+
+/// Between what an instance says and what it does, so that one does not overtake the other.
+const SHORT: Duration = Duration::from_millis(50);
 
 fn router(urls: &[String], settings: &str) -> Running {
     let services = format!("{{ pets: {{ balance: round_robin, {settings} }} }}");
@@ -91,4 +96,46 @@ async fn the_circuit_of_a_service_counts_it_too() {
     }
     assert_eq!(call(&client).await.header("x-pointsman-reason"), Some("circuit_open"));
     assert_eq!(bad.counts().requests(), 3);
+}
+
+/// What clients that try again go by: UNAVAILABLE behind whole messages; half a message has no good end.
+#[tokio::test]
+async fn a_call_whose_instance_dies_between_messages_is_unavailable() {
+    let answer = |seen: &Seen| {
+        let message = grpc_message(b"one");
+        let head = Reply::unread().head(200).header("content-type", "application/grpc");
+        match seen.path() {
+            "/dies" => head.data(message).wait(SHORT).close(),
+            "/resets" => head.data(message).wait(SHORT).reset(2_u32),
+            "/early" => head.wait(SHORT).close(),
+            "/late" => head.data(message.clone()).data(message.slice(..6)).wait(SHORT).close(),
+            _ => head.data(message.slice(..3)).wait(SHORT).close(),
+        }
+    };
+    let instance = Instance::h2c().answer(answer).start().await;
+    let router = router(&[instance.url()], "eject: off");
+    for front in [Front::H2c, Front::H2Tls] {
+        let client = router.client(front).await;
+        for (path, messages) in
+            [("/dies", Some(1)), ("/resets", Some(1)), ("/early", Some(0)), ("/late", None), ("/first", None)]
+        {
+            let fields = [("service_id", "pets"), ("content-type", "application/grpc"), ("te", "trailers")];
+            let answer = client.try_send(testkit::post(path, &fields, grpc_message(b"7"))).await;
+            match (answer, messages) {
+                (Ok(answer), Some(messages)) => {
+                    assert_eq!((answer.status.as_u16(), answer.trailer("grpc-status")), (200, Some("14")), "{path}");
+                    assert_eq!(answer.body.len(), messages * grpc_message(b"one").len(), "{path}");
+                }
+                (Err(_), None) => {}
+                (answer, _) => panic!("{path}: {answer:?}"),
+            }
+        }
+    }
+    let client = router.client(Front::H1).await;
+    let fields = [("service_id", "pets"), ("content-type", "application/grpc"), ("te", "trailers")];
+    let answer = client.try_send(testkit::post("/dies", &fields, grpc_message(b"7"))).await;
+    assert!(answer.is_err(), "by HTTP/1.1 it must not look whole: {answer:?}");
+    router.settled("pets").await;
+    let metrics = crate::discover::rig::admin(router.admin(), "/metrics").await.text();
+    assert!(metrics.contains("pointsman_response_broken_total{reason=\"reset\"} 11\n"), "{metrics}");
 }

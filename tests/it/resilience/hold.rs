@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use testkit::{BlackHole, Client, Instance, bounded, eventually, get, post};
+use testkit::{BlackHole, Client, Instance, Reply, bounded, eventually, get, post};
 use tokio::time::Instant;
 
 use super::{at_rest, open, until};
 use crate::{
     discover::rig::{self, IN_MEMORY, Load, Registrar, serving},
-    support::{Config, Front, Running, told},
+    support::{Back, Config, Front, Running, told},
 };
 
 async fn start(config: Config) -> (Running, Registrar) {
@@ -89,19 +89,106 @@ async fn no_more_than_sixty_four_wait_and_those_who_leave_make_room() {
     at_rest(&router, "pets").await;
 }
 
-/// Instances that are there and fail are no reason to wait, nor is an environment without instances.
+/// Instances that can be connected to and fail are no reason to wait, nor is an environment without instances.
 #[tokio::test]
 async fn nobody_waits_where_instances_are() {
-    let (router, registrar) = start(Config::new().set("timeouts", "{ connect: 300ms }")).await;
+    let (router, registrar) = start(Config::new()).await;
     let instance = Instance::h2c().named("one").start().await;
     registrar.register("pets", &instance).await;
     serving(&router, "pets", &["one"]).await;
     let client = router.client(Front::H2c).await;
     let elsewhere = client.send(get("/", &[("service_id", "pets"), ("env_tag", "test")])).await;
     assert_eq!(told(&elsewhere), (503, Some("no_instance")));
-    instance.kill().await;
-    assert_eq!(told(&client.send(get("/", &[("service_id", "pets")])).await), (502, Some("connect")));
+    instance.answer(|_| Reply::closes());
+    let start = Instant::now();
+    assert_eq!(told(&client.send(get("/", &[("service_id", "pets")])).await), (502, Some("reset")));
     assert_eq!(told(&client.send(get("/", &[("service_id", "nobody")])).await), (503, Some("no_service")));
+    assert!(start.elapsed() < Duration::from_secs(4), "nobody waited for what the service has");
+}
+
+/// A service whose only instances restart: nothing of a request is sent until one is back, and then each once.
+#[tokio::test]
+async fn whoever_cannot_be_connected_to_is_waited_for() {
+    for back in Back::ALL {
+        for names in [&["one"][..], &["one", "two", "three", "four", "five"]] {
+            let config = Config::new();
+            let tls = format!("{{ '*': {{ tls: {{ ca: {:?}, server_name: localhost }} }} }}", config.certs().ca());
+            let mut instances = Vec::new();
+            for name in names {
+                instances.push(back.instance(config.certs()).named(name).start().await);
+            }
+            let urls: Vec<String> = instances.iter().map(Instance::url).collect();
+            let router = config.service("pets", &urls).set("services", &tls).start();
+            let mut asking = Vec::new();
+            for instance in &instances {
+                instance.kill().await;
+            }
+            for front in [Front::H1, Front::H2c, Front::H1, Front::H2Tls] {
+                let client = router.client(front).await;
+                let post = post("/", &[("service_id", "pets")], vec![1; 200_000]);
+                asking.push(tokio::spawn(async move { client.send(post).await }));
+            }
+            until(&router, "pets", "held", 4).await;
+            // Longer than each of them tries to connect at once.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            instances[0].restart_on_same_port().await;
+            for answer in asking {
+                let answer = bounded("an answer", answer).await.unwrap();
+                assert_eq!(answer.status, 200, "{back:?}, {} instances: {}", names.len(), answer.text());
+                assert_eq!(
+                    (&answer.json()["instance"], &answer.json()["body_bytes"]),
+                    (&"one".into(), &200_000.into())
+                );
+            }
+            assert_eq!(instances[0].counts().requests(), 4, "{back:?}: each once");
+            at_rest(&router, "pets").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_wait_for_a_connection_has_an_end_too() {
+    let instance = Instance::h2c().start().await;
+    let services = "{ short: { warm_hold: 400ms }, never: { warm_hold: off }, once: { retries: off } }";
+    let config =
+        Config::new().set("services", services).set("routes", "[ { path: /soon, service: pets, timeout: 300ms } ]");
+    let config =
+        ["short", "never", "once", "pets"].into_iter().fold(config, |c, name| c.service(name, &[instance.url()]));
+    let router = config.start();
+    instance.kill().await;
+    let client = router.client(Front::H2c).await;
+    let ask = async |service| client.send(get("/", &[("service_id", service)])).await;
+    let start = Instant::now();
+    assert_eq!(told(&ask("short").await), (502, Some("connect")));
+    assert!(start.elapsed() >= Duration::from_millis(400));
+    let start = Instant::now();
+    assert_eq!(told(&ask("never").await), (502, Some("connect")));
+    assert_eq!(told(&ask("once").await), (502, Some("connect")));
+    assert!(start.elapsed() < Duration::from_secs(4));
+    assert_eq!(told(&client.send(get("/soon", &[])).await), (504, Some("deadline")));
+    at_rest(&router, "short").await;
+}
+
+/// It leaves its registry, then it stops; a moment later its successor comes. What arrived between is sent to that one.
+#[tokio::test]
+async fn the_request_that_finds_the_last_one_gone_waits_as_the_others_do() {
+    let (router, registrar) = start(Config::new()).await;
+    let [old, new] = [Instance::h2c().named("old").start().await, Instance::h2c().named("new").start().await];
+    registrar.register("pets", &old).await;
+    serving(&router, "pets", &["old"]).await;
+    let client = router.client(Front::H2c).await;
+    old.kill().await;
+    let found = open(&client, "/", "pets").await;
+    until(&router, "pets", "held", 1).await;
+    registrar.deregister("pets", &old).await;
+    serving(&router, "pets", &[]).await;
+    let late = open(&client, "/", "pets").await;
+    until(&router, "pets", "held", 2).await;
+    registrar.register("pets", &new).await;
+    for stream in [found, late] {
+        assert_eq!(bounded("an answer", stream.answer()).await.unwrap().json()["instance"], "new");
+    }
+    at_rest(&router, "pets").await;
 }
 
 /// One that is exposed by a tag of its instances is still known when the last of them left.

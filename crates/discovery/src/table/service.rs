@@ -8,7 +8,7 @@ use balancer::{
     eject::{Count, Margin},
     queue::Line,
 };
-use model::{Host, Instance, Refusal, ServiceId, Standing, Tag};
+use model::{Host, Instance, Refusal, ServiceId, Standing, Tag, Tick};
 use transport::Upstream;
 
 use super::{reach::Reach, view::View};
@@ -122,6 +122,13 @@ impl Service {
     #[must_use]
     pub fn admits(&self, environment: Option<&str>, ask: &Ask<'_>) -> Option<bool> {
         self.view(environment)?.admits(&self.members, ask)
+    }
+
+    /// Since when no connection can be made to any of the members that requests of this environment may reach, if there is one
+    /// and that is so.
+    #[must_use]
+    pub fn cut_off_since(&self, environment: Option<&str>) -> Option<Tick> {
+        self.view(environment)?.cut_off_since(&self.members)
     }
 
     /// Each member, and what requests of this environment find of it. Takes nobody's turn.

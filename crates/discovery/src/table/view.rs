@@ -1,7 +1,10 @@
 //! The members one kind of request may reach, in three ranks.
 
-use balancer::{Ask, Balance, Balancer, Contender, Place};
-use model::{Instance, Standing};
+use std::sync::Arc;
+
+use balancer::{Ask, Balance, Balancer, Cause, Contender, Place};
+use model::{Instance, Standing, Tick};
+use transport::Upstream;
 
 use super::{Member, reach::Reach};
 
@@ -60,10 +63,20 @@ impl View {
 
     /// Whether a pick would find somebody, and whether that one admits requests. Unlike a pick it takes nobody's turn.
     pub(super) fn admits(&self, members: &[Member], ask: &Ask<'_>) -> Option<bool> {
-        let places = self.first.members.iter().chain(&self.resort.members).chain(&self.draining.members);
-        let upstreams = places.filter_map(|at| members.get(*at as usize)).map(|member| &member.upstream);
-        let left = upstreams.filter(|upstream| !ask.tried.contains(&upstream.key));
+        let left = self.upstreams(members).filter(|upstream| !ask.tried.contains(&upstream.key));
         left.map(|upstream| upstream.vitals.admits(ask.now)).max()
+    }
+
+    /// Since when no connection can be made to any of them, if there is one and that is so.
+    pub(super) fn cut_off_since(&self, members: &[Member]) -> Option<Tick> {
+        let rests = self.upstreams(members).map(|upstream| upstream.vitals.rest());
+        let cut_off = rests.map(|rest| rest.filter(|(cause, _)| *cause == Cause::Connect).map(|(_, since)| since));
+        cut_off.collect::<Option<Vec<Tick>>>()?.into_iter().max()
+    }
+
+    fn upstreams<'a>(&self, members: &'a [Member]) -> impl Iterator<Item = &'a Arc<Upstream>> {
+        let places = self.first.members.iter().chain(&self.resort.members).chain(&self.draining.members);
+        places.filter_map(|at| members.get(*at as usize)).map(|member| &member.upstream)
     }
 
     /// What such requests find of the member at this place.

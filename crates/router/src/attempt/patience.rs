@@ -258,7 +258,8 @@ impl Patience {
             let farewell = exchange.core.pools.farewell(lease.upstream().key)?;
             Some(Long::new(farewell, ending, exchange.limits().stream_age))
         });
-        let relay = Relay::new(source, timer, lease, status, rewrite::clean_trailers);
+        let is_call = long == Some(Ending::Grpc) && exchange.is_call();
+        let relay = Relay::new(source, timer, lease, status, rewrite::clean_trailers).of_call(is_call);
         let body = relay.until(farewell).into_body();
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = http::Version::HTTP_11;

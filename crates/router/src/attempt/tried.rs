@@ -50,6 +50,8 @@ pub(super) struct History {
     refusal: Option<Refusal>,
     /// It waits since the last try, or did.
     postponed: bool,
+    /// It has to wait before anybody is asked again.
+    waits: bool,
 }
 
 impl Tried {
@@ -69,10 +71,15 @@ impl Tried {
     }
 
     /// Whether a request that is refused so may wait for what it lacks: nothing of it was sent. For an instance only if none
-    /// is there; those that failed it are no reason to wait.
+    /// can be reached; those that failed it otherwise are no reason to wait.
     pub(super) fn may_wait(&self, exchange: &Exchange, out: &Outbound, refusal: &Refusal) -> bool {
         let Some(history) = &self.0 else { return true };
-        history.sent == 0 && (*refusal != Refusal::NoInstance || is_vacant(exchange, out))
+        history.sent == 0 && (*refusal != Refusal::NoInstance || is_deserted(exchange, out))
+    }
+
+    /// Whether nobody is to be asked before it has waited, because nobody can be reached. Says so once.
+    pub(super) fn has_to_wait(&mut self, exchange: &Exchange, out: &Outbound) -> bool {
+        self.0.as_mut().is_some_and(|history| std::mem::take(&mut history.waits)) && is_deserted(exchange, out)
     }
 
     /// Who is not to be asked again.
@@ -140,6 +147,14 @@ impl History {
         self.postponed = true;
     }
 
+    /// Nothing was sent, and nobody is left who can be reached: it waits, and then begins anew.
+    fn wait(&mut self) {
+        self.keys.clear();
+        self.broke.clear();
+        self.tries = 0;
+        self.waits = true;
+    }
+
     /// One of two tries at the same time failed; the other one goes on.
     pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
         self.note(key, fault);
@@ -202,9 +217,11 @@ impl History {
         let facts = self.facts(exchange, out, patience, fault, next);
         let wait = match retry::decide(policy, &facts, || patience.has_paid() || pay(exchange, out)) {
             Verdict::Again(wait) => wait,
-            // Nothing was sent, and who failed it has left: it waits for the next one, as a new request would.
-            Verdict::Enough(Withheld::NoInstance) if self.sent == 0 && is_vacant(exchange, out) => {
+            Verdict::Enough(Withheld::NoInstance | Withheld::Attempts)
+                if self.sent == 0 && is_deserted(exchange, out) =>
+            {
                 self.hold_back(end);
+                self.wait();
                 return ControlFlow::Continue(());
             }
             Verdict::Enough(why) => {
@@ -308,9 +325,12 @@ fn admits(exchange: &Exchange, out: &Outbound, tried: &[UpstreamKey]) -> Option<
     with_service(exchange, out, |service, environment| Ok(service.admits(environment, &ask))).ok().flatten()
 }
 
-/// Whether the newest table has no instance of the service, in whatever environment.
-fn is_vacant(exchange: &Exchange, out: &Outbound) -> bool {
-    with_service(exchange, out, |service, _| Ok(service.members.is_empty())).unwrap_or(false)
+/// Whether the service has no instance in the newest table, in whatever environment, or none that can be connected to.
+fn is_deserted(exchange: &Exchange, out: &Outbound) -> bool {
+    let is_deserted = |service: &Service, environment: Option<&str>| {
+        Ok(service.members.is_empty() || service.cut_off_since(environment).is_some())
+    };
+    with_service(exchange, out, is_deserted).unwrap_or(false)
 }
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

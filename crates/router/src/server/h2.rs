@@ -192,6 +192,8 @@ async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> boo
     let ended = poll_fn(|cx| {
         let mut moved = false;
         let done = pump.poll(&mut body, &mut moved, cx);
+        // At once: the router may end before the body does.
+        exchange.record.sent = pump.bytes();
         if done.is_ready() {
             return done;
         }
@@ -216,8 +218,8 @@ async fn deliver(exchange: &mut Exchange, mut body: Body, mut pump: Pump) -> boo
         pump.poll_reset(cx).map(|()| Err(Blocked::Receiver))
     })
     .await;
-    exchange.record.sent = pump.bytes();
     match ended {
+        Ok(()) if body.is_cut_short() => exchange.record.broke_off(BodyError::Instance),
         Ok(()) => exchange.record.complete = true,
         Err(Blocked::Receiver) => return false,
         Err(Blocked::Source(error)) => {

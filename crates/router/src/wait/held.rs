@@ -1,13 +1,13 @@
 //! Waiting for an instance where there is none: a deploy that starts after the old instances are gone, a service that
-//! was scaled to zero, the first seconds after our own start.
+//! was scaled to zero, the first seconds after our own start. Or where none can be connected to: the only one restarts.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use balancer::ServiceVitals;
 use model::Refusal;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use transport::clock;
 
@@ -19,6 +19,10 @@ use crate::core::Core;
 const OF_A_SERVICE: u32 = 64;
 /// Requests that wait on one core, whatever for.
 const OF_A_CORE: u32 = 1024;
+
+/// How often each tries again to connect to an instance where that was not possible. With all that may wait for one service
+/// that is some three hundred connections a second, to a port that refuses them.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A request that waits for an instance.
 #[derive(Debug)]
@@ -33,8 +37,7 @@ impl Held {
     /// Joins those who wait, if that may help and there is room.
     pub(super) fn join(core: &Rc<Core>, wanted: &Wanted) -> Option<Self> {
         let now = clock::tick();
-        let vacant = wanted.vitals.occupancy.vacant_since().filter(|_| wanted.is_vacant);
-        let wait = wanted.bounds.hold.patience(vacant.map(|since| now.since(since)))?;
+        let wait = wanted.bounds.hold.patience(wanted.lacking.map(|since| now.since(since)))?;
         let held = core.held.get();
         if held >= OF_A_CORE || !wanted.vitals.occupancy.try_hold(OF_A_SERVICE) {
             return None;
@@ -51,6 +54,14 @@ impl Held {
             // Without discovery no table comes any more.
             _ => Err(Refusal::HoldTimeout),
         }
+    }
+
+    /// Ready when it is time to try once more whoever could not be connected to. In the end that is what is wrong: an instance is
+    /// there.
+    pub(super) async fn again(&mut self) -> Result<(), Refusal> {
+        let next = Instant::now() + AGAIN;
+        sleep_until(next.min(self.until)).await;
+        if next < self.until { Ok(()) } else { Err(Refusal::NoInstance) }
     }
 }
 

@@ -89,7 +89,7 @@ mod tests {
 
     fn wanted() -> Wanted {
         let bounds = Bounds { requests: 1, queue: 3, wait: SECOND, ..Bounds::default() };
-        Wanted { vitals: Arc::default(), bounds, line: Line::instances(None), is_vacant: false }
+        Wanted { vitals: Arc::default(), bounds, line: Line::instances(None), lacking: None, is_cut_off: false }
     }
 
     fn queue(wanted: &Wanted) -> Queued {

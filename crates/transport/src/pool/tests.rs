@@ -5,11 +5,11 @@ use model::{Address, Host, InstanceId, Protocol, ServiceId};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{LocalSet, yield_now},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-use super::*;
-use crate::{Learned, dial::DialFuture};
+use super::{dials::REST, *};
+use crate::{Learned, clock, dial::DialFuture, io::Stream};
 
 const LIMIT: Duration = Duration::from_secs(1);
 

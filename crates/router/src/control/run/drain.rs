@@ -19,7 +19,7 @@ impl Running {
         tokio::join!(self.announced.leave(), sleep(drain_delay));
         self.acceptors.clear();
         let deadline = Instant::now() + drain_deadline;
-        self.desks.iter().for_each(|desk| drop(desk.orders.send(Order::Drain)));
+        self.desks.iter().for_each(|desk| drop(desk.orders.send(Order::Drain(deadline))));
         let open = || self.desks.iter().map(|desk| desk.load.connections()).sum::<usize>();
         let over = async {
             while open() > 0 {
