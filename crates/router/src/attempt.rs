@@ -159,8 +159,8 @@ async fn send_until_answered(
         }
         patience.begin()?;
         let waits = tried.has_to_wait(exchange, out);
-        let chosen = if waits { Err(Refusal::NoInstance) } else { choose(exchange, out, &tried, &turn) };
-        let lease = match chosen {
+        // No variable of its own: the state of every request would have room for it.
+        let lease = match if waits { Err(Refusal::NoInstance) } else { choose(exchange, out, &tried, &turn) } {
             Ok((lease, stick)) => {
                 exchange.stick = stick;
                 lease
