@@ -24,6 +24,7 @@ routes:
   - { prefix: /wanted.Echo, service: echo }
   - { prefix: /wanted.Gone, service: gone }
   - { prefix: /wanted.Empty, service: empty }
+expose: { service: echo }
 services: { empty: { warm_hold: off } }
 access_log: { format: off }
 ";

@@ -215,7 +215,7 @@ fn a_good_file_is_valid_and_doubts_about_it_are_told() {
     let file = folder.path().join("router.yml");
     // By file, and by the folder it is in.
     for (text, path, expected) in [
-        ("", file.as_path(), "router.yml: valid"),
+        ("# all as it is", file.as_path(), "router.yml: valid"),
         ("routes: [ { prefix: /x, service: a } ]", folder.path(), "router.yml: valid"),
         (
             "routes: [ { header: { a: '*' }, service: a }, { header: { a: b }, service: b } ]",

@@ -1,10 +1,14 @@
 //! Who reads the router's log, and does not.
 
-use std::{fs::OpenOptions, process::Command};
+use std::{
+    fs::OpenOptions,
+    io::{BufRead as _, BufReader},
+    process::Command,
+};
 
 use testkit::{Client, bounded, get, post};
 
-use super::process::{Process, binary};
+use super::process::{Process, binary, reached};
 
 /// A pipe has room for 64 KiB; a change of the registry is some 200 octets of log.
 const CHANGES: usize = 1000;
@@ -14,10 +18,14 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let unread = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let both = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let run = r#"exec "$0" run --listen 127.0.0.1:0 --admin 127.0.0.1:0 --registry 127.0.0.1:0 2>"$1""#;
-    let process = Process::spawn(Command::new("sh").args(["-c", run]).arg(binary()).arg(&pipe));
-    let reached = process.ready().await;
+    let _process = Process::spawn(Command::new("sh").args(["-c", run]).arg(binary()).arg(&pipe));
+    // Read until it says where it listens, and then no more.
+    let lines = BufReader::new(both.try_clone().unwrap());
+    let ready =
+        move || lines.lines().find_map(|line| Some(line.ok()?.split_once("pointsman is ready: ")?.1.to_owned()));
+    let reached = reached(&tokio::task::spawn_blocking(ready).await.unwrap().expect("it says so"));
     let registry = Client::http(reached.registry.unwrap()).await;
     let changes = async {
         for weight in 1..=CHANGES {
@@ -27,6 +35,6 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     };
     bounded("changes that nobody reads of", changes).await;
     let metrics = Client::http(reached.admin).await.send(get("/metrics", &[])).await.text();
+    drop(both);
     assert!(metrics.contains("\npointsman_log_lines_dropped_total 0\n"), "{metrics}");
-    drop(unread);
 }

@@ -145,7 +145,7 @@ fn collect(from: Option<impl Read + Send + 'static>) -> Lines {
 }
 
 /// `https://A http://B, admin http://C, registry local http://D/registry`
-fn reached(text: &str) -> Reached {
+pub(super) fn reached(text: &str) -> Reached {
     let address = |word: &str| -> Option<SocketAddr> {
         let rest = word.split_once("://")?.1;
         rest.trim_end_matches("/registry").trim_end_matches(',').parse().ok()

@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    io::Write as _,
     path::Path,
     process::Command,
     sync::mpsc,
@@ -24,9 +25,10 @@ fn hang(file: &Path) {
     fs::rename(pipe, file).unwrap();
 }
 
-/// Puts a file in the place of a pipe. Whoever opened the pipe reads its end.
+/// Puts a file in the place of a pipe. Whoever opened the pipe reads the same of it.
 fn heal(pipe: &Path, text: &str) {
-    let both = OpenOptions::new().read(true).write(true).open(pipe).unwrap();
+    let mut both = OpenOptions::new().read(true).write(true).open(pipe).unwrap();
+    both.write_all(text.as_bytes()).unwrap();
     let file = pipe.with_extension("file");
     fs::write(&file, text).unwrap();
     fs::rename(file, pipe).unwrap();
