@@ -191,6 +191,12 @@ fn files_that_cannot_be_read_say_why() {
     check(&file, &["r.yml:2:8: not UTF-8"]);
     std::fs::write(&file, vec![b'#'; 1024 * 1024 + 1]).expect("a file");
     check(&file, &["r.yml: the file is larger than 1 MiB"]);
+    for lost in ["", " \n\n"] {
+        std::fs::write(&file, lost).expect("a file");
+        check(&file, &["r.yml: the file is empty", "write it again", "begins with #"]);
+    }
+    std::fs::write(&file, "# nothing\n").expect("a file");
+    assert!(crate::load::<std::collections::BTreeMap<String, String>>(&file).is_ok_and(|map| map.is_empty()));
     std::fs::write(&file, "threads: 3").expect("a file");
     assert_eq!(crate::load::<super::Router>(&file).map(|router| router.threads), Ok(3));
 }
