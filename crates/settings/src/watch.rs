@@ -58,8 +58,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Time after which a change counts although the content still moves, so that a file that is written without pause does
 /// not hide the others.
 const LONGEST: Duration = Duration::from_secs(2);
-/// The same, if somebody writes what differs and has not closed it: a copy over a slow line, a pipe that pauses. Half a file
-/// can be a valid one.
+/// The same for files that stand for each other, if somebody writes what differs and has not closed it: a copy over a slow
+/// line, a pipe that pauses. Half a file can be a valid one. Where each stands for itself, one must not hide the others so long.
 const WRITTEN: Duration = Duration::from_secs(20);
 
 /// A set of files whose content is watched. A file that is deleted has changed, and one that returns too. A directory
@@ -170,7 +170,7 @@ impl Files {
         let (mut last, mut whole) = self.look().await;
         let begun = Instant::now();
         while let Some(time) = self.patience(&last, &whole)
-            && begun.elapsed() < if self.is_written(&last) { WRITTEN } else { LONGEST }
+            && begun.elapsed() < if !self.apart && self.is_written(&last) { WRITTEN } else { LONGEST }
         {
             let closed = tokio::select! {
                 () = self.hint.closed(), if self.apart => true,

@@ -92,13 +92,16 @@ impl Caller {
         if self.rights().may_read(service) { Ok(()) } else { Err(self.refused("read", service)) }
     }
 
-    /// Whether the registry's settings are still those by which it was let in, and its token is one of them.
+    /// Whether the registry's settings are still those by which it was let in, and its token is one of them, or cannot be read
+    /// at the moment: a file that is written anew is empty before.
     pub(super) async fn is_current(&self, settings: &Arc<Settings>, tokens: &Tokens) -> bool {
         if !Arc::ptr_eq(&self.settings, settings) {
             return false;
         }
         let Some(shown) = &self.secret else { return true };
-        tokens.now(settings).await.secrets.iter().any(|(_, secret)| secret.matches(shown.expose().as_bytes()))
+        let read = tokens.now(settings).await;
+        let is_one = read.secrets.iter().any(|(_, secret)| secret.matches(shown.expose().as_bytes()));
+        is_one || read.faults.contains_key(self.name())
     }
 
     fn holder(&self, at: usize) -> Option<(&str, &Token)> {

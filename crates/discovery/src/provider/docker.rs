@@ -133,8 +133,11 @@ impl Docker {
                 heard.retain(|event| self.contents.leaves_open(event));
             }
             if !heard.is_empty() {
-                let asked = self.read(engine, heard.into_iter().map(|event| event.container).collect()).await?;
-                if asked.failures > 0 {
+                let ids: BTreeSet<String> = heard.into_iter().map(|event| event.container).collect();
+                let count = ids.len();
+                let asked = self.read(engine, ids).await?;
+                // One that began may be told of by nothing else.
+                if asked.read < count {
                     end = end.min(Instant::now() + AGAIN);
                 }
                 skip(feed, asked.odd, seen).await?;

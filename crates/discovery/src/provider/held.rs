@@ -45,6 +45,7 @@ impl Held {
     }
 
     /// Whether it has.
+    #[cfg(feature = "kubernetes")]
     pub(super) fn holds(&self, service: &ServiceId) -> bool {
         self.lock().held.contains(service)
     }

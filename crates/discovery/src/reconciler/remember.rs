@@ -98,7 +98,9 @@ impl Remembering {
                 if let (Some(memory), Some((_, kept))) = (&mut self.memory, kept)
                     && let Some(instances) = claims.memorable(source, service).filter(|list| !list.is_empty())
                 {
-                    memory.note(&kept.name, service, Some(Word { instances, confirmed: Some(SystemTime::now()) }));
+                    let age = status.source(source).and_then(|source| source.age(service, clock::tick()));
+                    let confirmed = SystemTime::now().checked_sub(age.unwrap_or_default());
+                    memory.note(&kept.name, service, Some(Word { instances, confirmed }));
                 }
             }
             Turn::Skipped(_) => {}

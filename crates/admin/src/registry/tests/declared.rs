@@ -238,6 +238,11 @@ async fn a_token_that_is_revoked_ends_its_stream_before_the_next_event() {
     all.next().await;
     ask(&stage, &format!("PUT {PET}"), "w", PLACE).await;
     assert_eq!(all.next().await.0, "service");
+    // As it is for a moment while it is written anew.
+    std::fs::write(file.path(), "").unwrap();
+    sleep(tokens::FRESH).await;
+    ask(&stage, &format!("PUT {PET}"), "w", r#"{"ip":"10.0.0.1","port":81}"#).await;
+    assert_eq!(all.next().await.0, "service");
     std::fs::write(file.path(), "new").unwrap();
     sleep(tokens::FRESH).await;
     ask(&stage, &format!("DELETE {PET}"), "w", "").await;
