@@ -75,7 +75,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> SettingsError {
 /// Not a file that says nothing, which a comment does, but one whose content is lost: cut by a full disk, or not written yet.
 fn blank(file: &Path) -> SettingsError {
     SettingsError::new(Place::file(file), "the file is empty")
-        .remedy("write it again; to leave everything at its default, write a line that begins with #")
+        .remedy("write its content again; a file that is to say nothing has a comment in it, which begins with #")
 }
 
 fn too_large(file: &Path) -> SettingsError {

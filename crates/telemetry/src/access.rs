@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::Tick;
@@ -55,7 +55,7 @@ pub enum Format {
     Off,
 }
 
-/// The access log of the process. Dropping it writes what is queued and ends its thread.
+/// The access log of the process. Dropping it writes what is queued, for at most a second, and ends its thread.
 #[derive(Debug)]
 pub struct AccessLog {
     settings: Settings,
@@ -107,6 +107,9 @@ pub const PAUSE: Duration = Duration::from_millis(50);
 /// Lines a core may have waiting: 50 ms at 300,000 requests a second; 16 MiB at 1 KiB a line, if writing stands still.
 const QUEUE: usize = 16 * 1024;
 
+/// How long the end waits for what is queued to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 impl AccessLog {
     /// Opens the log. `dropped` counts the lines that were not written.
     ///
@@ -154,7 +157,13 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.orders.send(Order::Stop).ok();
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        let end = Instant::now() + FAREWELL;
+        while !thread.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Left behind if nobody reads what it writes: the router ends all the same.
+        if thread.is_finished() {
             thread.join().ok();
         }
     }

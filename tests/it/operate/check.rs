@@ -45,6 +45,7 @@ const MISTAKES: &[Mistake] = &[
     ("registries: { a: { consul: {} } }", (1, 28), "registries.a.consul", "missing key \"url\"", "add `url: ...` here"),
     ("registries: { a: { consul: { url: 'b:1' } } }", (1, 15), "registries.a", "has no scheme or host", "write http://host:port"),
     ("registries: { a: { consul: { url: 'http://b:1', wait: 11m } } }", (1, 15), "registries.a", "wait: 11m", "between 1s and 10m"),
+    ("registries: { a: { embedded: { address: 127.0.0.1:1 } }, b: { embedded: { address: 127.0.0.1:2 } } }", (1, 58), "registries.b", "registry \"a\" writes to data too", "give each a `directory`"),
     ("registries: { a: { embedded: { address: 0.0.0.0:1 } } }", (1, 15), "registries.a", "reached from other machines", "set `token`"),
     ("registries: { a: { static: { services: { p: 'ftp://b:1' } } } }", (1, 45), "registries.a.static.services.p", "\"ftp://b:1\"", "write http://, h2c:// or https://"),
     ("registries: { a: { static: { services: { p: [ { url: 'http://b:1', wieght: 2 } ] } } } }", (1, 68), "registries.a.static.services.p[0].wieght", "unknown key", "did you mean \"weight\"?"),

@@ -1,4 +1,4 @@
-//! Who reads the router's log, and does not.
+//! Who reads what the router writes, and does not.
 
 use std::{
     fs::OpenOptions,
@@ -37,4 +37,29 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     let metrics = Client::http(reached.admin).await.send(get("/metrics", &[])).await.text();
     drop(both);
     assert!(metrics.contains("\npointsman_log_lines_dropped_total 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_access_log_that_nobody_reads_keeps_no_router_from_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("access");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let unread = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let config = folder.path().join("router.yml");
+    std::fs::write(
+        &config,
+        "listeners: [ { address: 127.0.0.1:0 } ]\nadmin: { address: 127.0.0.1:0 }\ndrain: { delay: 0s }\n",
+    )
+    .unwrap();
+    let run = r#"exec "$0" run --config "$1" >"$2""#;
+    let mut process = Process::spawn(Command::new("sh").args(["-c", run]).arg(binary()).arg(&config).arg(&pipe));
+    let client = Client::http(process.ready().await.clients[0]).await;
+    // More than a pipe has room for.
+    let agent = "a".repeat(4000);
+    for _ in 0..30 {
+        assert_eq!(client.send(get("/", &[("user-agent", &agent)])).await.status, 404);
+    }
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    drop(unread);
 }

@@ -1,7 +1,10 @@
-//! Where everything listens: no address twice. Two sockets cannot have one port if they have the same address, or one of
+//! Where everything listens and writes: no address twice, and no directory. Two sockets cannot have one port if they have the same address, or one of
 //! them has all.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use settings::{Located, Mistakes, Place, SettingsError};
 
@@ -26,6 +29,20 @@ pub(super) fn apart(settings: &Settings, mistakes: &mut Mistakes) {
             mistakes.note(SettingsError::new(at.place.clone(), problem(at.address, other)));
         }
         taken.push(wanted);
+    }
+}
+
+/// Finds directories that two registries would write to.
+pub(super) fn folders_apart(settings: &Settings, mistakes: &mut Mistakes) {
+    let mut taken: Vec<(&str, &Path)> = Vec::new();
+    for (name, registry) in &settings.registries {
+        let discovery::Settings::Embedded(embedded) = registry else { continue };
+        let Some(directory) = embedded.directory.as_deref() else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == directory) {
+            let problem = format!("registry {other:?} writes to {} too", directory.display());
+            mistakes.note(SettingsError::at(name, problem).remedy("give each a `directory` of its own"));
+        }
+        taken.push((name, directory));
     }
 }
 
@@ -66,8 +83,6 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

@@ -152,6 +152,7 @@ fn plausible(settings: &Settings, mistakes: &mut Mistakes) {
         mistakes.note(SettingsError::at(threads, text));
     }
     addresses::apart(settings, mistakes);
+    addresses::folders_apart(settings, mistakes);
 }
 
 /// Half of all connections for one address, unless that is so few that a single browser or test could need them.

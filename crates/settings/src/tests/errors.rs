@@ -193,7 +193,7 @@ fn files_that_cannot_be_read_say_why() {
     check(&file, &["r.yml: the file is larger than 1 MiB"]);
     for lost in ["", " \n\n"] {
         std::fs::write(&file, lost).expect("a file");
-        check(&file, &["r.yml: the file is empty", "write it again", "begins with #"]);
+        check(&file, &["r.yml: the file is empty", "write its content again", "begins with #"]);
     }
     std::fs::write(&file, "# nothing\n").expect("a file");
     assert!(crate::load::<std::collections::BTreeMap<String, String>>(&file).is_ok_and(|map| map.is_empty()));
