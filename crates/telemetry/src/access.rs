@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use model::Tick;
@@ -107,8 +107,10 @@ pub const PAUSE: Duration = Duration::from_millis(50);
 /// Lines a core may have waiting: 50 ms at 300,000 requests a second; 16 MiB at 1 KiB a line, if writing stands still.
 const QUEUE: usize = 16 * 1024;
 
-/// How long the end waits for what is queued to be written.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How often the end looks whether what is queued is written: for a second in all.
+const FAREWELL: usize = 200;
+/// Between two of these looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl AccessLog {
     /// Opens the log. `dropped` counts the lines that were not written.
@@ -158,9 +160,11 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         self.orders.send(Order::Stop).ok();
         let Some(thread) = self.thread.take() else { return };
-        let end = Instant::now() + FAREWELL;
-        while !thread.is_finished() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
+        for _ in 0..FAREWELL {
+            if thread.is_finished() {
+                break;
+            }
+            std::thread::sleep(LOOK);
         }
         // Left behind if nobody reads what it writes: the router ends all the same.
         if thread.is_finished() {

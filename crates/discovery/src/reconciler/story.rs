@@ -61,6 +61,21 @@ pub(super) fn tell_changes<'a>(
     for change in changes.iter().filter(|change| !(together && change.diff.only_adds())) {
         tell_change(history, source(change.source), change, cause);
     }
+    warn_of_suspects(changes);
+}
+
+/// Warns of withdrawals that look like a fault: the operator may know better.
+fn warn_of_suspects(changes: &[Change]) {
+    let suspected = changes.iter().filter(|change| !change.diff.suspected.is_empty());
+    let services = suspected.clone().count();
+    if services > LOGGED {
+        tracing::warn!(services, "instances of many services left as if by a fault, they stay as last resort");
+        return;
+    }
+    for Change { service, diff, .. } in suspected {
+        let left: Vec<_> = diff.suspected.iter().map(|instance| instance.endpoint.address.to_string()).collect();
+        tracing::warn!(%service, ?left, "instances left as if by a fault, they stay as last resort");
+    }
 }
 
 /// Tells the history what changed in a source's word of one service.
