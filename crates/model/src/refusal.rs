@@ -46,6 +46,8 @@ pub enum Refusal {
     Shed,
     /// No connection to any instance that was tried.
     Connect,
+    /// This machine's resolver fails or is silent, so that nobody knows where the instances are.
+    Unresolved,
     /// The instance broke off before its head.
     Reset,
     /// The instance broke the protocol.
@@ -66,7 +68,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -85,6 +87,7 @@ impl Refusal {
         Self::QueueTimeout,
         Self::Shed,
         Self::Connect,
+        Self::Unresolved,
         Self::Reset,
         Self::Protocol,
         Self::HeadTimeout,
@@ -148,6 +151,7 @@ impl Refusal {
             Self::QueueTimeout => (503, grpc::UNAVAILABLE, "PTS50306", "queue_timeout", "QUEUE_TIMEOUT"),
             Self::Shed => (503, grpc::UNAVAILABLE, "PTS50308", "shed", "SHED"),
             Self::Connect => (502, grpc::UNAVAILABLE, "PTS50201", "connect", "CONNECT_FAILED"),
+            Self::Unresolved => (502, grpc::UNAVAILABLE, "PTS50204", "resolver", "RESOLVER_FAILED"),
             Self::Reset => (502, grpc::UNAVAILABLE, "PTS50202", "reset", "INSTANCE_RESET"),
             Self::Protocol => (502, grpc::INTERNAL, "PTS50203", "protocol", "INSTANCE_PROTOCOL_ERROR"),
             Self::HeadTimeout => (504, grpc::DEADLINE_EXCEEDED, "PTS50401", "head_timeout", "HEAD_TIMEOUT"),
@@ -188,6 +192,7 @@ impl Refusal {
             Self::QueueTimeout => "the service had no room for this request in time; try again later",
             Self::Shed => "this router has too much in hand; try again later",
             Self::Connect => "no instance of the service could be connected to",
+            Self::Unresolved => "this router cannot find out where the instances of the service are",
             Self::Reset => "the instance closed the exchange before answering",
             Self::Protocol => "the instance answered with something that is not valid HTTP",
             Self::HeadTimeout => "the instance did not begin to answer in time",

@@ -84,6 +84,8 @@ struct Failure {
     stale: bool,
     /// It broke with its connection, and another request has told of that: one failure of the instance, not two.
     shared: bool,
+    /// We lack what it takes, or the instance has no connection left for us: asking the same one again is no help.
+    ours: bool,
 }
 
 impl Outbound {
@@ -116,12 +118,18 @@ impl Outbound {
 
 impl Failure {
     fn new(refusal: Refusal, outcome: Outcome) -> Self {
-        Self { refusal, outcome, stale: false, shared: false }
+        Self { refusal, outcome, stale: false, shared: false, ours: false }
     }
 
     /// No stream could be opened, so nothing was sent.
     fn stale() -> Self {
         Self { stale: true, ..Self::new(Refusal::Reset, Outcome::Refused) }
+    }
+
+    /// No connection for it, which is not the instance's fault, so that it was sent nowhere.
+    fn unconnected(error: &DialError) -> Self {
+        let refusal = if matches!(error, DialError::Resolver(_)) { Refusal::Unresolved } else { Refusal::Overloaded };
+        Self { ours: true, ..Self::new(refusal, Outcome::Refused) }
     }
 
     /// We stopped waiting. Only silence to a complete request says something about the instance.
@@ -353,8 +361,7 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
         Err(error) if error.is_ours() => {
             tracing::debug!(instance = %lease.upstream().label(), %error, "no connection for another request");
             lease.settle(Outcome::Abandoned);
-            let refusal = if error.is_of_name() { Refusal::Connect } else { Refusal::Overloaded };
-            return Err(Failure::new(refusal, Outcome::Refused));
+            return Err(Failure::unconnected(&error));
         }
         // The pool has told the log why.
         Err(_) => {

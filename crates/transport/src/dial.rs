@@ -19,6 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use first::Says;
 pub(crate) use first::first;
 
 use crate::{ClientTls, Upstream, io::Stream, keepalive::KeepAlive, upstream::Version};
@@ -62,17 +63,10 @@ impl DialError {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether nobody knows where the instance is.
-    #[must_use]
-    pub fn is_of_name(&self) -> bool {
-        matches!(self, Self::Resolve(_) | Self::Resolver(_))
-    }
-
     fn connect(error: &io::Error) -> Self {
-        // EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL on Linux; no name in std tells them all apart.
-        match error.raw_os_error() {
-            Some(24 | 23 | 12 | 105 | 99) => Self::Local(error.to_string()),
-            _ => Self::Connect(error.to_string()),
+        match Says::of(error) {
+            Says::NoSource | Says::Exhausted => Self::Local(error.to_string()),
+            Says::Failed => Self::Connect(error.to_string()),
         }
     }
 }

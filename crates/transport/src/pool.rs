@@ -249,9 +249,12 @@ impl Pool {
     /// # Errors
     /// If none can be made within `limit`.
     pub async fn knock(self: &Rc<Self>, mut lease: Lease, limit: Duration) -> Result<(), DialError> {
+        let began = Instant::now();
         let found = self.share(limit).await;
         match &found {
             Ok(()) => lease.reached(),
+            // By another one.
+            Err(_) if self.serves(began) => lease.reached(),
             Err(error) if error.is_ours() => lease.settle(Outcome::Abandoned),
             Err(_) => lease.settle(Outcome::ConnectFailed),
         }

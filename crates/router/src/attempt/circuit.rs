@@ -66,7 +66,9 @@ mod tests {
             assert_eq!(failed(Ok(status)), Some(expected), "{status}");
         }
         assert_eq!(failed(Err(&Refusal::Connect)), Some(true));
-        for ours in [Refusal::ClientGone, Refusal::BodyTooLarge, Refusal::Overloaded, Refusal::Deadline] {
+        for ours in
+            [Refusal::ClientGone, Refusal::BodyTooLarge, Refusal::Overloaded, Refusal::Unresolved, Refusal::Deadline]
+        {
             assert_eq!(failed(Err(&ours)), None);
         }
     }

@@ -157,15 +157,16 @@ impl History {
 
     /// One of two tries at the same time failed; the other one goes on.
     pub(super) fn lose(&mut self, key: UpstreamKey, fault: Fault, end: End) {
-        self.note(key, fault);
+        self.note(key, fault, &end);
         self.hold_back(end);
     }
 
     /// Notes a try of this instance that came to this.
-    fn note(&mut self, key: UpstreamKey, fault: Fault) {
+    fn note(&mut self, key: UpstreamKey, fault: Fault, end: &End) {
         self.keys.push(key);
         self.postponed = false;
-        if matches!(fault, Fault::Refused | Fault::Reset) {
+        let ours = matches!(end, Err(failure) if failure.ours);
+        if matches!(fault, Fault::Refused | Fault::Reset) && !ours {
             self.broke.push(key);
         }
         self.tries = self.tries.saturating_add(1);
@@ -210,7 +211,7 @@ impl History {
             return ControlFlow::Break(end.map_err(|failure| failure.refusal));
         };
         if let Some(upstream) = &exchange.record.upstream {
-            self.note(upstream.key, fault);
+            self.note(upstream.key, fault, &end);
         }
         let policy = &exchange.limits().retries;
         let next = Next::of(admits(exchange, out, &self.keys), !self.broke.is_empty());
@@ -337,7 +338,30 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use transport::dial::DialError;
+
+    use super::{super::Failure, *};
+
+    #[test]
+    fn the_same_instance_is_asked_again_if_it_broke_off_but_not_for_what_we_lack() {
+        let asked_again = |failure| {
+            let (mut history, end) = (History::default(), Err(failure));
+            let fault = fault(&end).expect("a fault");
+            history.note(UpstreamKey(1), fault, &end);
+            assert_eq!((&*history.keys, history.sent), (&[UpstreamKey(1)][..], 0));
+            !history.broke.is_empty()
+        };
+        assert!(asked_again(Failure::new(Refusal::Reset, Outcome::Refused)));
+        for (error, refusal) in [
+            (DialError::Full, Refusal::Overloaded),
+            (DialError::Local("no descriptor".into()), Refusal::Overloaded),
+            (DialError::Resolver("silent".into()), Refusal::Unresolved),
+        ] {
+            let failure = Failure::unconnected(&error);
+            assert_eq!(failure.refusal, refusal);
+            assert!(!asked_again(failure), "{error}");
+        }
+    }
 
     #[test]
     fn what_an_instance_failed_at_says_more_than_that_nobody_else_came() {

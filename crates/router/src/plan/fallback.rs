@@ -44,6 +44,7 @@ impl Fallback {
                 | Refusal::HoldTimeout
                 | Refusal::CircuitOpen(_)
                 | Refusal::Connect
+                | Refusal::Unresolved
                 | Refusal::Overloaded
                 | Refusal::ServiceFull
                 | Refusal::QueueTimeout
@@ -156,6 +157,7 @@ mod tests {
         let (plain, routed) = read("{ service: others }").unwrap();
         assert_eq!(routed, Some(ServiceId::new("others").unwrap()));
         assert!(plain.is_for(&Refusal::NoInstance) && plain.is_for(&Refusal::Connect));
+        assert!(plain.is_for(&Refusal::Unresolved));
         assert!(!plain.is_for(&Refusal::Reset) && !plain.is_for(&Refusal::ClientGone));
         let (wide, _) = read("{ status: 200, on_status: [ 502, 503 ] }").unwrap();
         assert!(wide.is_for(&Refusal::Reset) && wide.is_for_status(StatusCode::SERVICE_UNAVAILABLE));

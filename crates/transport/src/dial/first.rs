@@ -13,26 +13,51 @@ use tokio::time::timeout;
 /// Delay). Its least, because instances are near, and because all addresses share the connect timeout.
 const DELAY: Duration = Duration::from_millis(100);
 
+/// What an error of one address says of all, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Says {
+    /// This machine has no address or port to connect from: perhaps only none of this family.
+    NoSource,
+    /// The instance, or what is on the way to it.
+    Failed,
+    /// This machine has no descriptor or memory left, so that nothing is known.
+    Exhausted,
+}
+
+impl Says {
+    pub(super) fn of(error: &Error) -> Self {
+        // On Linux; no name in std tells them all apart.
+        match error.raw_os_error() {
+            // EADDRNOTAVAIL
+            Some(99) => Self::NoSource,
+            // EMFILE, ENFILE, ENOMEM, ENOBUFS
+            Some(24 | 23 | 12 | 105) => Self::Exhausted,
+            _ => Self::Failed,
+        }
+    }
+}
+
 /// Connects to these addresses in their order, each as soon as the one before it failed or was silent for [`DELAY`]. The
 /// first connection is the one; whatever else is under way ends.
 ///
 /// # Errors
-/// What the last one failed at, once all have.
+/// What says most of all they failed at, once all have; the last of several.
 pub(crate) async fn first<C: Future<Output = Result<T>>, T>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     connect: impl Fn(SocketAddr) -> C,
 ) -> Result<T> {
     let mut addresses = addresses.into_iter();
     let mut under_way = FuturesUnordered::new();
-    let mut last = Error::new(ErrorKind::NotFound, "the name has no address");
+    let mut worst: Option<Error> = None;
     loop {
         let next = addresses.next();
         let patience = if next.is_some() { DELAY } else { Duration::MAX };
         under_way.extend(next.map(&connect));
         match timeout(patience, under_way.next()).await {
             Ok(Some(Ok(stream))) => return Ok(stream),
-            Ok(Some(Err(error))) => last = error,
-            Ok(None) => return Err(last),
+            Ok(Some(Err(error))) if worst.as_ref().is_some_and(|worst| Says::of(worst) > Says::of(&error)) => {}
+            Ok(Some(Err(error))) => worst = Some(error),
+            Ok(None) => return Err(worst.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "the name has no address"))),
             Err(_silent) => {}
         }
     }
@@ -74,6 +99,23 @@ mod tests {
         assert_eq!(connects(&[(3, false), (3, true)]).await, (Some(1), 6));
         assert_eq!(connects(&[(150, true), DEAD]).await, (Some(0), 150), "it is not given up for the next one");
         assert_eq!(connects(&[(150, true), (500, true)]).await, (Some(0), 150));
+    }
+
+    #[tokio::test]
+    async fn the_address_that_says_most_decides_whose_fault_it_is() {
+        const REFUSED: i32 = 111;
+        for (codes, told) in [
+            (&[REFUSED, 99][..], REFUSED),
+            (&[99, REFUSED], REFUSED),
+            (&[99, 99], 99),
+            (&[24, REFUSED], 24),
+            (&[REFUSED, 24, 99], 24),
+            (&[REFUSED, 113], 113),
+        ] {
+            let addresses = (0..codes.len()).map(|port| SocketAddr::from(([192, 0, 2, 1], port as u16)));
+            let connect = async |to: SocketAddr| Err::<(), _>(Error::from_raw_os_error(codes[usize::from(to.port())]));
+            assert_eq!(first(addresses, connect).await.unwrap_err().raw_os_error(), Some(told), "{codes:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,13 +89,12 @@ impl Dials {
         may
     }
 
-    /// One that began is over, and there is a connection.
+    /// One that began is over, and made a connection.
     pub(super) fn made(&self) {
         let left = self.now.get() - 1;
         self.now.set(left);
         // Once it is quiet, how fast the instance answered is old news.
         self.window.set(if left == 0 && self.waiting.get() <= 1 { FIRST } else { self.window.get() + 1 });
-        self.available(Instant::now());
     }
 
     /// Whether others are being made besides one that is over: they may succeed.
@@ -103,9 +102,9 @@ impl Dials {
         self.now.get() > 1
     }
 
-    /// Whether a connection was made or given back of late.
-    pub(super) fn is_alive(&self) -> bool {
-        self.alive.get().is_some_and(|at| at.elapsed() < REST)
+    /// Whether a connection was made or given back since then, or of late.
+    pub(super) fn is_alive(&self, since: Instant) -> bool {
+        self.alive.get().is_some_and(|at| at >= since || at.elapsed() < REST)
     }
 
     /// One that began failed, which is nobody else's end.
@@ -130,6 +129,12 @@ impl Dials {
             self.called.set(self.called.get() + 1);
             self.news.notify_one();
         }
+    }
+
+    /// One is there that all who wait can share.
+    pub(super) fn shared(&self) {
+        self.called.set(self.waiting.get());
+        self.news.notify_waiters();
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{rc::Rc, time::Duration};
 
-use tokio::{sync::watch, task::spawn_local, time::sleep};
+use tokio::{
+    sync::watch,
+    task::spawn_local,
+    time::{Instant, sleep},
+};
 
 use super::{Attempt, LOOK, Pool, dials::REST};
 use crate::{
@@ -35,7 +39,12 @@ impl Pool {
         let (done, outcome) = watch::channel(None);
         let pool = Rc::clone(self);
         spawn_local(async move {
-            let result = pool.make(limit).await.inspect_err(|error| pool.cut_off(error));
+            let began = Instant::now();
+            let result = pool.make(limit).await.inspect_err(|error| {
+                if !pool.serves(began) {
+                    pool.cut_off(error);
+                }
+            });
             pool.connecting.borrow_mut().take();
             done.send(Some(result)).ok();
         });
@@ -48,15 +57,13 @@ impl Pool {
         while self.dials.begin(wanted) {
             let pool = Rc::clone(self);
             spawn_local(async move {
+                let began = Instant::now();
                 match pool.make(limit).await {
-                    Ok(()) => {
-                        pool.dials.made();
-                        pool.silence.end();
-                    }
+                    Ok(()) => pool.dials.made(),
                     // The others may succeed. After so long a silence that is no hope to wait for.
                     Err(error) if !error.is_timeout() && pool.dials.are_others() => pool.dials.give_up(),
                     // It takes no more of them, and serves those it has.
-                    Err(_) if pool.dials.is_alive() && pool.h1_live() > 0 => {
+                    Err(_) if pool.serves(began) => {
                         sleep(REST).await;
                         pool.dials.give_up();
                     }
@@ -75,30 +82,45 @@ impl Pool {
         self.dial(LOOK, 1);
     }
 
-    async fn make(&self, limit: Duration) -> Result<(), DialError> {
-        let (stream, version) = dial(&*self.dialler, &self.upstream, limit).await?;
-        self.install(stream, version).await
+    /// Whether it serves requests by connections it has, as far as who began to make another one then can know. A SYN may be
+    /// lost, and it may take no more of them.
+    pub(super) fn serves(&self, began: Instant) -> bool {
+        self.dials.is_alive(began) && self.h1_live() > 0
     }
 
-    /// No connection can be made. Told here and not by the requests that wait for it: they may all have been given up.
-    fn cut_off(&self, error: &DialError) {
+    async fn make(&self, limit: Duration) -> Result<(), DialError> {
+        let made = match dial(&*self.dialler, &self.upstream, limit).await {
+            Ok((stream, version)) => self.install(stream, version).await,
+            Err(error) => Err(error),
+        };
+        made.inspect_err(|error| self.tell(error))
+    }
+
+    /// A connection could not be made, whatever follows from that. Told here and not by the requests that wait for it: they
+    /// may all have been given up.
+    fn tell(&self, error: &DialError) {
         if self.retired.get() {
             return;
         }
-        let Upstream { service, vitals, service_vitals, .. } = &*self.upstream;
-        let instance = self.upstream.label();
+        let (service, instance) = (&self.upstream.service, self.upstream.label());
         self.upstream.note_trouble(Some(error.to_string()));
-        if error.is_ours() {
-            if let Some(times) = self.complaints.borrow_mut().add(1, clock::tick()) {
-                tracing::warn!(%service, %instance, %error, times, "cannot connect to instances, which is no fault of theirs");
-            }
+        if !error.is_ours() {
+            tracing::debug!(%service, %instance, %error, "cannot connect");
+        } else if let Some(times) = self.complaints.borrow_mut().add(1, clock::tick()) {
+            tracing::warn!(%service, %instance, %error, times, "cannot connect to instances, which is no fault of theirs");
+        }
+    }
+
+    /// No connection can be made, and nothing speaks for the instance.
+    fn cut_off(&self, error: &DialError) {
+        if self.retired.get() || error.is_ours() {
             return;
         }
+        let Upstream { service, vitals, service_vitals, .. } = &*self.upstream;
         if vitals.cut_off(clock::tick(), &service_vitals.peers) {
             // The first failure of an instance that took requests is worth a word to the operator; while it is out, no more.
+            let instance = self.upstream.label();
             tracing::warn!(%service, %instance, %error, "cannot connect to an instance, it rests");
-        } else {
-            tracing::debug!(%service, %instance, %error, "cannot connect");
         }
         if self.silence.lasts() {
             // Each of these would cost a request to find out.
@@ -117,14 +139,17 @@ impl Pool {
                 let mut connections = self.h2.borrow_mut();
                 connections.retain(|c| !c.is_closed());
                 connections.push(connection);
+                self.dials.shared();
             }
             Version::H1 => {
                 let started = h1::Connection::start(stream).await;
                 let connection = started.map_err(|e| DialError::Connect(e.to_string()))?;
                 self.h1_tasks.borrow_mut().push(connection.abort_handle());
                 self.h1.borrow_mut().push(connection);
+                self.dials.available(Instant::now());
             }
         }
+        self.silence.end();
         self.upstream.note_trouble(None);
         Ok(())
     }

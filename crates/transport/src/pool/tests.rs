@@ -4,7 +4,7 @@ use balancer::{Admission, Cause, Vitals};
 use model::{Address, Host, InstanceId, Protocol, ServiceId};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{LocalSet, yield_now},
+    task::{JoinHandle, LocalSet, yield_now},
     time::{sleep, timeout},
 };
 
@@ -22,12 +22,19 @@ struct Dialler {
     now: Cell<usize>,
     /// What accepts them; `None`: nobody answers.
     to: Cell<Option<SocketAddr>>,
+    /// The first so many are not answered.
+    silent: Cell<usize>,
     /// Refused from this one on.
     cap: Cell<Option<usize>>,
+    /// By this machine.
+    ours: Cell<bool>,
+    /// `https` whose ALPN chooses HTTP/2.
+    h2: Cell<bool>,
 }
 
 impl Dial for Dialler {
-    fn dial<'a>(&'a self, _: &'a Upstream, _: Instant) -> DialFuture<'a> {
+    fn dial<'a>(&'a self, upstream: &'a Upstream, _: Instant) -> DialFuture<'a> {
+        let silent = self.attempts.get() < self.silent.get();
         let refused = self.cap.get().is_some_and(|cap| self.attempts.get() >= cap);
         self.attempts.set(self.attempts.get() + 1);
         self.now.set(self.now.get() + 1);
@@ -36,25 +43,28 @@ impl Dial for Dialler {
             if refused {
                 yield_now().await;
                 self.now.set(self.now.get() - 1);
-                return Err(DialError::Connect("refused".into()));
+                let why = if self.ours.get() { DialError::Local } else { DialError::Connect };
+                return Err(why("refused".into()));
             }
-            let Some(to) = self.to.get() else { return pending().await };
+            let Some(to) = self.to.get().filter(|_| !silent) else { return pending().await };
             let stream = TcpStream::connect(to).await;
             self.now.set(self.now.get() - 1);
-            Ok((Stream::Tcp(stream.map_err(|e| DialError::Connect(e.to_string()))?), Version::H1))
+            let version = if self.h2.get() { Version::H2 } else { Version::H1 };
+            upstream.learn(version);
+            Ok((Stream::Tcp(stream.map_err(|e| DialError::Connect(e.to_string()))?), version))
         })
     }
 }
 
-fn upstream() -> Arc<Upstream> {
+fn upstream(protocol: Protocol) -> Arc<Upstream> {
     let address = Address { host: Host::Ip([192, 0, 2, 1].into()), port: 80 };
     let (service, id) = (ServiceId::new("pets").unwrap(), InstanceId::new("a").unwrap());
     let vitals = Arc::new(Vitals::default());
-    Arc::new(Upstream::new(service, id, address, Protocol::Http, None, Learned { vitals, ..Learned::default() }))
+    Arc::new(Upstream::new(service, id, address, protocol, None, Learned { vitals, ..Learned::default() }))
 }
 
 fn pool(dialler: &Rc<Dialler>) -> Rc<Pool> {
-    Pools::new(Rc::clone(dialler) as Rc<dyn Dial>).of(&upstream())
+    Pools::new(Rc::clone(dialler) as Rc<dyn Dial>).of(&upstream(Protocol::Http))
 }
 
 fn cause(pool: &Pool) -> Option<Cause> {
@@ -71,10 +81,14 @@ async fn settle() {
 }
 
 /// So many requests that want a connection at once.
-fn ask(pool: &Rc<Pool>, count: usize) -> Vec<tokio::task::JoinHandle<Result<Option<Ready>, DialError>>> {
+fn ask(pool: &Rc<Pool>, count: usize) -> Vec<JoinHandle<Result<Option<Ready>, DialError>>> {
+    ask_within(pool, count, LIMIT)
+}
+
+fn ask_within(pool: &Rc<Pool>, count: usize, limit: Duration) -> Vec<JoinHandle<Result<Option<Ready>, DialError>>> {
     let ask = |_| {
         let pool = Rc::clone(pool);
-        spawn_local(async move { pool.ready(true, true, LIMIT).await })
+        spawn_local(async move { pool.ready(true, true, limit).await })
     };
     (0..count).map(ask).collect()
 }
@@ -137,7 +151,7 @@ async fn it_is_found_out_also_if_nobody_waits_for_so_long() {
 }
 
 /// A dialler of something that accepts every connection, and keeps it as long as that task runs.
-async fn accepting() -> (Rc<Dialler>, tokio::task::JoinHandle<()>) {
+async fn accepting() -> (Rc<Dialler>, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialler = Rc::new(Dialler::default());
     dialler.to.set(Some(listener.local_addr().unwrap()));
@@ -205,7 +219,7 @@ async fn one_that_takes_no_more_connections_serves_all_who_wait_with_those_it_ha
         let (dialler, _accepts) = accepting().await;
         dialler.cap.set(Some(3));
         let pool = pool(&dialler);
-        let serve = |request: tokio::task::JoinHandle<Result<Option<Ready>, DialError>>| {
+        let serve = |request: JoinHandle<Result<Option<Ready>, DialError>>| {
             let pool = Rc::clone(&pool);
             spawn_local(async move {
                 let Ok(Some(Ready::H1(connection))) = request.await.unwrap() else {
@@ -241,6 +255,7 @@ async fn who_waits_for_one_that_serves_others_only_is_told_that_it_is_full() {
             }
         };
         assert_eq!((found.unwrap_err(), cause(&pool)), (DialError::Full, None));
+        assert_eq!(pool.upstream.trouble().as_deref(), Some("cannot connect: refused"), "told all the same");
     };
     LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
 }
@@ -267,6 +282,99 @@ async fn one_that_is_gone_fails_all_who_wait_at_once() {
         }
         assert_eq!(dialler.attempts.get() - 4, dialler.most.get(), "asked again");
         assert_eq!((cause(&pool), pool.dials.now()), (Some(Cause::Connect), 0));
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
+}
+
+fn knock(pool: &Rc<Pool>, limit: Duration) -> JoinHandle<Result<(), DialError>> {
+    let (pool, lease) = (Rc::clone(pool), Lease::begun(Arc::clone(&pool.upstream), clock::tick(), true));
+    spawn_local(async move { pool.knock(lease, limit).await })
+}
+
+#[tokio::test]
+async fn a_lost_syn_says_nothing_of_an_instance_that_serves_since() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        dialler.silent.set(1);
+        let pool = pool(&dialler);
+        let mut open = Vec::new();
+        for request in ask_within(&pool, 2, REST * 3) {
+            open.push(request.await.unwrap().expect("a connection"));
+        }
+        assert_eq!((dialler.attempts.get(), cause(&pool)), (3, None));
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
+}
+
+#[tokio::test]
+async fn a_knock_in_vain_says_nothing_of_an_instance_that_serves_since() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        let pool = pool(&dialler);
+        let Some(Ready::H1(connection)) = pool.ready(true, true, LIMIT).await.unwrap() else { panic!("HTTP/1.1") };
+        dialler.to.set(None);
+        sleep(REST).await;
+        let knock = knock(&pool, REST * 3);
+        settle().await;
+        pool.give_back(connection);
+        assert_eq!(knock.await.unwrap(), Err(DialError::Timeout(REST * 3)));
+        assert_eq!(cause(&pool), None);
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
+}
+
+#[tokio::test]
+async fn who_waits_gets_the_connection_of_a_knock() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        dialler.silent.set(1);
+        let pool = pool(&dialler);
+        let waiting = ask(&pool, 1);
+        settle().await;
+        knock(&pool, LIMIT).await.unwrap().expect("it answers");
+        for request in waiting {
+            timeout(LIMIT / 2, request).await.expect("at once").unwrap().expect("a connection");
+        }
+        assert_eq!(dialler.attempts.get(), 2);
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
+}
+
+#[tokio::test]
+async fn what_this_machine_lacks_is_told_and_those_there_are_serve_all() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        dialler.cap.set(Some(1));
+        dialler.ours.set(true);
+        let pool = pool(&dialler);
+        let Some(Ready::H1(connection)) = pool.ready(true, true, LIMIT).await.unwrap() else { panic!("HTTP/1.1") };
+        let waiting = ask(&pool, 1);
+        settle().await;
+        assert_eq!(pool.upstream.trouble().as_deref(), Some("out of resources: refused"));
+        assert_eq!(pool.complaints.borrow_mut().add(1, clock::tick()), None, "the log has it");
+        pool.give_back(connection);
+        for request in waiting {
+            assert!(request.await.unwrap().is_ok());
+        }
+        assert_eq!(cause(&pool), None);
+    };
+    LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
+}
+
+#[tokio::test]
+async fn all_who_wait_share_a_connection_of_one_that_speaks_http_2_now() {
+    let test = async {
+        let (dialler, _accepts) = accepting().await;
+        dialler.h2.set(true);
+        let upstream = upstream(Protocol::Https);
+        upstream.learn(Version::H1);
+        let pool = Pools::new(Rc::clone(&dialler) as Rc<dyn Dial>).of(&upstream);
+        for request in ask(&pool, 50) {
+            let ready = timeout(LIMIT / 2, request).await.expect("at once").unwrap();
+            assert!(matches!(ready, Ok(Some(Ready::H2(_)))));
+        }
+        assert!(dialler.attempts.get() <= 4, "{} for all", dialler.attempts.get());
+        assert_eq!((pool.dials.waiting(), pool.dials.wanted()), (0, 0));
     };
     LocalSet::new().run_until(timeout(LIMIT * 10, test)).await.expect("an end");
 }
