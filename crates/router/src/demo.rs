@@ -4,13 +4,14 @@ mod service;
 
 use std::net::{IpAddr, SocketAddr};
 
+use balancer::Algorithm;
 use discovery::provider::embedded;
 use settings::{Entries, Located};
 
 use crate::{
     Router, Start,
     control::{Origin, Overrides, StartError},
-    settings::{Admin, Expose, Listener, Route, Settings},
+    settings::{Admin, Expose, Listener, Route, Service, Settings},
 };
 use service::Instance;
 
@@ -107,12 +108,15 @@ fn settings(addresses: &Addresses) -> Result<Settings, StartError> {
     let route = |(service, _, prefix): (&str, usize, &str)| -> Located<Route> {
         Route { prefix: Some(prefix.to_owned()), ..Route::to(service) }.into()
     };
+    let in_turn = Service { balance: Some(Algorithm::RoundRobin), ..Service::default() };
     Ok(Settings {
         listeners: vec![Listener { address: addresses.listen.into(), ..Listener::default() }],
         admin: Admin { address: addresses.admin.into() },
         registries: Entries::from_iter([("demo".to_owned(), discovery::Settings::Embedded(registry))]),
         routes: SERVICES.into_iter().map(route).collect(),
         expose: Expose { all: true, ..Expose::default() },
+        // In turn, so that a few requests show all there are.
+        services: Entries::from_iter([("*".to_owned(), in_turn)]),
         access_log: telemetry::access::Settings { format: telemetry::access::Format::Off, ..Default::default() }.into(),
         ..Settings::default()
     })
