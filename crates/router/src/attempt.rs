@@ -5,6 +5,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | `outbound` | the request on its way out |
 //! | `h1`, `h2` | one try over either protocol |
 //! | `choice` | which instance gets it |
 //! | `knock` | one to which no connection could be made |
@@ -22,6 +23,7 @@ mod h1;
 mod h2;
 mod hedge;
 mod knock;
+mod outbound;
 mod patience;
 mod tried;
 
@@ -29,7 +31,7 @@ use std::{ops::ControlFlow, pin::pin, rc::Rc, sync::Arc};
 
 use balancer::Stake;
 use discovery::Service;
-use http::{HeaderValue, Response, request::Parts, response};
+use http::{Response, response};
 use model::{Outcome, Refusal, UpstreamKey};
 use transport::{
     Body, Lease,
@@ -46,21 +48,9 @@ use crate::{
     wait::{self, Turn},
 };
 use choice::{Affinity, Begun};
+pub use outbound::Outbound;
 pub(crate) use patience::Patience;
 use tried::Tried;
-
-/// A request on its way out.
-#[derive(Debug)]
-pub struct Outbound {
-    /// The head, but for its host.
-    pub head: Parts,
-    /// The host the client named.
-    pub host: Option<HeaderValue>,
-    /// The body, if there is one.
-    pub body: Option<Upload>,
-    /// The environment it is narrowed to.
-    pub environment: Option<HeaderValue>,
-}
 
 /// The head of an instance's answer, and what is to come.
 #[derive(Debug)]
@@ -86,34 +76,6 @@ struct Failure {
     shared: bool,
     /// We lack what it takes, or the instance has no connection left for us: asking the same one again is no help.
     ours: bool,
-}
-
-impl Outbound {
-    /// A request as it came.
-    #[must_use]
-    pub fn new(head: Parts) -> Self {
-        Self { head, host: None, body: None, environment: None }
-    }
-
-    /// The environment it is narrowed to, if that can be one.
-    fn tag(&self) -> Option<&str> {
-        self.environment.as_ref()?.to_str().ok()
-    }
-
-    /// Whether all of it has come.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.body.as_ref().is_none_or(Upload::is_whole)
-    }
-
-    /// Nobody else is sent it: it was answered, or it cannot be.
-    pub fn end(&self, exchange: &mut Exchange, answered: bool) {
-        match &self.body {
-            Some(body) if answered => body.forget(),
-            Some(body) => exchange.unread = Body::Upload(body.rest()),
-            None => {}
-        }
-    }
 }
 
 impl Failure {

@@ -52,6 +52,8 @@ pub(super) struct History {
     postponed: bool,
     /// It has to wait before anybody is asked again.
     waits: bool,
+    /// It did, because nobody could be reached: what it tries from then on is sent nowhere, but perhaps once.
+    waited: bool,
 }
 
 impl Tried {
@@ -156,7 +158,7 @@ impl History {
         self.keys.clear();
         self.broke.clear();
         self.tries = 0;
-        self.waits = true;
+        (self.waits, self.waited) = (true, true);
     }
 
     /// One of two tries at the same time failed; the other one goes on.
@@ -235,7 +237,9 @@ impl History {
                 return ControlFlow::Break(self.last_word(end));
             }
         };
-        exchange.core.metrics.retried(fault);
+        if !self.waited {
+            exchange.core.metrics.retried(fault);
+        }
         self.hold_back(end);
         if next == Next::Same {
             self.keys.retain(|key| !self.broke.contains(key));
