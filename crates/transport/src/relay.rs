@@ -23,6 +23,7 @@ use crate::{
     timer::{Expired, Timer},
 };
 use messages::Messages;
+use source::Broken;
 pub use source::Source;
 
 /// A response on its way to the client. Dropping it before its end resets the stream to the instance, never the
@@ -38,6 +39,8 @@ pub struct Relay {
     long: Option<Box<Long>>,
     /// Of a gRPC call, whose client hears what is said in trailers.
     call: Option<Messages>,
+    /// It shall end in good order, as soon as the message under way is complete.
+    due: Option<Why>,
     ended: bool,
     /// The instance broke off, and the client was told so in good order.
     cut_short: bool,
@@ -48,7 +51,7 @@ impl Relay {
     /// `clean` takes out of trailers what they may not carry.
     #[must_use]
     pub fn new(source: Source, timer: Timer, lease: Lease, status: u16, clean: fn(&mut HeaderMap)) -> Self {
-        Self { source, timer, lease, status, clean, long: None, call: None, ended: false, cut_short: false }
+        Self { source, timer, lease, status, clean, long: None, call: None, due: None, ended: false, cut_short: false }
     }
 
     /// Ends it in good order, if it is a long stream, when its time has come.
@@ -106,6 +109,9 @@ impl Relay {
         if let Poll::Ready(error) = self.poll_request(cx) {
             return Poll::Ready(Some(Err(self.fail(error, Outcome::Abandoned))));
         }
+        if let Some(why) = self.due.filter(|_| self.is_between()) {
+            return Poll::Ready(self.part(why).map(Ok));
+        }
         match self.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer.touch();
@@ -119,17 +125,20 @@ impl Relay {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(()))) => Poll::Ready(Some(self.break_off())),
+            Poll::Ready(Some(Err(broken))) => Poll::Ready(Some(self.break_off(broken))),
             Poll::Ready(None) => {
                 self.finish();
                 Poll::Ready(None)
             }
             Poll::Pending => {
                 if let Some(Poll::Ready(why)) = self.long.as_mut().map(|long| long.poll(cx)) {
-                    return Poll::Ready(self.part(why).map(Ok));
+                    if self.is_between() {
+                        return Poll::Ready(self.part(why).map(Ok));
+                    }
+                    self.due = Some(why);
                 }
                 let expired = self.timer.poll(cx);
-                if expired == Poll::Ready(Expired::Idle) && self.long.is_some() {
+                if expired == Poll::Ready(Expired::Idle) && self.long.is_some() && self.is_between() {
                     return Poll::Ready(self.part(Why::Silent).map(Ok));
                 }
                 self.expire(expired).map(|error| Some(Err(error)))
@@ -186,6 +195,11 @@ impl Relay {
         self.source.finish();
     }
 
+    /// Whether it can end in good order: not within a message of a call.
+    fn is_between(&self) -> bool {
+        self.call.as_ref().is_none_or(Messages::are_whole)
+    }
+
     /// Ends a long stream in good order, as its clients expect it; the instance learns that nobody listens any more.
     fn part(&mut self, why: Why) -> Option<Frame<Bytes>> {
         let trailers = self.long.as_ref().and_then(|long| long.ending.trailers(why));
@@ -193,9 +207,9 @@ impl Relay {
         trailers.map(Frame::trailers)
     }
 
-    /// The instance broke it off, and so is it towards the client; but for calls between two messages: their clients ask again
-    /// after UNAVAILABLE, and after nothing else.
-    fn break_off(&mut self) -> Result<Frame<Bytes>, BodyError> {
+    /// The instance broke it off, and so is it towards the client; but for calls whose connection breaks between two messages:
+    /// their clients ask again after UNAVAILABLE, and after nothing else. An instance that resets one stream has its reasons.
+    fn break_off(&mut self, broken: Broken) -> Result<Frame<Bytes>, BodyError> {
         // An upload that its client broke off ends the connection to an HTTP/1.1 instance too.
         if let Source::H1 { upload: Some(tally), .. } = &self.source
             && let Some(cause) = tally.failed()
@@ -203,8 +217,8 @@ impl Relay {
             return Err(self.fail(cause, Outcome::Abandoned));
         }
         let error = self.fail(BodyError::Instance, Outcome::Reset);
-        let trailers =
-            self.call.as_ref().filter(|call| call.are_whole()).and_then(|_| Ending::Grpc.trailers(Why::Broke));
+        let is_told = broken == Broken::Connection && self.call.as_ref().is_some_and(Messages::are_whole);
+        let trailers = is_told.then(|| Ending::Grpc.trailers(Why::Broke)).flatten();
         self.cut_short = trailers.is_some();
         trailers.map(Frame::trailers).ok_or(error)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Instance, Reply, eventually, get};
+use testkit::{Instance, Reply, eventually, get, grpc_message, post};
 use tokio::time::Instant;
 
 use super::{open, router};
@@ -39,4 +39,22 @@ async fn long_streams_end_well_at_their_age_and_others_go_on() {
         eventually("the instance was told", || instance.counts().in_flight() == 0).await;
         router.settled("pets").await;
     }
+}
+
+/// A message is not cut in two; what comes behind it is not sent any more.
+#[tokio::test]
+async fn a_call_ends_between_two_messages() {
+    let message = grpc_message(b"one");
+    let (first, second) = (message.slice(..6), message.slice(6..));
+    let answer = move |_: &testkit::Seen| {
+        let head = Reply::unread().head(200).header("content-type", "application/grpc");
+        head.data(first.clone()).wait(AGE * 2).data(second.clone()).hang()
+    };
+    let instance = Instance::h2c().answer(answer).start().await;
+    let router = router(&[&instance], "timeouts: { stream_age: 500ms }");
+    let fields = [("service_id", "pets"), ("content-type", "application/grpc"), ("te", "trailers")];
+    let client = router.client(Front::H2c).await;
+    let answer = client.try_send(post("/", &fields, grpc_message(b"7"))).await.expect("a clean end");
+    assert_eq!((&answer.body, answer.trailer("grpc-status")), (&message, Some("14")));
+    router.settled("pets").await;
 }

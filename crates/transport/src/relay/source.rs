@@ -51,6 +51,24 @@ pub enum Source {
     },
 }
 
+/// What ended before the answer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The connection, and with it all that its instance was about to say.
+    Connection,
+    /// This stream alone: its instance lives, and said that it gives up.
+    Stream,
+}
+
+impl Broken {
+    fn by(error: http2::Error) -> Self {
+        match error {
+            http2::Error::Reset(_) | http2::Error::Stream { .. } => Self::Stream,
+            _ => Self::Connection,
+        }
+    }
+}
+
 impl Source {
     /// The answer may yet be wanted, but its request goes to another instance: this one gets no more of it.
     pub fn part(&mut self) {
@@ -88,10 +106,12 @@ impl Source {
         }
     }
 
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self {
-            Self::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
-            Self::H1 { incoming, .. } => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| ()))),
+            Self::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(Broken::by))),
+            Self::H1 { incoming, .. } => {
+                Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| Broken::Connection)))
+            }
         }
     }
 
