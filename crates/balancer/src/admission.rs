@@ -268,6 +268,11 @@ impl Gate {
         self.step(|rest| rest.filter(|r| r.is_probed() && r.is_tried_by(began)).map(|r| r.given_back(now)));
     }
 
+    /// A request that began then was not sent. If it was to be the probe, the next one is, at once.
+    pub(crate) fn forgo(&self, began: Tick, now: Tick) {
+        self.step(|rest| rest.filter(|r| r.is_probed() && r.is_tried_by(began)).map(|r| r.untried(now)));
+    }
+
     pub(crate) fn hold(&self, cause: Hold, now: Tick) -> bool {
         let before = self.word.fetch_or(cause.bit(), Relaxed);
         if before & HOLDS_MASK == 0 {

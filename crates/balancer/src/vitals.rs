@@ -158,6 +158,12 @@ impl Vitals {
         self.leave();
     }
 
+    /// What began then is not sent: it counts nowhere, and whoever comes next has the turn that it took.
+    pub fn forgo(&self, began: Tick, now: Tick) {
+        self.gate.forgo(began, now);
+        self.leave();
+    }
+
     /// Somebody who knows of it by other ways than requests says that it is well: a rest that lasts is over, and one request
     /// tries it. Outliers rest on.
     pub fn seems_well(&self, now: Tick) {

@@ -51,6 +51,13 @@ impl Lease {
         }
     }
 
+    /// Nothing is sent: as if it had not been taken.
+    pub fn forgo(mut self) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.upstream.vitals.forgo(self.began, clock::tick());
+        }
+    }
+
     /// The instance.
     #[must_use]
     pub fn upstream(&self) -> &Arc<Upstream> {

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use testkit::{Client, Instance, Reply, Socket, Stream, get, post};
 
 use super::head;
-use crate::support::{Back, Config, Front, Running};
+use crate::{
+    discover::rig::{IN_MEMORY, Registrar, serving},
+    support::{Back, Config, Front, Running},
+};
 
 /// HTTP/1.1 connections of one core that an instance may have before only bodies that have begun get more.
 const BODYLESS: u64 = 64;
@@ -100,4 +103,28 @@ async fn a_stream_to_an_instance_is_opened_at_once_and_may_be_answered_first() {
     let client = router.client(Front::H2c).await;
     let mut stream = client.open(head("POST", "/", "pets"), false).await.unwrap();
     assert_eq!(stream.head().await.unwrap().status(), 200);
+}
+
+/// It sends its body now, and would be told again if the next instance were asked whether it may.
+#[tokio::test]
+async fn who_was_told_to_go_on_is_not_announced_to_the_next_instance_as_one_that_waits() {
+    let router = Config::new().set("registries", IN_MEMORY).start();
+    let registrar = Registrar::of(&router).await;
+    let [one, two] = [Instance::http().named("one").start().await, Instance::h2c().named("two").start().await];
+    registrar.register("pets", &one).await;
+    serving(&router, "pets", &["one"]).await;
+    let (_clients, _streams) = upload(&router, "pets").await;
+    testkit::eventually("some are sent", || one.counts().requests() == BODYLESS).await;
+    let client = router.client(Front::H2c).await;
+    let mut request = head("POST", "/", "pets");
+    request.headers_mut().insert("expect", "100-continue".parse().unwrap());
+    let mut stream = client.open(request, false).await.unwrap();
+    assert_eq!(stream.interim().await.unwrap().expect("an interim head").status(), 100);
+    registrar.register("pets", &two).await;
+    serving(&router, "pets", &["one", "two"]).await;
+    one.kill().await;
+    stream.data(Bytes::from("body")).await.unwrap();
+    stream.finish().unwrap();
+    let answer = stream.answer().await.unwrap();
+    assert_eq!((&answer.json()["instance"], answer.echoed_header("expect")), (&"two".into(), None));
 }

@@ -100,6 +100,10 @@ async fn without_budget_and_with_a_body_nothing_is_asked_twice() {
     let hedge = "hedge: { after: 20ms }";
     let spent = router(&[&first, &second], &format!("{hedge}, retries: {{ budget: {{ share: 0%, floor: 0 }} }}"));
     assert_eq!(spent.client(Front::H2c).await.send(get("/", &PETS)).await.status, 204);
+    spent.settled("pets").await;
+    let table = spent.table("pets").await;
+    let asked = table["members"].as_array().unwrap().iter().map(|member| member["requests"].as_u64().unwrap());
+    assert_eq!(asked.sum::<u64>(), 1, "what was not sent counts nowhere");
     let bodies = router(&[&first, &second], &format!("{hedge}, {BUDGET}"));
     assert_eq!(bodies.client(Front::H2c).await.send(post("/", &PETS, "pay 1")).await.status, 204);
     assert_eq!(first.counts().requests() + second.counts().requests(), 2);

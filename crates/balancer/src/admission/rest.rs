@@ -84,6 +84,11 @@ impl Rest {
         Self { probe: Probe::Nobody, micros: micros(now).max(self.micros + AGAIN), ..self }
     }
 
+    /// Nobody tried it after all.
+    pub(super) fn untried(self, now: Tick) -> Self {
+        Self { probe: Probe::Nobody, ..self.over(now) }
+    }
+
     /// Such a request tries it.
     pub(super) fn probed(self, stake: Stake, now: Tick) -> Self {
         let probe = if stake == Stake::Turn { Probe::Upload } else { Probe::Whole };

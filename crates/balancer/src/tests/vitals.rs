@@ -121,3 +121,16 @@ fn in_flight_is_exact_under_threads_and_never_more_than_there_are() {
 fn with_the_counts_of_its_arc_it_fills_one_cache_line() {
     assert_eq!(size_of::<Vitals>() + 2 * size_of::<usize>(), 64);
 }
+
+#[test]
+fn what_is_not_sent_counts_nowhere_and_its_turn_is_the_next_one_s() {
+    let vitals = ended(Outcome::ConnectFailed);
+    let later = NOW.after(Duration::from_secs(2));
+    let before = vitals.totals();
+    for _ in 0..3 {
+        assert_ne!(vitals.try_begin(1, later, || Stake::Nothing), Entry::Barred);
+        assert_eq!(vitals.try_begin(2, later, || Stake::Nothing), Entry::Barred, "one tries it");
+        vitals.forgo(later, later);
+    }
+    assert_eq!((vitals.totals(), vitals.in_flight()), (before, 0));
+}

@@ -18,7 +18,7 @@ use balancer::Stake;
 use discovery::Service;
 use http::{HeaderName, header::EXPECT};
 use model::{Fault, Outcome, Refusal, UpstreamKey, Withheld};
-use transport::{Lease, Suspect, clock};
+use transport::{Lease, Suspect, clock, upload::Upload};
 
 use super::{Answer, End, Outbound, choice::Affinity, knock, lease, patience::Patience, with_service};
 use crate::{
@@ -100,7 +100,11 @@ impl Tried {
             |service: &Service, env: Option<&str>| lease(service, env, Affinity::default(), &tried, || Stake::Nothing);
         let chosen = ready.then(|| knock::first(exchange, out, || with_service(exchange, out, choose)))?.ok()?;
         // Last: what is not sent costs nothing.
-        pay(exchange, out).then_some(chosen)
+        if pay(exchange, out) {
+            return Some(chosen);
+        }
+        chosen.0.forgo();
+        None
     }
 
     /// There is an answer to pass on.
@@ -236,7 +240,7 @@ impl History {
             self.keys.retain(|key| !self.broke.contains(key));
             self.broke.clear();
         }
-        if exchange.record.upload.as_ref().is_some_and(|tally| tally.bytes() > 0) {
+        if out.body.as_ref().is_some_and(Upload::has_begun) {
             // The client did not wait for it, or was told to go on.
             out.head.headers.remove(EXPECT);
         }
