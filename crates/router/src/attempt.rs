@@ -149,7 +149,6 @@ async fn send_until_answered(
     patience: &mut Patience,
 ) -> Result<Answer, Refusal> {
     let mut tried = Tried::default();
-    let mut turn = Turn::default();
     // Whether registries were asked about the service.
     let mut asked = false;
     loop {
@@ -160,7 +159,7 @@ async fn send_until_answered(
         patience.begin()?;
         let waits = tried.has_to_wait(exchange, out);
         // No variable of its own: the state of every request would have room for it.
-        let lease = match if waits { Err(Refusal::NoInstance) } else { choose(exchange, out, &tried, &turn) } {
+        let lease = match if waits { Err(Refusal::NoInstance) } else { choose(exchange, out, &tried, &patience.turn) } {
             Ok((lease, stick)) => {
                 exchange.stick = stick;
                 lease
@@ -168,14 +167,14 @@ async fn send_until_answered(
             // Nothing was sent, and it may come that can be.
             Err(refusal) if waits || tried.may_wait(exchange, out, &refusal) => {
                 postpone(exchange, out, &mut tried);
-                match Box::pin(wait(exchange, out, patience, &tried, &mut turn, &mut asked, refusal.clone())).await {
+                match Box::pin(wait(exchange, out, patience, &tried, &mut asked, refusal.clone())).await {
                     Ok(()) => continue,
                     Err(why) => return tried.end_of_wait(&refusal, why),
                 }
             }
             Err(refusal) => return record_relayed(exchange, tried.end(refusal)),
         };
-        turn.over();
+        patience.turn.over();
         exchange.record.sent_to(lease.upstream());
         let limits = exchange.limits();
         if limits.retries.per_try.is_some() {
@@ -219,7 +218,6 @@ async fn wait(
     out: &Outbound,
     patience: &mut Patience,
     tried: &Tried,
-    turn: &mut Turn,
     asked: &mut bool,
     refusal: Refusal,
 ) -> Result<(), Refusal> {
@@ -229,13 +227,26 @@ async fn wait(
             Ok(()) => return Ok(()),
             // The registries have no answer; whoever knows of the service otherwise waits as ever.
             Err(Refusal::Unanswered) if refusal == Refusal::NoInstance => {
-                let waited = turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await;
+                let waited = wait_for_turn(exchange, out, patience, tried, refusal).await;
                 return waited.map_err(|why| if why == Refusal::NoInstance { Refusal::Unanswered } else { why });
             }
             Err(refusal) => refusal,
         },
     };
-    turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await
+    wait_for_turn(exchange, out, patience, tried, refusal).await
+}
+
+async fn wait_for_turn(
+    exchange: &mut Exchange,
+    out: &Outbound,
+    patience: &mut Patience,
+    tried: &Tried,
+    refusal: Refusal,
+) -> Result<(), Refusal> {
+    let mut turn = std::mem::take(&mut patience.turn);
+    let waited = turn.wait(exchange, patience, out.tag(), tried.keys(), refusal).await;
+    patience.turn = turn;
+    waited
 }
 
 /// An answer that is passed on without further ado. All else is rare, and boxed lest every request's state has room for
@@ -364,6 +375,7 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
         }
         Ok(ready) => {
             exchange.record.connected.set(Some(transport::clock::now()));
+            patience.turn.connected();
             match ready {
                 Ready::H2(connection) => h2::send(exchange, out, patience, &mut lease, &connection).await,
                 Ready::H1(connection) => h1::send(exchange, out, patience, &mut lease, connection, &pool).await,

@@ -101,6 +101,15 @@ fn fixed(
     response
 }
 
+/// Whether a request of which nothing was sent has a fallback that can take it now.
+pub(crate) fn stands_by(exchange: &Exchange) -> bool {
+    let fallback = exchange.plan.fallback(exchange.record.asked.as_ref());
+    fallback.is_some_and(|fallback| match fallback.instead {
+        Instead::Static { .. } => !exchange.grpc,
+        Instead::Service(_) => is_whole(exchange),
+    })
+}
+
 /// Whether it can take the place of this answer: a fixed answer is no gRPC answer, and sending a request to another service
 /// must do nothing twice.
 pub(crate) fn stands_in(instead: &Instead, grpc: bool, method: &Method, refusal: Option<&Refusal>) -> bool {

@@ -20,10 +20,10 @@ use balancer::{
     ServiceVitals,
     queue::{Line, Ticket},
 };
-use discovery::{Bounds, Service};
+use discovery::{Bounds, Service, WarmHold};
 use model::{Refusal, Tick, UpstreamKey};
 
-use crate::{attempt::Patience, exchange::Exchange};
+use crate::{attempt::Patience, exchange::Exchange, fallback};
 use held::Held;
 use line::Queued;
 
@@ -65,10 +65,17 @@ impl Turn {
     }
 
     /// There is an instance for it, and its place in line is for the next one. Whoever waits for an instance does so until one
-    /// has answered: this one may be another that cannot be connected to.
+    /// is [connected to](Self::connected): this one may be another that cannot be.
     pub fn over(&mut self) {
         if matches!(self.0.as_deref(), Some(Waiting::Place(_))) {
             self.0 = None;
+        }
+    }
+
+    /// An instance has it: whoever waits for one has room.
+    pub fn connected(&mut self) {
+        if let Some(Waiting::Instance(held)) = self.0.as_deref_mut() {
+            held.leave();
         }
     }
 
@@ -136,7 +143,11 @@ impl Turn {
 
     async fn hold(&mut self, exchange: &mut Exchange, patience: &mut Patience, wanted: &Wanted) -> Result<(), Refusal> {
         if !matches!(self.0.as_deref(), Some(Waiting::Instance(_))) {
-            let held = Held::join(&exchange.core, wanted).ok_or(Refusal::NoInstance)?;
+            if wanted.is_cut_off && matches!(wanted.bounds.hold, WarmHold::Recent(_)) && fallback::stands_by(exchange) {
+                // Nobody said that it is to wait, and somebody did say what its client gets now.
+                return Err(Refusal::NoInstance);
+            }
+            let held = Held::join(&exchange.core, wanted, patience.left()).ok_or(Refusal::NoInstance)?;
             self.0 = Some(Box::new(Waiting::Instance(held)));
             if !wanted.is_cut_off {
                 // What comes from now on is told; what came before must be looked at once more.
@@ -144,6 +155,9 @@ impl Turn {
             }
         }
         let Some(Waiting::Instance(held)) = self.0.as_deref_mut() else { return Ok(()) };
+        if !held.rejoin(&exchange.core, wanted) {
+            return Err(Refusal::NoInstance);
+        }
         match wanted.is_cut_off {
             true => patience.wait(exchange, pin!(held.again())).await?,
             false => patience.wait(exchange, pin!(held.changed())).await?,

@@ -1,6 +1,9 @@
 //! What a route says for when nobody takes its requests.
 
+use std::time::Duration;
+
 use testkit::{Instance, Reply, get, post, request};
+use tokio::time::Instant;
 
 use super::at_rest;
 use crate::support::{Config, Front, nobody, told};
@@ -75,4 +78,30 @@ async fn a_fallback_that_is_gone_too_is_the_end() {
     let router = config.service("a", &[format!("http://{}", nobody().await)]).start();
     let answer = router.client(Front::H2c).await.send(get("/", &[])).await;
     assert_eq!((told(&answer), answer.header("x-pointsman-fallback")), ((503, Some("no_instance")), None));
+}
+
+/// A restart of the only instance is waited for where somebody said so, and never until the deadline: then it is too late.
+#[tokio::test]
+async fn it_is_given_at_once_where_no_instance_can_be_connected_to_and_before_the_deadline_where_one_is_waited_for() {
+    let routes = "[ { prefix: /now, service: now, fallback: { status: 200, body: now } }, \
+                    { prefix: /other, service: now, fallback: { service: other } }, \
+                    { prefix: /waits, service: waits, timeout: 400ms, fallback: { status: 200, body: late } }, \
+                    { prefix: /empty, service: empty, timeout: 400ms, fallback: { status: 200, body: empty } } ]";
+    let config = Config::new().set("routes", routes).set("services", "{ waits: { warm_hold: 60s } }");
+    let [gone, other] = [Instance::h2c().start().await, Instance::h2c().named("other").start().await];
+    let config = config.service("now", &[gone.url()]).service("waits", &[gone.url()]).service("other", &[other.url()]);
+    let router = config.start();
+    gone.kill().await;
+    let client = router.client(Front::H2c).await;
+    let start = Instant::now();
+    assert_eq!(client.send(post("/now", &[], "body")).await.text(), "now");
+    assert_eq!(client.send(post("/other", &[], "body")).await.json()["instance"], "other");
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let start = Instant::now();
+    assert_eq!(client.send(post("/waits", &[], "body")).await.text(), "late");
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    assert_eq!(client.send(get("/empty", &[])).await.text(), "empty");
+    for service in ["now", "waits", "other"] {
+        at_rest(&router, service).await;
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use testkit::{BlackHole, Client, Instance, Reply, bounded, eventually, get, post};
+use testkit::{BlackHole, Client, Gate, Instance, Reply, bounded, eventually, get, post};
 use tokio::time::Instant;
 
-use super::{at_rest, open, until};
+use super::{at_rest, held_by, open, until};
 use crate::{
     discover::rig::{self, IN_MEMORY, Load, Registrar, serving},
     support::{Back, Config, Front, Running, told},
@@ -68,7 +68,7 @@ async fn the_hold_ends_with_its_time_and_says_so() {
         );
         assert!(start.elapsed() >= Duration::from_millis(200));
         assert_eq!(told(&client.send(get("/never", &[])).await), (503, Some("no_instance")), "{front:?}");
-        assert_eq!(told(&client.send(get("/soon", &[])).await), (504, Some("deadline")), "{front:?}");
+        assert_eq!(told(&client.send(get("/soon", &[])).await), (503, Some("hold_timeout")), "{front:?}");
     }
     at_rest(&router, "short").await;
 }
@@ -165,8 +165,30 @@ async fn the_wait_for_a_connection_has_an_end_too() {
     assert_eq!(told(&ask("never").await), (502, Some("connect")));
     assert_eq!(told(&ask("once").await), (502, Some("connect")));
     assert!(start.elapsed() < Duration::from_secs(4));
-    assert_eq!(told(&client.send(get("/soon", &[])).await), (504, Some("deadline")));
+    assert_eq!(
+        told(&client.send(get("/soon", &[])).await),
+        (502, Some("connect")),
+        "before its deadline, which says less"
+    );
     at_rest(&router, "short").await;
+}
+
+/// However long an instance takes to answer, it keeps no other request from waiting.
+#[tokio::test]
+async fn whoever_is_connected_to_makes_room_before_it_answers() {
+    let gate = Gate::new();
+    let instance = Instance::h2c().answer(held_by(&gate)).start().await;
+    let router = Config::new().service("pets", &[instance.url()]).start();
+    instance.kill().await;
+    let client = router.client(Front::H2c).await;
+    let stream = open(&client, "/", "pets").await;
+    until(&router, "pets", "held", 1).await;
+    instance.restart_on_same_port().await;
+    eventually("it is asked", || instance.counts().requests() == 1).await;
+    until(&router, "pets", "held", 0).await;
+    gate.open();
+    assert_eq!(bounded("an answer", stream.answer()).await.unwrap().text(), "done");
+    at_rest(&router, "pets").await;
 }
 
 /// It leaves its registry, then it stops; a moment later its successor comes. What arrived between is sent to that one.

@@ -111,7 +111,9 @@ impl Service {
     /// tried, and admits requests. Neither locks nor allocates.
     ///
     /// A token that is made with a secret proves that we sent the client there: it holds whatever the weight, as 0 sends it
-    /// nobody new, and whatever the group. One that anybody can make reaches nobody whom [`pick`](Self::pick) would not.
+    /// nobody new, and whatever the group. One that anybody can make reaches nobody whom [`pick`](Self::pick) would not, or
+    /// did not a few seconds ago: a group of instances that took over keeps its clients for a while, as long as the list of
+    /// instances stays as it is.
     #[must_use]
     pub fn held(&self, environment: Option<&str>, token: u64, ask: &Ask<'_>) -> Option<&Member> {
         let proven = self.policy.sticky.as_ref().is_some_and(|sticky| sticky.secret.is_some());

@@ -22,7 +22,7 @@ use transport::{
 };
 
 use super::{Answer, Outbound, deadline::Deadline, tried};
-use crate::{exchange::Exchange, rewrite};
+use crate::{exchange::Exchange, rewrite, wait::Turn};
 
 /// While a body comes in, it is not looked more often whether it is over.
 const SOON: Duration = Duration::from_millis(1);
@@ -45,6 +45,8 @@ pub(crate) struct Patience {
     tally: Option<Rc<Tally>>,
     sent: Instant,
     grpc: bool,
+    /// What it waits for before it is sent.
+    pub(super) turn: Turn,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
 }
@@ -68,7 +70,19 @@ impl Patience {
         let timer = Timer::new(None, limits.idle, deadline);
         let tally = exchange.record.upload.clone();
         let sent = exchange.record.began;
-        Self { timer, said, head, idle, per_try: None, paid: false, tally, sent, grpc: exchange.grpc, blocked: false }
+        Self {
+            timer,
+            said,
+            head,
+            idle,
+            per_try: None,
+            paid: false,
+            tally,
+            sent,
+            grpc: exchange.grpc,
+            turn: Turn::default(),
+            blocked: false,
+        }
     }
 
     /// A try begins, if there is time for it.
@@ -93,7 +107,7 @@ impl Patience {
     }
 
     /// What is left until the deadline, if there is one.
-    pub(super) fn left(&self) -> Option<Duration> {
+    pub(crate) fn left(&self) -> Option<Duration> {
         self.timer.deadline().map(|deadline| deadline.saturating_duration_since(clock::now()))
     }
 
