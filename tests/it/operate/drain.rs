@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use testkit::{Client, Gate, Instance, Reply, Seen, Socket, Stream, bounded, eventually, get};
+use testkit::{Client, Gate, Instance, Reply, Seen, Socket, Stream, bounded, eventually, get, grpc_message};
 use tokio::time::Instant;
 
 use super::process::{Process, Reached};
@@ -94,7 +94,8 @@ async fn a_request_under_way_on_http1_ends_with_connection_close() {
 /// A stream that does not end, of the type that was asked for.
 fn endless(seen: &Seen) -> Reply {
     let kind = seen.header("content-type").unwrap_or("text/event-stream").to_owned();
-    Reply::unread().head(200).header("content-type", &kind).data("data: 1\n\n").hang()
+    let begun = if kind == "application/grpc" { grpc_message(b"1") } else { "data: 1\n\n".into() };
+    Reply::unread().head(200).header("content-type", &kind).data(begun).hang()
 }
 
 async fn stream(client: &Client, kind: &str) -> Stream {

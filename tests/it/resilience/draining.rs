@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Request;
 use serde_json::json;
-use testkit::{Client, Gate, Instance, Reply, Stream, bounded, eventually, get, post, request};
+use testkit::{Client, Gate, Instance, Reply, Stream, bounded, eventually, get, grpc_message, post, request};
 use tokio::time::Instant;
 
 use super::{at_rest, open};
@@ -39,7 +39,8 @@ async fn maintain(router: &Running, on: bool) {
 /// A stream that does not end, of the type that was asked for; it does not wait for the end of the request either.
 fn endless(seen: &testkit::Seen) -> Reply {
     let kind = seen.header("content-type").unwrap_or("text/event-stream").to_owned();
-    Reply::unread().head(200).header("content-type", &kind).data("data: 1\n\n").hang()
+    let begun = if kind == "application/grpc" { grpc_message(b"1") } else { "data: 1\n\n".into() };
+    Reply::unread().head(200).header("content-type", &kind).data(begun).hang()
 }
 
 /// One whose answers are such streams.
@@ -162,8 +163,8 @@ async fn streams_end_well_whatever_their_instance_speaks() {
         if let Some(call) = call {
             let answer = bounded("an end", call.answer()).await.expect("trailers");
             assert_eq!(
-                (answer.text().as_str(), answer.trailer("grpc-status")),
-                ("data: 1\n\n", Some("14")),
+                (answer.body.as_ref(), answer.trailer("grpc-status")),
+                (grpc_message(b"1").as_ref(), Some("14")),
                 "{back:?}"
             );
         }
