@@ -260,8 +260,8 @@ impl Status {
                 let again = source
                     .lifted
                     .take_if(|(s, doubt, at)| *s == service && doubt.error == error && now.since(*at) < AT_ONCE);
-                let before = source.doubts.get(&service).or(again.as_ref().map(|(_, doubt, _)| doubt));
-                let since = before.map(|doubt| doubt.since);
+                let doubt = source.doubts.get(&service).cloned().or_else(|| again.map(|(_, doubt, _)| doubt));
+                let since = doubt.map(|doubt| doubt.since);
                 if since.is_none() {
                     tracing::warn!(source = %source.name, %service, %error, "cannot read this service; its list stands");
                 }
