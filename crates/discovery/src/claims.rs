@@ -130,6 +130,8 @@ impl Claims {
                 };
                 changes.extend(self.replace(source, &service, list, &deregistered, true, now));
             }
+            // What it said before this process began, or before the reload, is not its to take back: it may not see it.
+            Update::Forgotten(service) if self.is_inherited(source, &service) && self.interest.may_mean(&service) => {}
             Update::Forgotten(service) => changes.extend(self.forget(source, &service, now)),
             Update::Catalogue(_) | Update::Unreachable(_) | Update::Skipped { .. } => {}
         }
@@ -278,6 +280,11 @@ impl Claims {
     #[must_use]
     pub fn is_inherited(&self, source: SourceId, service: &ServiceId) -> bool {
         self.claim(source, service).is_some_and(|claim| claim.inherited)
+    }
+
+    /// Whether this source, or its predecessor, names an instance of the service.
+    pub(crate) fn is_claimed(&self, source: SourceId, service: &ServiceId) -> bool {
+        self.claim(source, service).is_some_and(|claim| !claim.instances.is_empty())
     }
 
     /// The services this source, or its predecessor, has said anything certain of.

@@ -107,6 +107,8 @@ pub(crate) struct Reconciler {
     monitor: Monitor,
     newcomers: Newcomers,
     first_use: FirstUse,
+    /// Whether the sources are to be told anew what to watch: once, however many words made it so.
+    asks_anew: bool,
 }
 
 impl Reconciler {
@@ -127,6 +129,7 @@ impl Reconciler {
             monitor,
             newcomers: Newcomers::default(),
             first_use: FirstUse::default(),
+            asks_anew: false,
         }
     }
 
@@ -153,6 +156,9 @@ impl Reconciler {
             for _ in 0..MAILBOX {
                 let Ok(message) = mailbox.updates.try_recv() else { break };
                 self.hear(message);
+            }
+            if std::mem::take(&mut self.asks_anew) {
+                self.tell_interests();
             }
             self.expire();
             self.settle();
@@ -182,21 +188,18 @@ impl Reconciler {
         self.first_use.heard(&update);
         let changes = self.claims.apply(source, update, now);
         let suspected = changes.iter().map(|change| change.diff.suspected.len() as u64).sum();
-        let (mut about, mut turns, mut by_name) = (None, Vec::new(), [0; 2]);
+        let (mut about, mut turns) = (None, Vec::new());
         self.out.status.send_modify(|status| {
             let status = Arc::make_mut(status);
             let unlisted = |status: &Status| status.source(source).map_or(0, |s| s.unlisted.len());
             status.feel(source, &pulse);
-            by_name[0] = unlisted(status);
+            let before = unlisted(status);
             turns = status.note(source, word, suspected, &self.claims, now);
-            by_name[1] = unlisted(status);
+            self.asks_anew |= unlisted(status) != before;
             about = status.source(source).map(|s| (s.name.clone(), s.freshness.clone()));
         });
         // A source that was removed changes nothing.
         let Some((name, freshness)) = about else { return };
-        if by_name[0] != by_name[1] {
-            self.tell_interests();
-        }
         for turn in &turns {
             self.turn(source, &name, turn, now);
         }
@@ -261,7 +264,7 @@ impl Reconciler {
         self.policies = policies;
         self.claims.arrange(ids, self.policies.holds(), &self.policies.interest(), now);
         self.permit(sources, now);
-        let interests = self.interests();
+        let interests = self.meant();
         self.out.status.send_modify(|status| {
             let status = Arc::make_mut(status);
             status.arrange(sources, &interests, &self.claims, now);

@@ -34,6 +34,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Bytes of a reason that are kept: what stands in a registry may be long.
 const REASON: usize = 300;
 
+/// A doubt that follows this soon is the one that was taken back: of a list of which a part is known only, what is known
+/// is said first, and then that it is not all.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// How long a source that is remembered may take to answer before the router calls itself ready without it.
 const ITS_TIME: Duration = Duration::from_secs(2);
 
@@ -102,6 +106,8 @@ pub struct Source {
     pub freshness: Arc<Freshness>,
     /// Services of which it last said that it does not know; their lists stand and age.
     pub doubts: BTreeMap<ServiceId, Doubt>,
+    /// The doubt that was taken back last, and when.
+    lifted: Option<(ServiceId, Doubt, Tick)>,
     /// How many records could not be used.
     pub skipped: u64,
     /// Why, for the last of them.
@@ -167,8 +173,10 @@ impl Status {
                 source.awaits_catalogue = interest.exposure.needs_catalog();
                 source.awaited = interest.services.iter().filter(|s| !is_told(claims, *id, s)).cloned().collect();
             }
-            if !source.unlisted.is_empty() {
-                Arc::make_mut(&mut source).unlisted.retain(|service| claims.is_inherited(*id, service));
+            if !source.inherited.is_empty() {
+                let source = Arc::make_mut(&mut source);
+                source.unlisted.retain(|service| claims.is_inherited(*id, service));
+                source.inherited.retain(|service, _| claims.is_inherited(*id, service));
             }
             if let Some(old) = old.iter().find(|s| s.name == *name && s.id != *id) {
                 let source = Arc::make_mut(&mut source);
@@ -223,25 +231,41 @@ impl Status {
             }
             Word::Catalogue(services) => {
                 source.unlisted.extend(source.inherited.keys().filter(|service| !services.contains(*service)).cloned());
+                // Nobody looks at these any longer, so nobody would take the doubt back.
+                let left = source.doubts.extract_if(.., |s, _| !services.contains(s) && !claims.is_claimed(id, s));
+                turns.extend(left.map(|(service, doubt)| Turn::Certain(service, now.since(doubt.since))));
                 if !source.answered {
-                    source.awaited = services.into_iter().filter(|s| !is_told(claims, id, s)).collect();
+                    let unlisted = &source.unlisted;
+                    let awaited = services.into_iter().filter(|s| !is_told(claims, id, s) && !unlisted.contains(s));
+                    source.awaited = awaited.collect();
                     source.awaits_catalogue = false;
                 }
                 turns.extend(source.hear(claims, now));
             }
-            Word::Service(service) => {
+            // What it said before stands, and it is not known why it says no more: it is asked by name.
+            Word::Forgotten(service) if claims.is_inherited(id, &service) => drop(source.unlisted.insert(service)),
+            Word::Service(service) | Word::Forgotten(service) => {
                 source.awaited.remove(&service);
                 turns.extend(source.hear(claims, now));
                 turns.extend(match source.heard_of(&service) {
-                    (Some(doubt), _) => Some(Turn::Certain(service, now.since(doubt.since))),
+                    (Some(doubt), _) => {
+                        source.lifted = Some((service.clone(), doubt.clone(), now));
+                        Some(Turn::Certain(service, now.since(doubt.since)))
+                    }
                     (None, true) => Some(Turn::Confirmed(service)),
                     (None, false) => None,
                 });
             }
             Word::Doubt(service, error) => {
-                let since = source.doubts.get(&service).map(|doubt| doubt.since);
+                let again = source
+                    .lifted
+                    .take_if(|(s, doubt, at)| *s == service && doubt.error == error && now.since(*at) < AT_ONCE);
+                let doubt = source.doubts.get(&service).cloned().or_else(|| again.map(|(_, doubt, _)| doubt));
+                let since = doubt.map(|doubt| doubt.since);
                 if since.is_none() {
                     tracing::warn!(source = %source.name, %service, %error, "cannot read this service; its list stands");
+                }
+                if !source.doubts.contains_key(&service) {
                     turns.push(Turn::Doubt(service.clone(), error.clone()));
                 }
                 source.doubts.insert(service, Doubt { error, since: since.unwrap_or(now) });
@@ -298,6 +322,7 @@ impl Source {
             suspected: 0,
             freshness: Arc::default(),
             doubts: BTreeMap::new(),
+            lifted: None,
             skipped: 0,
             reasons: VecDeque::new(),
             told: (0, now),
@@ -338,7 +363,8 @@ impl Source {
     fn hear(&mut self, claims: &Claims, now: Tick) -> Option<Turn> {
         if let State::Down(_) = self.state {
             self.unconfirmed.retain(|service, _| claims.speaks_of(self.id, service));
-            for service in claims.services_of(self.id) {
+            // One without instances may be of no interest any more, so that nobody would speak of it again.
+            for service in claims.services_of(self.id).into_iter().filter(|s| claims.is_claimed(self.id, s)) {
                 self.unconfirmed.entry(service).or_insert(self.since);
             }
         }

@@ -43,7 +43,8 @@ pub enum Update {
     },
     /// The catalogue of the source was read: of these services it will speak one by one. Changes no list; until it is
     /// said, a source whose catalogue decides what is exposed has not answered, and afterwards not before it spoke of
-    /// each.
+    /// each. Said anew whenever they are others: of a service that it does not name nothing is awaited any longer, and a
+    /// doubt about it is over, unless it has instances by the source's last word.
     Catalogue(BTreeSet<ServiceId>),
     /// The source knows the service no longer, not even as one without instances; it would not be in its
     /// [`Update::Everything`].

@@ -206,7 +206,7 @@ fn a_source_takes_over_from_the_one_of_its_name_until_it_speaks() {
     for (update, expected) in [
         (Update::Everything(HashMap::new()), "-"),
         (Update::Catalogue(BTreeSet::new()), "abc/"),
-        (Update::Forgotten(service("petstore")), "-"),
+        (Update::Forgotten(service("petstore")), "abc/"),
         (Update::Unreachable(model::ProviderError::Closed), "abc/"),
     ] {
         let mut claims = arranged(&everything());

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `settings` | what an operator writes |
 //! | `index` | the rules of blocking queries, as a pure function |
+//! | `rhythm` | when a watch asks again |
 //! | `records` | JSON to instances; bad records are skipped one by one |
 //! | `failure` | what a failed question means, and for whom |
 //! | `agent` | questions and answers, the token, and whether an empty answer is to be believed |
@@ -24,6 +25,7 @@ mod failure;
 mod index;
 mod life;
 mod records;
+mod rhythm;
 mod settings;
 mod sweep;
 mod watch;

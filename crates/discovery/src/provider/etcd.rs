@@ -27,7 +27,7 @@ mod records;
 mod settings;
 mod wire;
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use ::settings::Aside;
 use model::{ProviderError, Update};
@@ -64,7 +64,8 @@ impl Etcd {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        let memory = Memory { contents: Contents::new(settings.range().0), held: Held::default() };
+        let contents = Contents::new(settings.range().0);
+        let memory = Memory { contents, held: Held::default(), outdated: BTreeMap::new() };
         let at = fastrand::usize(..settings.endpoints.0.len());
         Ok(Self { at, settings, memory, aside: Aside::default() })
     }

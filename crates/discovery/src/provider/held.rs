@@ -13,55 +13,36 @@ use crate::provider::Interest;
 
 /// Shared by the source and its watches.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held(Arc<Mutex<Words>>);
-
-#[derive(Debug, Default)]
-struct Words {
-    held: BTreeSet<ServiceId>,
-    /// Of which it was said last that it is not known what there is.
-    doubted: BTreeSet<ServiceId>,
-}
+pub(super) struct Held(Arc<Mutex<BTreeSet<ServiceId>>>);
 
 impl Held {
     /// The service said whether it has instances.
     pub(super) fn note(&self, service: &ServiceId, empty: bool) {
-        let mut words = self.lock();
-        words.doubted.remove(service);
         if empty {
-            words.held.remove(service);
+            self.lock().remove(service);
         } else {
-            words.held.insert(service.clone());
+            self.lock().insert(service.clone());
         }
-    }
-
-    /// The service said that it is not known what there is.
-    pub(super) fn note_doubt(&self, service: &ServiceId) {
-        self.lock().doubted.insert(service.clone());
-    }
-
-    /// Nobody watches the service any longer. Whether its last word was a doubt, which nobody would take back.
-    pub(super) fn is_left_in_doubt(&self, service: &ServiceId) -> bool {
-        self.lock().doubted.remove(service)
     }
 
     /// Whether it has.
     #[cfg(feature = "kubernetes")]
     pub(super) fn holds(&self, service: &ServiceId) -> bool {
-        self.lock().held.contains(service)
+        self.lock().contains(service)
     }
 
     /// All of them.
     pub(super) fn all(&self) -> BTreeSet<ServiceId> {
-        self.lock().held.clone()
+        self.lock().clone()
     }
 
     /// Lets go of what the file can no longer mean, and says what that is.
     pub(super) fn let_go(&self, interest: &Interest) -> Vec<ServiceId> {
-        self.lock().held.extract_if(.., |service| !interest.may_mean(service)).collect()
+        self.lock().extract_if(.., |service| !interest.may_mean(service)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Words> {
-        // The sets are whole between any two statements.
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<ServiceId>> {
+        // The set is whole between any two statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,15 +68,5 @@ mod tests {
         assert_eq!(held.all(), [name("a"), name("com.x")].into());
         assert_eq!(held.let_go(&Interest { services: [name("a")].into(), ..Interest::default() }), [name("com.x")]);
         assert_eq!(held.all(), [name("a")].into());
-    }
-
-    #[test]
-    fn a_doubt_is_left_until_something_certain_is_said() {
-        let (name, held) = (ServiceId::new("a").unwrap(), Held::default());
-        held.note_doubt(&name);
-        assert!(held.is_left_in_doubt(&name) && !held.is_left_in_doubt(&name));
-        held.note_doubt(&name);
-        held.note(&name, true);
-        assert!(!held.is_left_in_doubt(&name));
     }
 }

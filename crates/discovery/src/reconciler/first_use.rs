@@ -293,10 +293,15 @@ impl Reconciler {
         }
     }
 
-    /// What sources are to watch now.
-    pub(super) fn interests(&self) -> Interests<Interest> {
+    /// What the file and those who ask mean: for this a source is waited for.
+    pub(super) fn meant(&self) -> Interests<Interest> {
         let by_name = self.policies.interest_by_name(self.first_use.subscriptions.services());
-        let mut interests = Interests { whole: self.policies.interest(), by_name };
+        Interests { whole: self.policies.interest(), by_name }
+    }
+
+    /// What sources are to watch now: beyond that, what one of them has to be asked about by name.
+    fn interests(&self) -> Interests<Interest> {
+        let mut interests = self.meant();
         for source in &self.out.status.borrow().sources {
             interests.of_mut(source.kind).services.extend(source.unlisted.iter().cloned());
         }

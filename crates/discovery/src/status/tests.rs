@@ -96,8 +96,70 @@ fn what_a_catalogue_leaves_out_is_asked_for_until_the_source_speaks_of_it() {
     stage.hears(doubt("b"), at(2));
     assert_eq!(stage.source().unlisted, [service("b"), service("c")].into());
     stage.hears(known("b"), at(3));
-    stage.hears(Update::Forgotten(service("c")), at(3));
-    assert_eq!(stage.source().unlisted, [].into());
+    assert_eq!(stage.source().unlisted, [service("c")].into());
+}
+
+#[test]
+fn a_doubt_goes_with_the_service_that_the_catalogue_names_no_longer() {
+    let mut stage = Stage::new();
+    stage.hears(known("held"), at(1));
+    for name in ["held", "named", "gone"] {
+        stage.hears(doubt(name), at(1));
+    }
+    let turns = stage.hears(Update::Catalogue([service("named")].into()), at(3));
+    assert!(turns.contains(&Turn::Certain(service("gone"), Duration::from_secs(2))), "{turns:?}");
+    // Of what had instances it may have lost the right to read the name.
+    let doubted: Vec<_> = stage.source().doubts.keys().map(ServiceId::as_str).collect();
+    assert_eq!(doubted, ["held", "named"]);
+}
+
+#[test]
+fn a_doubt_that_stays_while_the_rest_of_a_list_changes_is_as_old_as_it_was() {
+    let mut stage = Stage::new();
+    stage.hears(doubt("a"), at(1));
+    stage.hears(known("a"), at(50));
+    stage.hears(doubt("a"), at(50));
+    assert_eq!(stage.age("a", 60), Some(59));
+    stage.hears(known("a"), at(60));
+    stage.hears(doubt("a"), at(70));
+    assert_eq!(stage.age("a", 80), Some(10), "it was certain for a while");
+}
+
+#[test]
+fn what_leaves_the_catalogue_before_it_was_spoken_of_is_not_awaited() {
+    let mut stage = Stage::new();
+    stage.hears(Update::Catalogue([service("a"), service("b")].into()), at(1));
+    stage.hears(known("a"), at(2));
+    assert!(!stage.source().answered);
+    stage.hears(Update::Catalogue([service("a")].into()), at(3));
+    assert!(stage.source().answered);
+}
+
+#[test]
+fn what_is_remembered_is_not_taken_back_by_a_source_that_cannot_see_it() {
+    let mut stage = Stage::new();
+    let interest = Interest { services: [service("a")].into(), ..Interest::default() };
+    assert!(stage.claims.recall(7, &service("a"), vec![Arc::new(instance("one", 1))], &interest));
+    stage.status.recall(7, [(service("a"), Duration::ZERO)].into());
+    stage.hears(doubt("a"), at(1));
+    stage.hears(Update::Forgotten(service("a")), at(2));
+    assert_eq!((stage.source().unlisted.len(), stage.source().doubts.len()), (1, 1));
+    assert!(stage.claims.has_instances(&service("a")));
+    // Asked by name, it is not waited for: it may be refused for ever.
+    stage.hears(Update::Catalogue([service("a")].into()), at(3));
+    assert!(stage.source().answered);
+}
+
+#[test]
+fn a_service_without_instances_leaves_nothing_unconfirmed() {
+    let mut stage = Stage::new();
+    let knowledge = Knowledge::KnownEmpty;
+    let empty = Update::Service { service: service("b"), knowledge, deregistered: Vec::new() };
+    stage.hears(known("a"), at(1));
+    stage.hears(empty, at(1));
+    stage.hears(down(), at(2));
+    stage.hears(Update::Catalogue([service("a")].into()), at(3));
+    assert_eq!(stage.source().unconfirmed.keys().map(ServiceId::as_str).collect::<Vec<_>>(), ["a"]);
 }
 
 /// A word of the source.
@@ -139,7 +201,7 @@ proptest! {
                     since.iter_mut().for_each(|since| *since = since.or(Some(second)));
                     down()
                 }
-                Event::Catalogue => Update::Catalogue(BTreeSet::new()),
+                Event::Catalogue => Update::Catalogue(names.map(service).into()),
             };
             stage.hears(update, at(second));
             for (name, since) in names.iter().zip(since) {

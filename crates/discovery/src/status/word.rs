@@ -27,6 +27,7 @@ pub(crate) enum Word {
     Everything,
     Catalogue(BTreeSet<ServiceId>),
     Service(ServiceId),
+    Forgotten(ServiceId),
     Doubt(ServiceId, ProviderError),
     Unreachable(ProviderError),
     Skipped(String),
@@ -40,7 +41,8 @@ impl Word {
             Update::Service { service, knowledge: Knowledge::Unknown(error), .. } => {
                 Self::Doubt(service.clone(), error.clone())
             }
-            Update::Service { service, .. } | Update::Forgotten(service) => Self::Service(service.clone()),
+            Update::Service { service, .. } => Self::Service(service.clone()),
+            Update::Forgotten(service) => Self::Forgotten(service.clone()),
             Update::Unreachable(error) => Self::Unreachable(error.clone()),
             Update::Skipped { service: None, reason } => Self::Skipped(reason.clone()),
             Update::Skipped { service: Some(service), reason } => Self::Skipped(format!("{service}: {reason}")),

@@ -102,7 +102,7 @@ impl Agent {
     /// Where a watch of a resource goes on, and the answer it is to use, if it is.
     pub(super) async fn follow(&self, path: &str, cursor: Cursor) -> Result<(Cursor, Option<Answer>), Failure> {
         let answer = match self.ask(path, cursor).await {
-            // Every blocked query ends with 500 when a leader dies, and most succeed at once when asked again.
+            // Every blocked query ends with 500 when a leader dies; what there is, a plain one is to say.
             Err(Failure::Doubtful(_)) if cursor.index().is_some() => return Ok((Cursor::default(), None)),
             answer => answer?,
         };

@@ -3,18 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use model::{ProviderError, ServiceId, Update};
 use tokio::{sync::watch, time::sleep};
 use transport::clock::tick;
 
-use super::{agent::Agent, failure::Failure, index::Cursor, watch::FILTERED};
-use crate::provider::{
-    Feed, Interest,
-    pace::{Backoff, Pace},
-};
+use super::{agent::Agent, failure::Failure, index::Cursor, rhythm::Rhythm, watch::FILTERED};
+use crate::provider::{Feed, Interest, pace::Pace};
 
 /// Services and the tags any of their instances carries.
 pub(super) type Names = BTreeMap<ServiceId, Vec<String>>;
@@ -43,17 +39,13 @@ pub(super) fn read(body: &[u8]) -> Result<(Names, Vec<String>), serde_json::Erro
 
 /// Watches the catalogue until the agent as a whole fails.
 pub(super) async fn watch(agent: Arc<Agent>, feed: Feed, names: watch::Sender<Option<Names>>) -> ProviderError {
-    let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-    let (mut cursor, mut pace, mut backoff) = (Cursor::default(), Pace::new(tick()), calm());
+    let (mut cursor, mut rhythm) = (Cursor::default(), Rhythm::new(Pace::new(tick())));
     let mut told = None;
     loop {
-        let (next, trouble, pause) = match step(&agent, &names, cursor).await {
-            Ok((next, trouble)) => {
-                backoff = calm();
-                (next, trouble, Duration::ZERO)
-            }
+        let (next, trouble) = match step(&agent, &names, cursor).await {
+            Ok(done) => done,
             Err(failure) => match agent.concerns_it(failure).await {
-                Ok(error) => (Cursor::default(), Some(format!("catalogue: {error}")), backoff.next(fastrand::f64())),
+                Ok(error) => (Cursor::default(), Some(format!("catalogue: {error}"))),
                 Err(error) => return error,
             },
         };
@@ -63,8 +55,8 @@ pub(super) async fn watch(agent: Arc<Agent>, feed: Feed, names: watch::Sender<Op
         {
             return closed;
         }
+        sleep(rhythm.wait(cursor, next, tick(), fastrand::f64())).await;
         (cursor, told) = (next, trouble);
-        sleep(pause + pace.wait(tick())).await;
     }
 }
 

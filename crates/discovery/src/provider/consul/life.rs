@@ -77,32 +77,31 @@ impl Watches {
     async fn run(mut self) -> ProviderError {
         let mut interests = self.feed.interest();
         let (names, mut catalogue) = watch::channel(None);
-        let mut reloaded = false;
-        let mut told = false;
+        let mut told = None;
         loop {
             let interest = Arc::clone(&interests.borrow_and_update());
-            self.look_at_catalogue(interest.exposure.needs_catalog(), &names);
+            let needed = interest.exposure.needs_catalog();
+            self.look_at_catalogue(needed, &names);
             let found = catalogue.borrow_and_update().clone();
             let gone = self.held.let_go(&interest);
             let mut wanted = catalogue::wanted(&interest, found.as_ref().unwrap_or(&Names::new()));
             wanted.append(&mut self.held.all());
-            if found.is_some() && (reloaded || !told) {
-                told = true;
-                if let Err(closed) = self.feed.publish(Update::Catalogue(wanted.clone())).await {
+            let ended = self.hold(&wanted);
+            // After the watches ended, of which this is the last word. A sweep says its own.
+            let mut last: Vec<_> = gone.into_iter().map(Update::Forgotten).collect();
+            let due = if needed { found.is_some() && told.as_ref() != Some(&wanted) } else { ended };
+            if due {
+                last.push(Update::Catalogue(wanted.clone()));
+                told = Some(wanted);
+            }
+            for update in last {
+                if let Err(closed) = self.feed.publish(update).await {
                     return closed;
                 }
             }
-            let doubtful = self.hold(wanted);
-            // After their watches ended: this is the last word of them. A sweep says its own.
-            for service in gone.into_iter().chain(doubtful) {
-                if let Err(closed) = self.feed.publish(Update::Forgotten(service)).await {
-                    return closed;
-                }
-            }
-            reloaded = false;
             tokio::select! {
                 changed = interests.changed() => match changed {
-                    Ok(()) => reloaded = true,
+                    Ok(()) => told = None,
                     Err(_) => return ProviderError::Closed,
                 },
                 _ = catalogue.changed() => {}
@@ -130,11 +129,11 @@ impl Watches {
         }
     }
 
-    /// Starts and ends watches so that the wanted services are watched. Those that ended in doubt.
-    fn hold(&mut self, wanted: BTreeSet<ServiceId>) -> Vec<ServiceId> {
+    /// Starts and ends watches so that the wanted services are watched; whether some ended.
+    fn hold(&mut self, wanted: &BTreeSet<ServiceId>) -> bool {
         if let Some(sweep) = &self.sweep {
-            sweep.send_if_modified(|held| std::mem::replace(held, wanted.clone()) != wanted);
-            return Vec::new();
+            sweep.send_if_modified(|held| std::mem::replace(held, wanted.clone()) != *wanted);
+            return false;
         }
         if wanted.len() >= CONNECTIONS && !self.agent.multiplexes() {
             tracing::warn!(
@@ -144,22 +143,21 @@ impl Watches {
             for (_, watch) in self.services.drain() {
                 watch.abort();
             }
-            let (sender, names) = watch::channel(wanted);
+            let (sender, names) = watch::channel(wanted.clone());
             self.sweep = Some(sender);
             self.tasks.spawn(sweep::run(Arc::clone(&self.agent), self.held.clone(), self.feed.clone(), names));
-            return Vec::new();
+            return false;
         }
         // What is not wanted is not held either: it said itself that it is empty, or never said anything certain.
         let ended = self.services.extract_if(|name, _| !wanted.contains(name));
-        let ended = ended.inspect(|(_, watch)| watch.abort()).map(|(name, _)| name);
-        let doubtful = ended.filter(|name| self.held.is_left_in_doubt(name)).collect();
+        let ended = ended.map(|(_, watch)| watch.abort()).count();
         for name in wanted {
-            if !self.services.contains_key(&name) {
+            if !self.services.contains_key(name) {
                 let voice = Voice::new(name.clone(), self.held.clone(), self.feed.clone());
                 let task = self.tasks.spawn(service(Arc::clone(&self.agent), voice));
-                self.services.insert(name, task);
+                self.services.insert(name.clone(), task);
             }
         }
-        doubtful
+        ended > 0
     }
 }

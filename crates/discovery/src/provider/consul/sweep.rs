@@ -23,12 +23,13 @@ use super::{
     agent::{Agent, Answer},
     changes::Checks,
     index::Cursor,
+    rhythm::Rhythm,
     watch::{Voice, concern, path},
 };
 use crate::provider::{
     Feed,
     held::Held,
-    pace::{self, Backoff, Pace},
+    pace::{self, Pace},
 };
 
 /// Between two readings of everything, at least, and for each service.
@@ -91,29 +92,28 @@ pub(super) async fn run(
 async fn follow(
     agent: Arc<Agent>,
     path: &'static str,
-    mut pace: Pace,
+    pace: Pace,
     answers: watch::Sender<Option<Arc<Answer>>>,
 ) -> ProviderError {
-    let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-    let (mut cursor, mut backoff) = (Cursor::default(), calm());
+    let (mut cursor, mut rhythm) = (Cursor::default(), Rhythm::new(pace));
     loop {
-        match agent.follow(path, cursor).await {
+        let next = match agent.follow(path, cursor).await {
             Ok((next, answer)) => {
                 if let Some(answer) = answer.filter(|_| next != cursor) {
                     answers.send_replace(Some(Arc::new(answer)));
                 }
-                (cursor, backoff) = (next, calm());
-                sleep(pace.wait(tick())).await;
+                next
             }
-            Err(failure) => {
-                match agent.concerns_it(failure).await {
-                    Ok(error) => tracing::warn!(path, %error, "cannot follow the changes; trying again"),
-                    Err(error) => return error,
+            Err(failure) => match agent.concerns_it(failure).await {
+                Ok(error) => {
+                    tracing::warn!(path, %error, "cannot follow the changes; trying again");
+                    Cursor::default()
                 }
-                cursor = Cursor::default();
-                sleep(backoff.next(fastrand::f64())).await;
-            }
-        }
+                Err(error) => return error,
+            },
+        };
+        sleep(rhythm.wait(cursor, next, tick(), fastrand::f64())).await;
+        cursor = next;
     }
 }
 
@@ -188,7 +188,7 @@ impl Sweep {
 async fn read(agent: &Agent, mut voice: Voice, seen: Option<Instant>) -> Result<Voice, ProviderError> {
     let result = match agent.ask(&path(voice.service()), Cursor::default()).await {
         // The registry's word of the change was the first answer, not the one that says what it is.
-        Ok(answer) => voice.hear(agent, &Answer { seen: seen.unwrap_or(answer.seen), ..answer }).await,
+        Ok(answer) => voice.hear(agent, &answer, seen.unwrap_or(answer.seen)).await,
         Err(failure) => Err(failure),
     };
     if let Err(failure) = result {

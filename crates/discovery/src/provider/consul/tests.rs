@@ -4,6 +4,7 @@
 mod sweep;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,11 +13,14 @@ use std::{
 };
 
 use ::settings::Span;
-use model::Knowledge;
+use model::{Exposure, Knowledge};
 use testkit::{Instance, Reply};
 
 use super::*;
-use crate::provider::testing::{Source, routed};
+use crate::provider::{
+    Interest,
+    testing::{Source, routed},
+};
 
 /// A source that watches these services at a fake agent.
 struct Fake {
@@ -264,6 +268,28 @@ async fn a_right_that_is_taken_away_later_is_missed_too() {
     taken.store(true, Ordering::SeqCst);
     assert_eq!(fake.said().await, "unknown: denied");
     assert!(nodes.load(Ordering::SeqCst) >= 2);
+}
+
+#[tokio::test]
+async fn what_leaves_the_catalogue_while_nobody_could_read_it_is_told() {
+    let (left, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let now = Arc::clone(&left);
+    let mut fake = fake(0, move |path, _| match path {
+        path if path.starts_with("/v1/catalog/services") => match (path.contains("index="), now.load(Ordering::SeqCst))
+        {
+            (true, true) if gone.swap(true, Ordering::SeqCst) => Reply::silence(),
+            (_, true) => answer(3, r#"{"consul":[]}"#),
+            (_, false) => answer(2, r#"{"consul":[],"pets0":[]}"#),
+        },
+        path if path.contains("/pets0") => Reply::status(403).data("Permission denied"),
+        path => otherwise(path, Reply::silence),
+    })
+    .await;
+    let prefix = Exposure::Matching { services: BTreeSet::new(), prefixes: vec!["pets".into()], tags: BTreeSet::new() };
+    fake.source.wants(Interest { exposure: prefix, ..Interest::default() });
+    assert_eq!([fake.said().await, fake.said().await], ["catalogue of 1", "unknown: denied"]);
+    left.store(true, Ordering::SeqCst);
+    assert_eq!(fake.said().await, "catalogue of 0");
 }
 
 /// When the fake was asked for something, set once.

@@ -11,12 +11,9 @@ use super::{
     failure::Failure,
     index::Cursor,
     records::{self, Reading},
+    rhythm::Rhythm,
 };
-use crate::provider::{
-    Feed,
-    held::Held,
-    pace::{Backoff, Pace},
-};
+use crate::provider::{Feed, held::Held, pace::Pace};
 
 /// What was said last about one service, so that only changes are said.
 #[derive(Debug)]
@@ -55,20 +52,18 @@ impl Voice {
 
     /// Takes back what was said, unless that is that there is nothing.
     pub(super) async fn forget(self) -> Result<(), ProviderError> {
-        self.held.is_left_in_doubt(&self.service);
         if self.doubt.is_some() || self.said.is_some_and(|said| !said.instances.is_empty()) {
             self.feed.publish(Update::Forgotten(self.service)).await?;
         }
         Ok(())
     }
 
-    /// Reads an answer and publishes what is new in it.
-    pub(super) async fn hear(&mut self, agent: &Agent, answer: &Answer) -> Result<(), Failure> {
+    /// Reads an answer and publishes what is new in it, of which the registry's first word was `seen` then.
+    pub(super) async fn hear(&mut self, agent: &Agent, answer: &Answer, seen: Instant) -> Result<(), Failure> {
         let sorted = agent.settings.near.is_some();
         let reading = records::read(&answer.body, &agent.settings.tags, sorted)
             .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
-        let stands =
-            |said: &Reading| *said == reading || (said.is_same_set(&reading) && answer.seen < self.ordered + ORDER);
+        let stands = |said: &Reading| *said == reading || (said.is_same_set(&reading) && seen < self.ordered + ORDER);
         if self.doubt.is_none() && self.said.as_ref().is_some_and(stands) {
             self.feed.heard();
             return Ok(());
@@ -81,15 +76,15 @@ impl Voice {
         }
         for reason in hidden.iter().chain(&reading.skipped) {
             let service = Some(self.service.clone());
-            self.publish(Update::Skipped { service, reason: reason.clone() }, answer.seen).await?;
+            self.publish(Update::Skipped { service, reason: reason.clone() }, seen).await?;
         }
         if let (true, Some(reason)) = (reading.instances.is_empty(), reading.skipped.first()) {
             // A record that cannot be read is not one that is not there.
             return Err(Failure::Question(ProviderError::Malformed(reason.clone())));
         }
         self.held.note(&self.service, reading.instances.is_empty());
-        self.say(Knowledge::of(reading.told()), answer.seen).await?;
-        self.ordered = answer.seen;
+        self.say(Knowledge::of(reading.told()), seen).await?;
+        self.ordered = seen;
         (self.said, self.doubt) = (Some(reading), None);
         Ok(())
     }
@@ -98,7 +93,6 @@ impl Voice {
     pub(super) async fn despair(&mut self, error: ProviderError) -> Result<(), Failure> {
         if self.doubt.as_ref() != Some(&error) {
             self.say(Knowledge::Unknown(error.clone()), Instant::now()).await?;
-            self.held.note_doubt(&self.service);
             self.doubt = Some(error);
         }
         Ok(())
@@ -124,30 +118,24 @@ pub(super) fn path(service: &ServiceId) -> String {
 /// Watches one service until the agent as a whole fails.
 pub(super) async fn service(agent: Arc<Agent>, mut voice: Voice) -> ProviderError {
     let path = path(voice.service());
-    let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-    let (mut cursor, mut pace, mut backoff) = (Cursor::default(), Pace::new(tick()), calm());
+    let (mut cursor, mut rhythm) = (Cursor::default(), Rhythm::new(Pace::new(tick())));
     loop {
-        match step(&agent, &mut voice, &path, cursor).await {
-            Ok(next) => {
-                cursor = next;
-                backoff = calm();
-                sleep(pace.wait(tick())).await;
-            }
-            Err(failure) => {
-                if let Err(fatal) = concern(&agent, &mut voice, failure).await {
-                    return fatal;
-                }
-                cursor = Cursor::default();
-                sleep(backoff.next(fastrand::f64())).await;
-            }
-        }
+        let next = match step(&agent, &mut voice, &path, cursor).await {
+            Ok(next) => next,
+            Err(failure) => match concern(&agent, &mut voice, failure).await {
+                Ok(()) => Cursor::default(),
+                Err(fatal) => return fatal,
+            },
+        };
+        sleep(rhythm.wait(cursor, next, tick(), fastrand::f64())).await;
+        cursor = next;
     }
 }
 
 async fn step(agent: &Agent, voice: &mut Voice, path: &str, cursor: Cursor) -> Result<Cursor, Failure> {
     let (next, answer) = agent.follow(path, cursor).await?;
     if let Some(answer) = answer {
-        voice.hear(agent, &answer).await?;
+        voice.hear(agent, &answer, answer.seen).await?;
     }
     Ok(next)
 }

@@ -44,6 +44,8 @@ const TOLD: usize = 32;
 pub(super) struct Memory {
     pub(super) contents: Contents,
     pub(super) held: Held,
+    /// What was said last, in this life, of services with a record that was rewritten and cannot be read.
+    pub(super) outdated: BTreeMap<ServiceId, (Knowledge, ProviderError)>,
 }
 
 /// Lives once, at this member.
@@ -54,6 +56,7 @@ pub(super) async fn run(
     memory: &mut Memory,
     feed: &Feed,
 ) -> Result<Infallible, Failure> {
+    memory.outdated.clear();
     let mut gateway = Gateway::open(settings, endpoint, aside).await?;
     let mut pace = Pace::every(BETWEEN_LISTS, tick());
     loop {
@@ -155,8 +158,9 @@ async fn deregistered(gateway: &Gateway<'_>, mut left: Vec<Departure>) -> Vec<De
 
 impl Memory {
     /// Everything of interest, service by service, for a new list or another interest.
-    async fn say_all(&self, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
+    async fn say_all(&mut self, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         for service in self.held.let_go(interest) {
+            self.outdated.remove(&service);
             feed.publish_seen(Update::Forgotten(service), seen).await?;
         }
         let meant = self.contents.services().filter(|service| interest.may_mean(service));
@@ -170,7 +174,13 @@ impl Memory {
     }
 
     /// What changed. A record without lease leaves by somebody's hand only.
-    async fn say(&self, change: &Change, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
+    async fn say(
+        &mut self,
+        change: &Change,
+        interest: &Interest,
+        feed: &Feed,
+        seen: Instant,
+    ) -> Result<(), ProviderError> {
         for service in change.services.iter().filter(|service| interest.may_mean(service)) {
             let left = change.left.iter().filter(|left| left.service == *service && left.lease == Some(0));
             self.say_one(service.clone(), left.map(|left| left.instance.clone()).collect(), feed, seen).await?;
@@ -180,7 +190,7 @@ impl Memory {
 
     /// Who left on purpose, as is known only now.
     async fn say_left(
-        &self,
+        &mut self,
         left: Vec<Departure>,
         interest: &Interest,
         feed: &Feed,
@@ -198,7 +208,7 @@ impl Memory {
     }
 
     async fn say_one(
-        &self,
+        &mut self,
         service: ServiceId,
         deregistered: Vec<InstanceId>,
         feed: &Feed,
@@ -208,13 +218,22 @@ impl Memory {
         if !matches!(knowledge, Knowledge::Unknown(_)) {
             self.held.note(&service, knowledge == Knowledge::KnownEmpty);
         }
-        let outdated = self.contents.outdated(&service).map(Knowledge::Unknown);
+        let outdated = self.contents.outdated(&service);
+        let pair = outdated.clone().map(|doubt| (knowledge.clone(), doubt));
+        // The first of both takes the doubt back: it is not said again as long as nothing is new.
+        if pair.is_some() && pair.as_ref() == self.outdated.get(&service) && deregistered.is_empty() {
+            return Ok(());
+        }
+        match pair {
+            Some(pair) => drop(self.outdated.insert(service.clone(), pair)),
+            None => drop(self.outdated.remove(&service)),
+        }
         let say = |knowledge, deregistered| {
             feed.publish_seen(Update::Service { service: service.clone(), knowledge, deregistered }, seen)
         };
         say(knowledge, deregistered).await?;
         match outdated {
-            Some(doubt) => say(doubt, Vec::new()).await,
+            Some(doubt) => say(Knowledge::Unknown(doubt), Vec::new()).await,
             None => Ok(()),
         }
     }

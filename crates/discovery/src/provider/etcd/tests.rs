@@ -120,6 +120,20 @@ async fn a_record_that_was_rewritten_and_cannot_be_read_makes_its_service_doubtf
 }
 
 #[tokio::test]
+async fn what_is_doubtful_in_part_is_not_said_again_while_nothing_is_new() {
+    let mut fake = fake(|path, _| match path {
+        "/v3/kv/range" => list(5, "h:1"),
+        "/v3/watch" => pieces(vec![made(5), moved(6, "garbage")]),
+        _ => Reply::silence(),
+    })
+    .await;
+    while fake.said().await != "unknown: malformed" {}
+    // Everything of interest is said, in the order of names.
+    fake.source.wants(routed(["pets", "zoo"]));
+    assert_eq!(fake.said().await, "empty");
+}
+
+#[tokio::test]
 async fn a_change_counts_from_when_it_was_at_hand() {
     // Two changes in one piece: the second waits while the first is said.
     let mut fake = fake(|path, _| match path {

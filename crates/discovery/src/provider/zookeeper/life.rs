@@ -1,9 +1,14 @@
 //! One connection, from the server that takes our session to the first failure.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use ::settings::Aside;
-use model::{Knowledge, ProviderError, Update};
+use model::{Knowledge, ProviderError, ServiceId, Update};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -41,7 +46,7 @@ pub(super) async fn run(settings: &Settings, aside: &Aside, resume: &mut Resume,
         Ok(session) => session,
         Err(error) => return End::Failed(error),
     };
-    let mut life = Life { session, tree: Tree::new(layout), held, feed, under_way: VecDeque::new(), told: false };
+    let mut life = Life { session, tree: Tree::new(layout), held, feed, under_way: VecDeque::new(), told: None };
     let error = life.run().await;
     resume.clone_from(life.session.resume());
     match error {
@@ -57,8 +62,8 @@ struct Life<'a> {
     feed: &'a Feed,
     /// Asked and not answered yet; answers come in this order.
     under_way: VecDeque<(i32, Ask)>,
-    /// Whether the catalogue was told, as the present interest means it.
-    told: bool,
+    /// The catalogue as it was told last, as the present interest means it.
+    told: Option<BTreeSet<ServiceId>>,
 }
 
 impl Life<'_> {
@@ -96,7 +101,7 @@ impl Life<'_> {
                 changed = interests.changed() => {
                     changed.map_err(|_| ProviderError::Closed)?;
                     interest = Arc::clone(&interests.borrow_and_update());
-                    self.told = false;
+                    self.told = None;
                     self.look(&interest).await?;
                 }
                 () = sleep_until(retry) => {
@@ -123,14 +128,12 @@ impl Life<'_> {
         let found = names.is_some();
         wanted.extend(names.into_iter().flatten().filter(|name| interest.exposure.may_expose(name)).cloned());
         wanted.append(&mut self.held.all());
-        if found && !self.told {
-            self.told = true;
+        let needed = interest.exposure.needs_catalog();
+        let ended = self.tree.want(&wanted, needed);
+        let due = if needed { found && self.told.as_ref() != Some(&wanted) } else { ended };
+        if due {
             self.feed.publish(Update::Catalogue(wanted.clone())).await?;
-        }
-        for service in self.tree.want(&wanted, interest.exposure.needs_catalog()) {
-            if self.held.is_left_in_doubt(&service) {
-                self.feed.publish(Update::Forgotten(service)).await?;
-            }
+            self.told = Some(wanted);
         }
         Ok(())
     }
@@ -167,7 +170,7 @@ impl Life<'_> {
                 match knowledge {
                     Knowledge::Known(_) => self.held.note(service, false),
                     Knowledge::KnownEmpty => self.held.note(service, true),
-                    Knowledge::Unknown(_) => self.held.note_doubt(service),
+                    Knowledge::Unknown(_) => {}
                 }
             }
             self.feed.publish_seen(update, seen).await?;

@@ -77,8 +77,8 @@ impl Tree {
         }
     }
 
-    /// Looks at these services and no others; and at the catalogue, if it is needed. Those it looks at no longer.
-    pub(super) fn want(&mut self, wanted: &BTreeSet<ServiceId>, catalogue: bool) -> Vec<ServiceId> {
+    /// Looks at these services and no others; and at the catalogue, if it is needed. Whether it looks at some no longer.
+    pub(super) fn want(&mut self, wanted: &BTreeSet<ServiceId>, catalogue: bool) -> bool {
         if catalogue && self.catalogue.is_none() {
             self.catalogue = Some(Catalogue::default());
             self.push(Ask::Watch(self.layout.base().to_owned()));
@@ -89,7 +89,7 @@ impl Tree {
         if self.services.is_empty() && !wanted.is_empty() && !catalogue {
             self.push(Ask::Base);
         }
-        let left = self.services.extract_if(.., |service, _| !wanted.contains(service)).map(|(name, _)| name).collect();
+        let left = self.services.extract_if(.., |service, _| !wanted.contains(service)).count();
         for service in wanted {
             if self.services.contains_key(service) {
                 continue;
@@ -104,7 +104,7 @@ impl Tree {
             }
             self.services.insert(service.clone(), Service::new(directories));
         }
-        left
+        left > 0
     }
 
     /// The names of all services, once they are known.

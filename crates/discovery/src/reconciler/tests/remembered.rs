@@ -108,6 +108,25 @@ async fn a_registry_that_comes_back_empty_after_a_restart_of_both_takes_nothing_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_source_is_not_waited_for_because_of_what_another_was_to_be_asked() {
+    let directory = tempdir().unwrap();
+    let stage = Stage::remembering(directory.path()).await;
+    stage.says("b", &[1]).await;
+    settled().await;
+    stage.end().await;
+    let stage = Stage::remembering(directory.path()).await;
+    stage.updates.send((7, Update::Catalogue(BTreeSet::new()))).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(stage.interest.borrow().services, [service("b")].into());
+    let routed = Policies { routed: [service("a")].into(), exposure: Exposure::Routed, ..policies() };
+    stage.arrange(&[(7, "test"), (8, "other")], routed).await;
+    let update = Update::Service { service: service("a"), knowledge: Knowledge::KnownEmpty, deregistered: Vec::new() };
+    stage.updates.send((8, update)).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+    assert!(stage.status.borrow().sources[1].answered);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_in_doubt_is_remembered_with_its_age() {
     let directory = tempdir().unwrap();
     let stage = Stage::remembering(directory.path()).await;

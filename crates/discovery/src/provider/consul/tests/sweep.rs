@@ -1,6 +1,7 @@
 //! More services than connections.
 
 use super::*;
+use crate::testing::service;
 
 #[tokio::test]
 async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
@@ -132,4 +133,27 @@ async fn with_many_services_all_are_read_from_time_to_time() {
     tokio::time::advance(Duration::from_secs(600)).await;
     tokio::time::resume();
     assert_eq!(fake.said().await, "b@n");
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_not_believed_on_what_was_proved_before_it() {
+    let taken = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&taken);
+    let fake = fake(0, move |path, _| match path {
+        path if path.starts_with("/v1/catalog/nodes") && now.load(Ordering::SeqCst) => answer(3, "[]"),
+        path => otherwise(path, || answer(3, "[]")),
+    })
+    .await;
+    let settings = Settings::new(fake.agent.url());
+    let agent = agent::Agent::open(&settings, &::settings::Aside::default()).await.unwrap();
+    let changed = tokio::time::Instant::now();
+    assert_eq!(agent.lacks(&service("pets0"), changed).await, Ok(None));
+    taken.store(true, Ordering::SeqCst);
+    let answer = agent.ask(&watch::path(&service("pets1")), index::Cursor::default()).await.unwrap();
+    let (updates, _heard) = tokio::sync::mpsc::channel(1);
+    let (_interest, interested) = tokio::sync::watch::channel(Arc::default());
+    let feed = Feed::new(0, updates, interested);
+    let mut voice = watch::Voice::new(service("pets1"), Held::default(), feed);
+    let heard = voice.hear(&agent, &answer, changed).await;
+    assert!(matches!(heard, Err(failure::Failure::Question(ProviderError::Denied(_)))), "{heard:?}");
 }

@@ -387,6 +387,6 @@ fn what_is_odd_about_a_listing_is_told_once_and_again_when_it_comes_back() {
 #[test]
 fn those_that_nobody_wants_any_longer_are_named() {
     let mut tree = tree();
-    assert_eq!(tree.want(&wanted(&["a", "b"]), false), []);
-    assert_eq!(tree.want(&wanted(&["b"]), false), [name("a")]);
+    assert!(!tree.want(&wanted(&["a", "b"]), false));
+    assert!(tree.want(&wanted(&["b"]), false), "it looks at another no longer");
 }
