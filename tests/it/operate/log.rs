@@ -20,7 +20,8 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let both = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let run = r#"exec "$0" run --listen 127.0.0.1:0 --admin 127.0.0.1:0 --registry 127.0.0.1:0 2>"$1""#;
-    let _process = Process::spawn(Command::new("sh").args(["-c", run]).arg(binary()).arg(&pipe));
+    let _process =
+        Process::spawn(Command::new("sh").args(["-c", run]).arg(binary()).arg(&pipe).current_dir(folder.path()));
     // Read until it says where it listens, and then no more.
     let lines = BufReader::new(both.try_clone().unwrap());
     let ready =
