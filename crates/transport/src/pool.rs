@@ -254,7 +254,10 @@ impl Pool {
         match &found {
             Ok(()) => lease.reached(),
             // By another one.
-            Err(_) if self.serves(began) => lease.reached(),
+            Err(_) if self.serves(began) => {
+                lease.reached();
+                return Ok(());
+            }
             Err(error) if error.is_ours() => lease.settle(Outcome::Abandoned),
             Err(_) => lease.settle(Outcome::ConnectFailed),
         }

@@ -109,11 +109,11 @@ impl Relay {
         if let Poll::Ready(error) = self.poll_request(cx) {
             return Poll::Ready(Some(Err(self.fail(error, Outcome::Abandoned))));
         }
-        if let Some(why) = self.due.filter(|_| self.is_between()) {
-            return Poll::Ready(self.part(why).map(Ok));
-        }
         match self.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(why) = self.due.filter(|_| self.is_between() && begins_more(&frame)) {
+                    return Poll::Ready(self.part(why).map(Ok));
+                }
                 self.timer.touch();
                 if let Some(trailers) = frame.trailers_mut() {
                     (self.clean)(trailers);
@@ -131,11 +131,13 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if let Some(Poll::Ready(why)) = self.long.as_mut().map(|long| long.poll(cx)) {
-                    if self.is_between() {
-                        return Poll::Ready(self.part(why).map(Ok));
-                    }
-                    self.due = Some(why);
+                // Asked anew each time: who was to leave may stay after all.
+                self.due = self.long.as_mut().and_then(|long| match long.poll(cx) {
+                    Poll::Ready(why) => Some(why),
+                    Poll::Pending => None,
+                });
+                if let Some(why) = self.due.filter(|_| self.is_between()) {
+                    return Poll::Ready(self.part(why).map(Ok));
                 }
                 let expired = self.timer.poll(cx);
                 if expired == Poll::Ready(Expired::Idle) && self.long.is_some() && self.is_between() {
@@ -229,4 +231,9 @@ impl Relay {
         self.source.reset();
         error
     }
+}
+
+/// Whether the stream goes on with another message, rather than ending by itself.
+fn begins_more(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(|data| !data.is_empty())
 }

@@ -58,3 +58,21 @@ async fn a_call_ends_between_two_messages() {
     assert_eq!((&answer.body, answer.trailer("grpc-status")), (&message, Some("14")));
     router.settled("pets").await;
 }
+
+/// Its time comes within its last message: that is all there is, and what its instance says of it counts.
+#[tokio::test]
+async fn a_call_that_ends_by_itself_keeps_its_own_status() {
+    let message = grpc_message(b"one");
+    let (first, second) = (message.slice(..6), message.slice(6..));
+    let answer = move |_: &testkit::Seen| {
+        let head = Reply::unread().head(200).header("content-type", "application/grpc");
+        head.data(first.clone()).wait(AGE * 2).data(second.clone()).trailers(&[("grpc-status", "0")])
+    };
+    let instance = Instance::h2c().answer(answer).start().await;
+    let router = router(&[&instance], "timeouts: { stream_age: 500ms }");
+    let fields = [("service_id", "pets"), ("content-type", "application/grpc"), ("te", "trailers")];
+    let client = router.client(Front::H2c).await;
+    let answer = client.try_send(post("/", &fields, grpc_message(b"7"))).await.expect("a clean end");
+    assert_eq!((&answer.body, answer.trailer("grpc-status")), (&message, Some("0")));
+    router.settled("pets").await;
+}

@@ -6,12 +6,16 @@ use axum::http::{HeaderMap, header};
 use discovery::provider::embedded::{Rights, Settings, Token};
 
 use settings::Secret;
+use tokio::time::sleep;
 
-use super::tokens::Tokens;
+use super::tokens::{FRESH, Tokens};
 use crate::Fault;
 
 /// Where a token stands if not in `Authorization`.
 const HEADER: &str = "x-registry-token";
+
+/// How often a token that cannot be read is looked at, with [`FRESH`] between two looks.
+const LOOKS: usize = 4;
 
 /// One who asks.
 #[derive(Debug)]
@@ -92,16 +96,24 @@ impl Caller {
         if self.rights().may_read(service) { Ok(()) } else { Err(self.refused("read", service)) }
     }
 
-    /// Whether the registry's settings are still those by which it was let in, and its token is one of them, or cannot be read
-    /// at the moment: a file that is written anew is empty before.
+    /// Whether the registry's settings are still those by which it was let in, and its token is one of them. One that
+    /// cannot be read is looked at again for some seconds: a file that is written anew is empty before.
     pub(super) async fn is_current(&self, settings: &Arc<Settings>, tokens: &Tokens) -> bool {
         if !Arc::ptr_eq(&self.settings, settings) {
             return false;
         }
         let Some(shown) = &self.secret else { return true };
-        let read = tokens.now(settings).await;
-        let is_one = read.secrets.iter().any(|(_, secret)| secret.matches(shown.expose().as_bytes()));
-        is_one || read.faults.contains_key(self.name())
+        for _ in 0..LOOKS {
+            let read = tokens.now(settings).await;
+            if read.secrets.iter().any(|(_, secret)| secret.matches(shown.expose().as_bytes())) {
+                return true;
+            }
+            if !read.faults.contains_key(self.name()) {
+                return false;
+            }
+            sleep(FRESH).await;
+        }
+        false
     }
 
     fn holder(&self, at: usize) -> Option<(&str, &Token)> {

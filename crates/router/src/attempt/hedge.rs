@@ -114,7 +114,10 @@ async fn overtaken(
         (Second { upstream, token, won }, end)
     };
     if second.won {
+        // How long it has waited is the request's, whoever answers it.
+        let turn = std::mem::take(&mut patience.turn);
         *patience = patience_of_second;
+        patience.turn = turn;
     }
     (Some(second), end)
 }

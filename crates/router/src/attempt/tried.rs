@@ -206,6 +206,10 @@ impl History {
         end: Box<End>,
     ) -> ControlFlow<Result<Answer, Refusal>> {
         let end = *end;
+        if out.body.as_ref().is_some_and(Upload::has_begun) {
+            // The client did not wait for it, or was told to go on.
+            out.head.headers.remove(EXPECT);
+        }
         if matches!(&end, Err(failure) if failure.stale) && self.stale < STALE {
             self.stale += 1;
             return ControlFlow::Continue(());
@@ -214,7 +218,13 @@ impl History {
             if end.is_ok() {
                 self.answered_elsewhere();
             }
-            return ControlFlow::Break(end.map_err(|failure| failure.refusal));
+            return ControlFlow::Break(end.map_err(|failure| match failure.refusal {
+                // What was waited for in vain is what is wrong, not how long that took.
+                Refusal::Deadline if self.waited && self.sent == 0 && exchange.record.connected.get().is_none() => {
+                    self.refusal.take().unwrap_or(Refusal::Deadline)
+                }
+                refusal => refusal,
+            }));
         };
         if let Some(upstream) = &exchange.record.upstream {
             self.note(upstream.key, fault, &end);
@@ -244,10 +254,6 @@ impl History {
         if next == Next::Same {
             self.keys.retain(|key| !self.broke.contains(key));
             self.broke.clear();
-        }
-        if out.body.as_ref().is_some_and(Upload::has_begun) {
-            // The client did not wait for it, or was told to go on.
-            out.head.headers.remove(EXPECT);
         }
         match patience.pause(exchange, wait).await {
             Ok(()) => ControlFlow::Continue(()),

@@ -242,6 +242,7 @@ async fn a_token_that_is_revoked_ends_its_stream_before_the_next_event() {
     std::fs::write(file.path(), "").unwrap();
     sleep(tokens::FRESH).await;
     ask(&stage, &format!("PUT {PET}"), "w", r#"{"ip":"10.0.0.1","port":81}"#).await;
+    std::fs::write(file.path(), "old").unwrap();
     assert_eq!(all.next().await.0, "service");
     std::fs::write(file.path(), "new").unwrap();
     sleep(tokens::FRESH).await;

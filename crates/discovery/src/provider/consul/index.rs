@@ -9,7 +9,7 @@ pub(super) struct Cursor(u64);
 pub(super) enum Verdict {
     /// Use it. Whether it says anything new is another question: a wake-up does not mean a change.
     Use,
-    /// The index went back (a restored snapshot, or a server that lags): ask again at once, from the beginning.
+    /// The index went back (a restored snapshot, or a server that lags): ask again from the beginning, at the pace of failures.
     AskAgain,
 }
 
