@@ -4,13 +4,17 @@ import time
 import pointsman
 from memory import many_services
 from process import free_addresses
-from registry import Changes, metrics, register_all
+from registry import Registrations, metrics, register_all
 
 PER_SECOND = 50
 
 
 def run(bench, scenario):
-    """100,000 instances registered; then the same load without and with changes, in turn."""
+    """100,000 instances registered; then the same load with nothing else, with renewals and with changes, in turn.
+
+    A renewal is the same request as a change and says nothing new: what it costs is the registry's API, and what a
+    change costs above it is the change.
+    """
     for name in bench.tools.ours:
         registry = free_addresses()[0]
         setup = bench.setup(name, backends=bench.backends_of("h2c", scenario.body))
@@ -25,25 +29,30 @@ def run(bench, scenario):
         bench.note(f"{name}: 100,000 instances registered in {time.monotonic() - begun:.0f} s, "
                    f"{process.memory() / 2**20:.0f} MiB")
         process.wait_for_calm()
-        done = 0
+        done = {"renewals": 0, "changes": 0}
         for repetition in range(-1, bench.repetitions(scenario)):
-            without = measure(bench, scenario, setup, process)
-            with Changes(registry, listed, PER_SECOND, done) as changes:
-                changed = measure(bench, scenario, setup, process)
-            done += changes.count
-            if changes.failed or not changed["publications"]:
-                raise changes.failed or OSError("changes of the registry are not published")
-            if repetition < 0:
-                continue
-            quiet = without["control"] / without["wall"]
-            count = max(1, changes.count)
-            changed |= {
-                "changes": changes.count, "publish": changed["published"] / max(1, changed["publications"]),
-                "each": (changed["control"] - quiet * changed["wall"]) / count * 1e6,
-                "others_each": (changed["others"] - without["others"] * changed["wall"] / without["wall"]) / count * 1e6}
-            yield {"peer": name, "repetition": repetition, "changing": False, **without}
-            yield {"peer": name, "repetition": repetition, "changing": True, **changed}
+            quiet = measure(bench, scenario, setup, process)
+            rows = {"nothing": quiet}
+            for doing, before in done.items():
+                with Registrations(registry, listed, PER_SECOND, before, changing=doing == "changes") as registrations:
+                    row = measure(bench, scenario, setup, process)
+                done[doing] += registrations.count
+                if registrations.failed or (doing == "changes") != (row["publications"] > 0):
+                    raise registrations.failed or OSError(f"{doing} of the registry: {row['publications']} publications")
+                rows[doing] = row | each(row, quiet, registrations.count)
+            rows["changes"]["above"] = rows["changes"]["each"] - rows["renewals"]["each"]
+            if repetition >= 0:
+                for doing, row in rows.items():
+                    yield {"peer": name, "repetition": repetition, "doing": doing, **row}
         process.end()
+
+
+def each(row, quiet, count):
+    """What each of these registrations cost, in microseconds, over what is spent without them."""
+    count, share = max(1, count), row["wall"] / quiet["wall"]
+    return {"registrations": count, "publish": row["published"] / row["publications"] if row["publications"] else None,
+            "each": (row["control"] - quiet["control"] * share) / count * 1e6,
+            "others_each": (row["others"] - quiet["others"] * share) / count * 1e6}
 
 
 def measure(bench, scenario, setup, process):

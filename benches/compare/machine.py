@@ -24,10 +24,21 @@ def build(*packages):
     return Path(json.loads(said)["target_directory"]) / "dist"
 
 
+def plain():
+    return build("-p", "router") / "pointsman"
+
+
+def profile_guided(options):
+    """The build that figures are of."""
+    built = subprocess.run([HERE.parent / "pgo"], env=os.environ | {"COMPARE_CACHE": str(options.cache)}, check=True,
+                           stdout=subprocess.PIPE, text=True, timeout=3 * 3600)
+    return Path(built.stdout.strip())
+
+
 def tools(options):
     """Everything that is started, apart from the peers themselves."""
     built = build("-p", "benches", "--bin", "backend", "--bin", "connections")
-    ours = dict(options.pointsman) or {"pointsman": build("-p", "router") / "pointsman"}
+    ours = dict(options.pointsman) or {"pointsman": plain() if options.plain else profile_guided(options)}
     if missing := [str(path) for path in ours.values() if not path.exists()]:
         sys.exit(f"not there: {', '.join(missing)}")
     chain, key, both = (options.folder / name for name in ("cert.pem", "key.pem", "both.pem"))

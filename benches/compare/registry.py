@@ -56,14 +56,16 @@ def register_all(address, services):
         raise failed[0]
 
 
-class Changes:
-    """Changes the weight of one instance so often a second, each time of another service, until it is stopped.
+class Registrations:
+    """Registers one instance so often a second, each time of another service, until it is stopped.
 
-    `first` is how many changes there were before: every change is to a weight that the instance never had.
+    With `changing`, it is the first of the service with a weight it never had: `first` is how many changes there were
+    before. Else it is the second, as it is registered already.
     """
 
-    def __init__(self, address, services, per_second, first):
+    def __init__(self, address, services, per_second, first, changing):
         self.registry, self.services, self.pause = Registry(address), list(services.items()), 1 / per_second
+        self.changing = changing
         self.first, self.count, self.failed, self.stopping = first, 0, None, threading.Event()
         self.thread = threading.Thread(target=self.work, daemon=True)
 
@@ -83,7 +85,10 @@ class Changes:
             number = self.first + self.count
             name, addresses = self.services[number * 7919 % len(self.services)]
             try:
-                self.registry.register(name, addresses[0], weight=2 + number // len(self.services))
+                if self.changing:
+                    self.registry.register(name, addresses[0], weight=2 + number // len(self.services))
+                else:
+                    self.registry.register(name, addresses[1])
             except OSError as error:
                 self.failed = error
                 return

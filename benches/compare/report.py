@@ -80,16 +80,16 @@ def services(rows, *_):
 
 
 def changes(rows, *_):
-    head = ["build", "changes", "p50 us", "p99 us", "CPU us/request", "control us/change", "other threads us/change",
-            "published after us", "changes/s"]
+    head = ["build", "meanwhile", "p50 us", "p99 us", "CPU us/request", "control us each", "above a renewal",
+            "other threads us each", "published after us", "each second"]
     lines = []
     for name, some in by_peer(rows).items():
-        for changing in (False, True):
-            part = [row for row in some if row["changing"] == changing]
-            rate = [row["changes"] / row["wall"] for row in part if "changes" in row]
+        for doing in ("nothing", "renewals", "changes"):
+            part = [row for row in some if row["doing"] == doing]
+            rate = [row["registrations"] / row["wall"] for row in part if "registrations" in row]
             lines.append([
-                name, "yes" if changing else "no", spread(part, "p50"), spread(part, "p99"), spread(part, "micros", 1),
-                spread(part, "each", 1), spread(part, "others_each", 1), spread(part, "publish", 1, 1e6),
+                name, doing, spread(part, "p50"), spread(part, "p99"), spread(part, "micros", 1),
+                spread(part, "each", 1), spread(part, "above", 1), spread(part, "others_each", 1), spread(part, "publish", 1, 1e6),
                 f"{statistics.median(rate):.0f}" if rate else "-"])
     return table(head, lines)
 
