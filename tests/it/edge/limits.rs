@@ -134,7 +134,8 @@ async fn a_head_that_is_too_large_is_refused_with_the_reason() {
     assert_eq!(instance.counts().requests(), 4);
 }
 
-/// At twice our own limit the library answers without a reason; the connection may end with it.
+/// At twice our own limit, and at 100 fields of HTTP/1.1, the library answers without a reason; the connection may end
+/// with it.
 #[tokio::test]
 async fn a_head_beyond_the_librarys_limit_is_refused_barely() {
     let instance = Instance::h2c().start().await;
@@ -147,7 +148,7 @@ async fn a_head_beyond_the_librarys_limit_is_refused_barely() {
         Err(failure) => assert!(matches!(failure, Failure::Reset(_)), "{failure:?}"),
     }
     let mut socket = Socket::connect(router.clear()).await;
-    let fields: String = (0..21).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let fields: String = (0..99).map(|n| format!("x-{n}: 1\r\n")).collect();
     socket.send(format!("GET / HTTP/1.1\r\nHost: a\r\nservice_id: pets\r\n{fields}\r\n")).await.unwrap();
     let answer = socket.read_response().await.expect("an answer");
     assert_eq!((answer.status(), answer.header("x-pointsman-reason")), (431, None));

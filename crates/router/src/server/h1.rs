@@ -16,7 +16,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use telemetry::metrics::Closed;
 use transport::{
-    Body, BodyError,
+    Body, BodyError, h1,
     io::{Expired, Meter, Metered, Stream},
     timer::Alarm,
 };
@@ -44,12 +44,7 @@ pub(super) async fn serve(
         meter.busy(!request.body().is_end_stream());
         answer(core, &client, &meter, &hasty, request)
     });
-    let wire = http1::Builder::new()
-        // Ours answers with a reason; this one is bare and stands at twice that.
-        .max_buf_size(plan.limits.head_size.saturating_mul(2).max(WRITE_BUFFER))
-        .max_headers(plan.limits.fields.saturating_mul(2))
-        .half_close(false)
-        .serve_connection(TokioIo::new(Metered(Rc::clone(&meter))), service);
+    let wire = builder(plan).serve_connection(TokioIo::new(Metered(Rc::clone(&meter))), service);
     let mut wire = pin!(wire);
     let mut phase = core.phase();
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
@@ -84,6 +79,17 @@ pub(super) async fn serve(
         Poll::Pending
     })
     .await
+}
+
+fn builder(plan: &Current) -> http1::Builder {
+    let limits = &plan.limits;
+    let mut builder = http1::Builder::new();
+    // Ours answers with a reason; this one is bare and stands at twice that.
+    builder.max_buf_size(limits.head_size.saturating_mul(2).max(WRITE_BUFFER)).half_close(false);
+    if limits.fields > h1::FIELDS {
+        builder.max_headers(limits.fields.saturating_mul(2));
+    }
+    builder
 }
 
 async fn answer(
