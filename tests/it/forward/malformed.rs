@@ -25,7 +25,7 @@ async fn an_answer_by_http_1_has_at_most_100_fields() {
     };
     let raw = Raw::sends(answer(99)).await;
     let router = Config::new().service("many", &[format!("http://{}", raw.addr())]).start();
-    let given = router.client(Front::H1).await.send(get("/", &[("service_id", "many")])).await;
+    let given = router.client(Front::H2c).await.send(get("/", &[("service_id", "many")])).await;
     assert_eq!((told(&given), given.header("x-98")), ((200, None), Some("1")));
     let raw = Raw::sends(answer(100)).await;
     check(format!("http://{}", raw.addr()), "101 fields", "protocol").await;

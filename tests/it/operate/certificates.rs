@@ -6,10 +6,13 @@ use router::{
     Router, Start,
     control::{Origin, Overrides},
 };
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, pki_types::ServerName};
 use testkit::{Certs, Client, Identity, Instance, bounded, get};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::told;
 
@@ -46,7 +49,7 @@ async fn stage(instance: &str, certs: Certs) -> Stage {
     let file = folder.path().join("router.yml");
     let text = format!(
         "listeners: [ {{ address: 127.0.0.1:0, tls: {{ certificates: [ {{ chain: {:?}, key: {:?} }} ] }} }} ]\n\
-         admin: {{ address: 127.0.0.1:0 }}\nthreads: 1\naccess_log: {{ format: off }}\n\
+         admin: {{ address: 127.0.0.1:0 }}\nthreads: 2\naccess_log: {{ format: off }}\n\
          registries: {{ direct: {{ static: {{ services: {{ pets: {instance:?} }} }} }} }}\n\
          services: {{ pets: {{ warm_hold: off, tls: {{ ca: {:?} }} }} }}\nroutes: [ {{ prefix: /, service: pets }} ]\n",
         own.chain,
@@ -107,4 +110,37 @@ async fn a_renewed_authority_of_instances_is_followed() {
     fs::write(certs.ca(), bundle).unwrap();
     let followed = async { while client.send(get("/", &[])).await.status != 200 {} };
     bounded("instances of the new authority are trusted", followed).await;
+}
+
+/// Connections go to the cores in turn: a ticket that only one core can read costs every second client that comes back a
+/// whole handshake.
+#[tokio::test]
+async fn a_session_goes_on_at_whichever_core_and_after_a_certificate_was_renewed() {
+    let certs = Certs::new();
+    let instance = Instance::https(&certs).start().await;
+    let Stage { certs, own, router, _folder } = stage(&instance.url(), certs).await;
+    let address = router.addresses().clients[0].0;
+    let client = certs.client_config(&["http/1.1"], None);
+    let mut held = vec![session(address, &client, HandshakeKind::Full).await];
+    for _ in 0..4 {
+        held.push(session(address, &client, HandshakeKind::Resumed).await);
+    }
+    let renewed = certs.issue(&["localhost"]);
+    own.overwrite_files_with(&renewed);
+    until_shown(address, &certs, &renewed).await;
+    for _ in 0..4 {
+        held.push(session(address, &client, HandshakeKind::Resumed).await);
+    }
+}
+
+/// Connects, and takes the ticket that comes with the first answer.
+async fn session(router: SocketAddr, client: &Arc<ClientConfig>, expected: HandshakeKind) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(router).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connecting = TlsConnector::from(Arc::clone(client)).connect(name, stream);
+    let mut stream = bounded("a handshake", connecting).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert_ne!(bounded("an answer", stream.read(&mut [0; 4096])).await.unwrap(), 0);
+    assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected));
+    stream
 }
