@@ -11,7 +11,8 @@
 //! | `knock` | one to which no connection could be made |
 //! | `patience` | how long a request waits for its answer |
 //! | `deadline` | the time its client gives it, read and passed on |
-//! | `tried` | what was tried, and what follows; the decision is [`retry`](crate::retry)'s |
+//! | `tried` | what was tried, and who may be asked next |
+//! | `history` | what follows a try that failed; the decision is [`retry`](crate::retry)'s |
 //! | `hedge` | two tries at the same time |
 //! | `circuit` | the circuit breaker of the service |
 
@@ -22,6 +23,7 @@ mod first_use;
 mod h1;
 mod h2;
 mod hedge;
+mod history;
 mod knock;
 mod outbound;
 mod patience;
@@ -357,7 +359,8 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
             Ok(Answer { status, head, source, lease })
         }
         Err(failure) => {
-            lease.settle(if failure.shared { Outcome::Abandoned } else { failure.outcome });
+            let hurried = failure.outcome == Outcome::TimedOut && patience.was_hurried();
+            lease.settle(if failure.shared || hurried { Outcome::Abandoned } else { failure.outcome });
             Err(failure)
         }
     }

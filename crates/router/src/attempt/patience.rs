@@ -43,7 +43,10 @@ pub(crate) struct Patience {
     /// The budget has paid for the next try.
     paid: bool,
     tally: Option<Rc<Tally>>,
-    sent: Instant,
+    /// When the head of this try was sent, if it was.
+    sent: Option<Instant>,
+    /// How long earlier tries have waited in vain for the head of an answer.
+    waited: Duration,
     grpc: bool,
     /// What it waits for before it is sent.
     pub(super) turn: Turn,
@@ -69,7 +72,6 @@ impl Patience {
         // A client that takes nothing is given up after the idle time, also where silence is allowed.
         let timer = Timer::new(None, limits.idle, deadline);
         let tally = exchange.record.upload.clone();
-        let sent = exchange.record.began;
         Self {
             timer,
             said,
@@ -78,7 +80,8 @@ impl Patience {
             per_try: None,
             paid: false,
             tally,
-            sent,
+            sent: None,
+            waited: Duration::ZERO,
             grpc: exchange.grpc,
             turn: Turn::default(),
             blocked: false,
@@ -87,6 +90,8 @@ impl Patience {
 
     /// A try begins, if there is time for it.
     pub(super) fn begin(&mut self) -> Result<(), Refusal> {
+        self.waited = self.silence();
+        self.sent = None;
         self.blocked = false;
         self.per_try = None;
         self.timer.set_idle(None);
@@ -101,9 +106,29 @@ impl Patience {
         Some(headers)
     }
 
-    /// Gives this try a limit of its own, at which it is given up for another one.
+    /// Gives this try a limit of its own, at which it is given up for another one, if time is left for that.
     pub(super) fn limit_try(&mut self, limit: Option<Duration>) {
-        self.per_try = limit;
+        self.per_try = limit.filter(|limit| self.head_left().is_none_or(|left| *limit < left));
+    }
+
+    /// A second try at the same time, after the first one has waited so long.
+    pub(super) fn of_second(exchange: &Exchange, out: &Outbound, waited: Duration) -> Self {
+        Self { waited, ..Self::new(exchange, out) }
+    }
+
+    /// Whether the try had so little time, because others before it took the rest, that its silence says nothing about its
+    /// instance.
+    pub(super) fn was_hurried(&self) -> bool {
+        let given = |head: Duration| self.per_try.map_or(head, |limit| limit.min(head));
+        self.head.is_some_and(|head| given(head.saturating_sub(self.waited)) < given(head) / 2)
+    }
+
+    /// How long the request may wait for another try to succeed, if there is a limit.
+    pub(super) fn time_for_another(&self) -> Option<Duration> {
+        match (self.left(), self.head_left()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
 
     /// What is left until the deadline, if there is one.
@@ -172,7 +197,7 @@ impl Patience {
 
     /// The head was sent; the answer's limits hold from now on.
     pub(super) fn sent(&mut self) {
-        self.sent = clock::now();
+        self.sent = Some(clock::now());
         self.timer.set_idle(self.next(self.idle));
     }
 
@@ -212,19 +237,36 @@ impl Patience {
 
     /// What is left of the limit that holds now, and what it means if nothing is.
     fn remains(&self) -> (Option<Duration>, Refusal) {
-        let moved = self.tally.as_ref().map_or(self.sent, |tally| tally.moved().max(self.sent));
         let (limit, refusal) = match self.is_uploaded() {
             true => self.wait_limit(),
             false if self.blocked => (self.idle, Refusal::HeadTimeout),
             false => (self.idle, Refusal::ClientTimeout),
         };
-        (limit.map(|limit| (moved + limit).saturating_duration_since(clock::now())), refusal)
+        (limit.map(|limit| limit.saturating_sub(self.still())), refusal)
+    }
+
+    /// For how long nothing has moved since the try was sent.
+    fn still(&self) -> Duration {
+        let Some(sent) = self.sent else { return Duration::ZERO };
+        let moved = self.tally.as_ref().map_or(sent, |tally| tally.moved().max(sent));
+        clock::now().saturating_duration_since(moved)
+    }
+
+    /// How long the complete request has waited for the head of an answer, over all its tries.
+    fn silence(&self) -> Duration {
+        if self.is_uploaded() { self.waited + self.still() } else { self.waited }
+    }
+
+    /// What is left of the limit for the head, which holds over all tries: a client waits no longer for three that are silent
+    /// than for one.
+    fn head_left(&self) -> Option<Duration> {
+        self.head.map(|head| head.saturating_sub(self.silence()))
     }
 
     /// How long a complete request may wait for its answer, and what it means if it does. Where there is no limit for the
     /// head of a gRPC stream, it may be as silent before it as after it: that is no fault of its instance.
     fn wait_limit(&self) -> (Option<Duration>, Refusal) {
-        match (self.try_limit(), self.head) {
+        match (self.try_limit(), self.head.map(|head| head.saturating_sub(self.waited))) {
             (None, None) if self.grpc => (self.idle, Refusal::IdleTimeout),
             (Some(a), Some(b)) => (Some(a.min(b)), Refusal::HeadTimeout),
             (a, b) => (a.or(b), Refusal::HeadTimeout),
