@@ -103,7 +103,7 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     meter.answers(response.body().deadline());
-    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter), is_broken: false }))
+    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter), broken: None }))
 }
 
 /// A response's body on its way out, with the exchange it belongs to.
@@ -112,8 +112,9 @@ struct Outgoing {
     body: Body,
     exchange: Box<Exchange>,
     meter: Rc<Meter<Stream>>,
-    /// It failed before its end.
-    is_broken: bool,
+    /// It failed before its end, because of this. hyper is told so a turn later: it throws away what it holds then, be it the
+    /// head.
+    broken: Option<BodyError>,
 }
 
 impl http_body::Body for Outgoing {
@@ -124,6 +125,9 @@ impl http_body::Body for Outgoing {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken {
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -132,7 +136,9 @@ impl http_body::Body for Outgoing {
             }
             Some(Err(error)) => {
                 self.exchange.record.broke_off(*error);
-                self.is_broken = true;
+                self.broken = Some(*error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             None => self.exchange.record.complete = true,
         }
@@ -150,7 +156,7 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.body.is_end_stream() && !self.is_broken {
+        if self.body.is_end_stream() && self.broken.is_none() {
             self.exchange.record.complete = true;
         }
         self.meter.idle();
