@@ -5,9 +5,11 @@
 //! | `pool.rs` | the pools, and how a request comes to a connection |
 //! | `pool/making.rs` | how connections are made, and what follows if none can be |
 //! | `pool/dials.rs` | how many HTTP/1.1 connections are made at once |
+//! | `pool/idle.rs` | which idle HTTP/1.1 connection is used again, and for what |
 //! | `pool/silence.rs` | what to think of requests that are given up unanswered |
 
 mod dials;
+mod idle;
 mod making;
 mod silence;
 #[cfg(test)]
@@ -195,7 +197,7 @@ impl Pools {
 
 impl Pool {
     /// A connection with room for one more request, made if there is none. `repeatable`: the request could be sent
-    /// twice without harm, so that an older idle connection may be risked. `begun`: something of its body is there, or it has
+    /// twice without harm, so that an older idle connection may be risked; else only if no new one can be made. `begun`: something of its body is there, or it has
     /// none. `None` if it has to be, for a connection of an instance that has few left.
     ///
     /// # Errors
@@ -217,30 +219,28 @@ impl Pool {
             if let Some(connection) = self.idle(repeatable) {
                 return Ok(Some(Ready::H1(connection)));
             }
-            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST
-                || self.h1_open() + self.dials.waiting() >= MOST_H1
-            {
-                return Err(DialError::Full);
-            }
-            if self.upstream.version() == Some(Version::H1) {
+            let made = if self.is_full() {
+                Err(DialError::Full)
+            } else if self.upstream.version() == Some(Version::H1) {
                 let waiting = self.dials.wait();
                 self.dial(limit, self.dials.wanted());
                 // By then those that were being made when it came are over, and so is its own: the instance serves others.
                 let end = *end.get_or_insert_with(|| Instant::now() + limit * 2);
                 // Boxed, lest every request's state has room for it.
-                Box::pin(timeout_at(end, waiting.news())).await.unwrap_or(Err(DialError::Full))?;
+                Box::pin(timeout_at(end, waiting.news())).await.unwrap_or(Err(DialError::Full))
             } else {
-                self.share(limit).await?;
+                self.share(limit).await
+            };
+            if let Err(error) = made {
+                return self.older(&error).map(|connection| Some(Ready::H1(connection))).ok_or(error);
             }
         }
     }
 
-    /// Whether a request would be sent at once, on a connection that is there.
-    #[must_use]
-    pub fn is_ready(&self, repeatable: bool) -> bool {
-        let longest = longest(repeatable);
-        self.h2.borrow().iter().any(|c| c.has_room())
-            || self.h1.borrow().iter().any(|c| c.is_fresh(longest) && c.send.is_ready())
+    /// Whether it has as many connections as it may.
+    fn is_full(&self) -> bool {
+        self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST
+            || self.h1_open() + self.dials.waiting() >= MOST_H1
     }
 
     /// Finds out whether a connection can be made to an instance to which none could be. The lease is the turn to find out,
@@ -254,7 +254,7 @@ impl Pool {
         match &found {
             Ok(()) => lease.reached(),
             // By another one.
-            Err(_) if self.serves(began) => {
+            Err(error) if self.serves(began) || self.has_older(error) => {
                 lease.reached();
                 return Ok(());
             }
@@ -262,23 +262,6 @@ impl Pool {
             Err(_) => lease.settle(Outcome::ConnectFailed),
         }
         found
-    }
-
-    /// Takes back an HTTP/1.1 connection whose exchange is over.
-    pub fn give_back(&self, mut connection: h1::Connection) {
-        if !self.retired.get() && !connection.send.is_closed() {
-            let now = Instant::now();
-            connection.idle_since = now;
-            self.h1.borrow_mut().push(connection);
-            self.dials.available(now);
-        }
-    }
-
-    fn idle(&self, repeatable: bool) -> Option<h1::Connection> {
-        let longest = longest(repeatable);
-        let mut idle = self.h1.borrow_mut();
-        let at = idle.iter().rposition(|c| c.is_fresh(longest) && c.send.is_ready())?;
-        Some(idle.remove(at))
     }
 
     /// Whether the connections that are left are for requests of whose body something is there.
@@ -316,9 +299,4 @@ impl Pool {
             });
         }
     }
-}
-
-/// How long an HTTP/1.1 connection may have been idle to be used for a request. Who may send it again risks more.
-fn longest(repeatable: bool) -> Duration {
-    if repeatable { h1::IDLE } else { h1::IDLE_UNSAFE }
 }
