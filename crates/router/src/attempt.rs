@@ -307,7 +307,7 @@ fn with_service<T>(
     exchange.with_service(|service| read(service, environment))?
 }
 
-/// A connection for the request; where few are left, as soon as something of its body is there.
+/// A connection for the request; where few are left, as soon as its body is there, or much of it.
 async fn connect(
     exchange: &Exchange,
     out: &Outbound,
@@ -315,12 +315,12 @@ async fn connect(
     pool: &Rc<Pool>,
 ) -> Result<Result<Ready, DialError>, Failure> {
     loop {
-        let begun = out.body.as_ref().is_none_or(Upload::has_begun);
-        let connecting = pool.ready(out.head.method.is_idempotent(), begun, exchange.limits().connect);
+        let gathered = || out.body.as_ref().is_none_or(Upload::is_gathered);
+        let connecting = pool.ready(out.head.method.is_idempotent(), gathered, exchange.limits().connect);
         let connected = patience.wait(exchange, pin!(connecting)).await.map_err(Failure::given_up)?;
         match connected.transpose() {
             Some(connected) => return Ok(connected),
-            None => Box::pin(h1::begun(exchange, out, patience)).await?,
+            None => Box::pin(h1::gathered(exchange, out, patience)).await?,
         }
     }
 }

@@ -54,7 +54,7 @@ const SPARE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// Most HTTP/1.1 connections to one instance from one core: a slow instance must not take all ports and descriptors.
 const MOST_H1: usize = 1024;
-/// From so many on they are only for requests of whose body something is there, or that have none. Such a connection is one
+/// From so many on they are only for requests whose body is there, or much of it, or that have none. Such a connection is one
 /// request's alone, and who sends heads and no bodies would take them all, and a thread of the instance with each. Below that
 /// nobody waits for his client, so that an instance may answer to a head, as it does while all is well.
 const BODYLESS: usize = 64;
@@ -197,15 +197,16 @@ impl Pools {
 
 impl Pool {
     /// A connection with room for one more request, made if there is none. `repeatable`: the request could be sent
-    /// twice without harm, so that an older idle connection may be risked; else only if no new one can be made. `begun`: something of its body is there, or it has
-    /// none. `None` if it has to be, for a connection of an instance that has few left.
+    /// twice without harm, so that an older idle connection may be risked; else only if no new one can be made. `gathered`:
+    /// its body is there, or much of it, or it has none. `None` if it has to be, for a connection of an instance that has few
+    /// left.
     ///
     /// # Errors
     /// If none can be made within `limit`, or none of those there are becomes free within two; nothing was sent then.
     pub async fn ready(
         self: &Rc<Self>,
         repeatable: bool,
-        begun: bool,
+        gathered: impl Fn() -> bool,
         limit: Duration,
     ) -> Result<Option<Ready>, DialError> {
         let mut end = None;
@@ -213,7 +214,7 @@ impl Pool {
             if let Some(connection) = self.h2.borrow().iter().find(|c| c.has_room()) {
                 return Ok(Some(Ready::H2(Rc::clone(connection))));
             }
-            if !begun && self.is_reserved() {
+            if self.is_reserved() && !gathered() {
                 return Ok(None);
             }
             if let Some(connection) = self.idle(repeatable) {
@@ -264,8 +265,9 @@ impl Pool {
         found
     }
 
-    /// Whether the connections that are left are for requests of whose body something is there.
-    fn is_reserved(&self) -> bool {
+    /// Whether its connections are of HTTP/1.1 and so many are taken that the others are for requests whose body is there.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
         let taken = || (self.h1_tasks.borrow().len() + self.dials.waiting()).saturating_sub(self.h1.borrow().len());
         if taken() < BODYLESS {
             return false;

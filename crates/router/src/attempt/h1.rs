@@ -69,11 +69,11 @@ fn proceed(exchange: &Exchange, out: &Outbound) {
     }
 }
 
-/// Waits until something of the body is there. No connection is at hand meanwhile, and none is kept from others.
-pub(super) async fn begun(exchange: &Exchange, out: &Outbound, patience: &mut Patience) -> Result<(), Failure> {
+/// Waits until the body is there, or much of it. No connection is at hand meanwhile, and none is kept from others.
+pub(super) async fn gathered(exchange: &Exchange, out: &Outbound, patience: &mut Patience) -> Result<(), Failure> {
     proceed(exchange, out);
     match patience.wait_for_body(exchange, out).await {
-        Ok(begun) => begun.map_err(|cause| Failure::new(refuse::of_body(cause), Outcome::Abandoned)),
+        Ok(gathered) => gathered.map_err(|cause| Failure::new(refuse::of_body(cause), Outcome::Abandoned)),
         Err(refusal) => Err(Failure::given_up(refusal)),
     }
 }

@@ -27,6 +27,9 @@ use crate::{exchange::Exchange, rewrite, wait::Turn};
 /// While a body comes in, it is not looked more often whether it is over.
 const SOON: Duration = Duration::from_millis(1);
 
+/// Less of a body than this within `clients.stall` is next to nothing; so it is of an answer.
+const TRICKLE: u64 = 1024;
+
 /// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
 const TOO_SHORT: Duration = Duration::from_millis(1);
 
@@ -50,6 +53,8 @@ pub(crate) struct Patience {
     grpc: bool,
     /// What it waits for before it is sent.
     pub(super) turn: Turn,
+    /// When the body had come how far, as it was last looked at.
+    pace: Option<(Instant, u64)>,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
 }
@@ -84,6 +89,7 @@ impl Patience {
             waited: Duration::ZERO,
             grpc: exchange.grpc,
             turn: Turn::default(),
+            pace: None,
             blocked: false,
         }
     }
@@ -91,7 +97,7 @@ impl Patience {
     /// A try begins, if there is time for it.
     pub(super) fn begin(&mut self) -> Result<(), Refusal> {
         self.waited = self.silence();
-        self.sent = None;
+        (self.sent, self.pace) = (None, None);
         self.blocked = false;
         self.per_try = None;
         self.timer.set_idle(None);
@@ -177,17 +183,17 @@ impl Patience {
         .await
     }
 
-    /// Waits until something of the body is there, for as long as a client may be silent. Nothing is sent meanwhile.
+    /// Waits until the body is there, or much of it, for as long as a client may be silent. Nothing is sent meanwhile.
     pub(super) async fn wait_for_body(
         &mut self,
         exchange: &Exchange,
         out: &Outbound,
     ) -> Result<Result<(), BodyError>, Refusal> {
         self.sent();
-        let begun = poll_fn(|cx| out.body.as_ref().map_or(Poll::Ready(Ok(())), |body| body.poll_begun(cx)));
-        let begun = self.wait_for_head(exchange, out, pin!(begun)).await;
+        let gathered = poll_fn(|cx| out.body.as_ref().map_or(Poll::Ready(Ok(())), |body| body.poll_gathered(cx)));
+        let gathered = self.wait_for_head(exchange, out, pin!(gathered)).await;
         self.timer.set_idle(None);
-        begun
+        gathered
     }
 
     /// Ready when the request must end before anything was sent.
@@ -231,8 +237,26 @@ impl Patience {
         if left == Some(Duration::ZERO) {
             return Some(refusal);
         }
+        if self.is_trickle(exchange) {
+            return Some(Refusal::ClientTimeout);
+        }
         self.timer.set_idle(self.next(left));
         None
+    }
+
+    /// Whether the body comes so slowly that its client is as good as silent, on a connection that others want.
+    fn is_trickle(&mut self, exchange: &Exchange) -> bool {
+        let (Some(sent), Some(tally), false) = (self.sent, &self.tally, self.is_uploaded() || self.blocked) else {
+            return false;
+        };
+        let (since, had) = self.pace.unwrap_or((sent, 0));
+        let now = clock::now();
+        if now < since + exchange.plan.patience.http1.stall {
+            return false;
+        }
+        self.pace = Some((now, tally.bytes()));
+        tally.bytes() - had < TRICKLE
+            && exchange.record.upstream.as_ref().is_some_and(|upstream| exchange.core.pools.of(upstream).is_reserved())
     }
 
     /// What is left of the limit that holds now, and what it means if nothing is.

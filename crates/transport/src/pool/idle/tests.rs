@@ -34,7 +34,7 @@ fn instance() -> (TcpListener, Rc<Pool>) {
 }
 
 async fn ready(pool: &Rc<Pool>, repeatable: bool) -> Result<h1::Connection, DialError> {
-    match pool.ready(repeatable, true, LIMIT).await? {
+    match pool.ready(repeatable, || true, LIMIT).await? {
         Some(Ready::H1(connection)) => Ok(connection),
         other => panic!("no HTTP/1.1 connection: {other:?}"),
     }
