@@ -21,7 +21,7 @@ use transport::{
     timer::Alarm,
 };
 
-use super::respond::respond;
+use super::{respond::respond, unreadable};
 use crate::{
     client::Client,
     core::{Core, Phase},
@@ -55,7 +55,8 @@ pub(super) async fn serve(
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
     let mut drained = false;
     let mut alarm = Alarm::default();
-    poll_fn(|cx| {
+    let mut fault = None;
+    let ended = poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
             wire.as_mut().graceful_shutdown();
@@ -68,7 +69,9 @@ pub(super) async fn serve(
             };
             return Poll::Ready(result.map(|()| done).map_err(|error| {
                 tracing::debug!(peer = %client.peer, %error, "client connection failed");
-                if error.is_parse() { Closed::Protocol } else { Closed::Broken }
+                let cause = if error.is_parse() { Closed::Protocol } else { Closed::Broken };
+                fault = Some(error);
+                cause
             }));
         }
         while let Some((due, what)) = meter.due(&plan.patience.http1) {
@@ -83,7 +86,12 @@ pub(super) async fn serve(
         }
         Poll::Pending
     })
-    .await
+    .await;
+    if let (Some(status), Some(fault)) = (meter.kept_back(), fault) {
+        // Rare, and boxed lest every connection's state has room for it.
+        Box::pin(unreadable::refuse(core, &client, &meter, status, &fault.to_string())).await;
+    }
+    ended
 }
 
 async fn answer(
