@@ -11,3 +11,4 @@ mod names;
 mod paths;
 mod protocols;
 mod tls;
+mod unreadable;

@@ -15,6 +15,7 @@ mod lines;
 mod replay;
 mod retries;
 mod shedding;
+mod silence;
 
 use http::Request;
 use serde_json::Value;

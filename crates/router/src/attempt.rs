@@ -11,7 +11,8 @@
 //! | `knock` | one to which no connection could be made |
 //! | `patience` | how long a request waits for its answer |
 //! | `deadline` | the time its client gives it, read and passed on |
-//! | `tried` | what was tried, and what follows; the decision is [`retry`](crate::retry)'s |
+//! | `tried` | what was tried, and who may be asked next |
+//! | `history` | what follows a try that failed; the decision is [`retry`](crate::retry)'s |
 //! | `hedge` | two tries at the same time |
 //! | `circuit` | the circuit breaker of the service |
 
@@ -22,6 +23,7 @@ mod first_use;
 mod h1;
 mod h2;
 mod hedge;
+mod history;
 mod knock;
 mod outbound;
 mod patience;
@@ -305,7 +307,7 @@ fn with_service<T>(
     exchange.with_service(|service| read(service, environment))?
 }
 
-/// A connection for the request; where few are left, as soon as something of its body is there.
+/// A connection for the request; where few are left, as soon as its body is there, or much of it.
 async fn connect(
     exchange: &Exchange,
     out: &Outbound,
@@ -313,12 +315,12 @@ async fn connect(
     pool: &Rc<Pool>,
 ) -> Result<Result<Ready, DialError>, Failure> {
     loop {
-        let begun = out.body.as_ref().is_none_or(Upload::has_begun);
-        let connecting = pool.ready(out.head.method.is_idempotent(), begun, exchange.limits().connect);
+        let gathered = || out.body.as_ref().is_none_or(Upload::is_gathered);
+        let connecting = pool.ready(out.head.method.is_idempotent(), gathered, exchange.limits().connect);
         let connected = patience.wait(exchange, pin!(connecting)).await.map_err(Failure::given_up)?;
         match connected.transpose() {
             Some(connected) => return Ok(connected),
-            None => Box::pin(h1::begun(exchange, out, patience)).await?,
+            None => Box::pin(h1::gathered(exchange, out, patience)).await?,
         }
     }
 }
@@ -357,7 +359,8 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
             Ok(Answer { status, head, source, lease })
         }
         Err(failure) => {
-            lease.settle(if failure.shared { Outcome::Abandoned } else { failure.outcome });
+            let hurried = failure.outcome == Outcome::TimedOut && patience.was_hurried();
+            lease.settle(if failure.shared || hurried { Outcome::Abandoned } else { failure.outcome });
             Err(failure)
         }
     }

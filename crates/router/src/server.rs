@@ -3,13 +3,14 @@
 mod h1;
 mod h2;
 mod respond;
+mod unreadable;
 
 use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use telemetry::metrics::Closed;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -124,17 +125,22 @@ async fn first_bytes(stream: &mut TcpStream, limit: Duration, tls: bool) -> Resu
 async fn refuse_plain_text(mut stream: TcpStream, first: &[u8]) {
     const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
         x-pointsman-reason: plain_text\r\ncontent-length: 43\r\n\r\nThis port speaks TLS: use https:// for it.\n";
+    if first.first().is_some_and(u8::is_ascii_uppercase) {
+        close_with(&mut stream, ANSWER).await;
+    }
+}
+
+/// The last word on a connection.
+async fn close_with(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &[u8]) {
     /// Enough for a request on its way; whoever sends for longer does not want the answer.
     const LONGEST: Duration = Duration::from_secs(1);
-    if first.first().is_some_and(u8::is_ascii_uppercase) {
-        let answer = async {
-            stream.write_all(ANSWER).await?;
-            stream.shutdown().await?;
-            // Closing with bytes unread resets the connection, which can take the answer away from the client.
-            while stream.read(&mut [0; 1024]).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whether it arrives is the client's affair.
-        timeout(LONGEST, answer).await.ok();
-    }
+    let answer = async {
+        stream.write_all(answer).await?;
+        stream.shutdown().await?;
+        // Closing with bytes unread resets the connection, which can take the answer away from the client.
+        while stream.read(&mut [0; 1024]).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether it arrives is the client's affair.
+    timeout(LONGEST, answer).await.ok();
 }

@@ -41,8 +41,8 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// Of what a client sent by HTTP/1: hyper says by the kind of an I/O error whether chunks were wrong or missing.
-    fn of_h1(error: &hyper::Error) -> Self {
+    /// Of what a peer sent by HTTP/1, for the one that is a client: hyper says by the kind of an I/O error whether chunks were wrong or missing.
+    pub(crate) fn of_h1(error: &hyper::Error) -> Self {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
         match cause {
             Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Self::Malformed,

@@ -1,20 +1,27 @@
 //! HTTP/1.1 connections to instances: one exchange at a time, kept for the next one.
 
+use std::{cell::Cell, rc::Rc, time::Duration};
+
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use std::time::Duration;
 use tokio::{
     task::{AbortHandle, spawn_local},
     time::Instant,
 };
 
-use crate::{body::Body, io::Stream};
+use crate::{
+    body::Body,
+    io::{Doubtful, Stream},
+};
 
 /// A connection idle for longer than this is not used again: most servers close theirs after 5 s, and the request
 /// would cross that close.
 pub(crate) const IDLE: Duration = Duration::from_secs(4);
 /// The same for requests that must not be repeated: they cannot be saved if it happens.
 pub(crate) const IDLE_UNSAFE: Duration = Duration::from_secs(1);
+/// Nobody closes a connection that was used so shortly before. One idle for longer is looked at before it is used: that its
+/// instance has closed it may be known to the system and not yet to us.
+const DOUBT: Duration = Duration::from_millis(50);
 /// Buffer for one response head; also bounds what is read ahead of a slow client.
 const BUFFER: usize = 64 * 1024;
 /// Most header fields of a message: as many as hyper reads without making room for each message anew, which would be a
@@ -27,6 +34,8 @@ pub struct Connection {
     /// Sends one request at a time.
     pub send: SendRequest<Body>,
     task: AbortHandle,
+    /// Set to have the system asked, before the next octet is sent, whether the instance is still there.
+    doubt: Rc<Cell<bool>>,
     pub(crate) idle_since: Instant,
     /// Its last request was not sent to its end.
     spent: bool,
@@ -38,7 +47,9 @@ impl Connection {
     /// # Errors
     /// If the connection is already broken.
     pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
-        let (mut send, wire) = Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
+        let doubt = Rc::default();
+        let stream = TokioIo::new(Doubtful::new(stream, &doubt));
+        let (mut send, wire) = Builder::new().max_buf_size(BUFFER).handshake(stream).await?;
         let task = spawn_local(async move {
             if let Err(error) = wire.await {
                 tracing::debug!(%error, "connection to an instance ended");
@@ -46,7 +57,15 @@ impl Connection {
         })
         .abort_handle();
         send.ready().await?;
-        Ok(Self { send, task, idle_since: Instant::now(), spent: false })
+        Ok(Self { send, task, doubt, idle_since: Instant::now(), spent: false })
+    }
+
+    /// It is about to be used. If it was idle for long enough to be closed meanwhile, the system is asked; if it was, the
+    /// request comes back unsent.
+    pub(crate) fn doubt(&self) {
+        if self.idle_since.elapsed() >= DOUBT {
+            self.doubt.set(true);
+        }
     }
 
     /// It is not used again after its answer.

@@ -5,9 +5,11 @@
 //! | `pool.rs` | the pools, and how a request comes to a connection |
 //! | `pool/making.rs` | how connections are made, and what follows if none can be |
 //! | `pool/dials.rs` | how many HTTP/1.1 connections are made at once |
+//! | `pool/idle.rs` | which idle HTTP/1.1 connection is used again, and for what |
 //! | `pool/silence.rs` | what to think of requests that are given up unanswered |
 
 mod dials;
+mod idle;
 mod making;
 mod silence;
 #[cfg(test)]
@@ -52,7 +54,7 @@ const SPARE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// Most HTTP/1.1 connections to one instance from one core: a slow instance must not take all ports and descriptors.
 const MOST_H1: usize = 1024;
-/// From so many on they are only for requests of whose body something is there, or that have none. Such a connection is one
+/// From so many on they are only for requests whose body is there, or much of it, or that have none. Such a connection is one
 /// request's alone, and who sends heads and no bodies would take them all, and a thread of the instance with each. Below that
 /// nobody waits for his client, so that an instance may answer to a head, as it does while all is well.
 const BODYLESS: usize = 64;
@@ -195,15 +197,16 @@ impl Pools {
 
 impl Pool {
     /// A connection with room for one more request, made if there is none. `repeatable`: the request could be sent
-    /// twice without harm, so that an older idle connection may be risked. `begun`: something of its body is there, or it has
-    /// none. `None` if it has to be, for a connection of an instance that has few left.
+    /// twice without harm, so that an older idle connection may be risked; else only if no new one can be made. `gathered`:
+    /// its body is there, or much of it, or it has none. `None` if it has to be, for a connection of an instance that has few
+    /// left.
     ///
     /// # Errors
     /// If none can be made within `limit`, or none of those there are becomes free within two; nothing was sent then.
     pub async fn ready(
         self: &Rc<Self>,
         repeatable: bool,
-        begun: bool,
+        gathered: impl Fn() -> bool,
         limit: Duration,
     ) -> Result<Option<Ready>, DialError> {
         let mut end = None;
@@ -211,36 +214,34 @@ impl Pool {
             if let Some(connection) = self.h2.borrow().iter().find(|c| c.has_room()) {
                 return Ok(Some(Ready::H2(Rc::clone(connection))));
             }
-            if !begun && self.is_reserved() {
+            if self.is_reserved() && !gathered() {
                 return Ok(None);
             }
             if let Some(connection) = self.idle(repeatable) {
                 return Ok(Some(Ready::H1(connection)));
             }
-            if self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST
-                || self.h1_open() + self.dials.waiting() >= MOST_H1
-            {
-                return Err(DialError::Full);
-            }
-            if self.upstream.version() == Some(Version::H1) {
+            let made = if self.is_full() {
+                Err(DialError::Full)
+            } else if self.upstream.version() == Some(Version::H1) {
                 let waiting = self.dials.wait();
                 self.dial(limit, self.dials.wanted());
                 // By then those that were being made when it came are over, and so is its own: the instance serves others.
                 let end = *end.get_or_insert_with(|| Instant::now() + limit * 2);
                 // Boxed, lest every request's state has room for it.
-                Box::pin(timeout_at(end, waiting.news())).await.unwrap_or(Err(DialError::Full))?;
+                Box::pin(timeout_at(end, waiting.news())).await.unwrap_or(Err(DialError::Full))
             } else {
-                self.share(limit).await?;
+                self.share(limit).await
+            };
+            if let Err(error) = made {
+                return self.older(&error).map(|connection| Some(Ready::H1(connection))).ok_or(error);
             }
         }
     }
 
-    /// Whether a request would be sent at once, on a connection that is there.
-    #[must_use]
-    pub fn is_ready(&self, repeatable: bool) -> bool {
-        let longest = longest(repeatable);
-        self.h2.borrow().iter().any(|c| c.has_room())
-            || self.h1.borrow().iter().any(|c| c.is_fresh(longest) && c.send.is_ready())
+    /// Whether it has as many connections as it may.
+    fn is_full(&self) -> bool {
+        self.h2.borrow().iter().filter(|c| !c.is_closed()).count() >= MOST
+            || self.h1_open() + self.dials.waiting() >= MOST_H1
     }
 
     /// Finds out whether a connection can be made to an instance to which none could be. The lease is the turn to find out,
@@ -254,7 +255,7 @@ impl Pool {
         match &found {
             Ok(()) => lease.reached(),
             // By another one.
-            Err(_) if self.serves(began) => {
+            Err(error) if self.serves(began) || self.has_older(error) => {
                 lease.reached();
                 return Ok(());
             }
@@ -264,25 +265,9 @@ impl Pool {
         found
     }
 
-    /// Takes back an HTTP/1.1 connection whose exchange is over.
-    pub fn give_back(&self, mut connection: h1::Connection) {
-        if !self.retired.get() && !connection.send.is_closed() {
-            let now = Instant::now();
-            connection.idle_since = now;
-            self.h1.borrow_mut().push(connection);
-            self.dials.available(now);
-        }
-    }
-
-    fn idle(&self, repeatable: bool) -> Option<h1::Connection> {
-        let longest = longest(repeatable);
-        let mut idle = self.h1.borrow_mut();
-        let at = idle.iter().rposition(|c| c.is_fresh(longest) && c.send.is_ready())?;
-        Some(idle.remove(at))
-    }
-
-    /// Whether the connections that are left are for requests of whose body something is there.
-    fn is_reserved(&self) -> bool {
+    /// Whether its connections are of HTTP/1.1 and so many are taken that the others are for requests whose body is there.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
         let taken = || (self.h1_tasks.borrow().len() + self.dials.waiting()).saturating_sub(self.h1.borrow().len());
         if taken() < BODYLESS {
             return false;
@@ -316,9 +301,4 @@ impl Pool {
             });
         }
     }
-}
-
-/// How long an HTTP/1.1 connection may have been idle to be used for a request. Who may send it again risks more.
-fn longest(repeatable: bool) -> Duration {
-    if repeatable { h1::IDLE } else { h1::IDLE_UNSAFE }
 }

@@ -1,7 +1,9 @@
 //! hot path
 //!
-//! A request's body: counted, limited, and remembered as long as it may have to be sent again (`replay`).
+//! A request's body: counted, limited, and remembered as long as it may have to be sent again (`replay`). Where
+//! connections are few, some of it is read before one is taken (`ahead`).
 
+mod ahead;
 mod replay;
 
 use std::{
@@ -20,6 +22,7 @@ use crate::{
     body::{Body, BodyError},
     clock,
 };
+use ahead::{Ahead, ENOUGH};
 use replay::Replay;
 pub use replay::Room;
 
@@ -101,7 +104,7 @@ struct State {
     /// Something of it came, or its end.
     begun: bool,
     /// What of that nobody took yet.
-    ahead: Option<Result<Frame<Bytes>, BodyError>>,
+    ahead: Option<Box<Ahead>>,
 }
 
 impl Upload {
@@ -153,20 +156,25 @@ impl Upload {
         self.state.borrow().begun
     }
 
-    /// Ready as soon as something of it came, or its end. It waits for whoever takes it.
+    /// Whether so much of it has come, or all, that it is worth a connection which others want too.
+    #[must_use]
+    pub fn is_gathered(&self) -> bool {
+        self.state.borrow().is_gathered()
+    }
+
+    /// Ready as soon as it [is gathered](Self::is_gathered). It waits for whoever takes it.
     ///
     /// # Errors
     /// If its client broke off instead.
-    pub fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    pub fn poll_gathered(&self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let state = &mut *self.state.borrow_mut();
-        if !state.begun {
-            state.ahead = ready!(Pin::new(&mut state.body).poll_frame(cx));
+        while !state.is_gathered() {
+            let frame = ready!(Pin::new(&mut state.body).poll_frame(cx));
             state.begun = true;
+            state.ahead.get_or_insert_with(|| Box::new(Ahead::new(state.replay.room()))).add(frame);
         }
-        Poll::Ready(match &state.ahead {
-            Some(Err(error)) => Err(*error),
-            _ => Ok(()),
-        })
+        state.begun = true;
+        Poll::Ready(state.ahead.as_ref().and_then(|ahead| ahead.failed()).map_or(Ok(()), Err))
     }
 
     pub(crate) fn is_end(&self) -> bool {
@@ -190,6 +198,24 @@ impl State {
         self.replay.is_done() && self.ahead.is_none() && self.body.is_end_stream()
     }
 
+    fn is_gathered(&self) -> bool {
+        let ahead = self.ahead.as_ref();
+        self.tally.is_done()
+            || self.body.is_whole()
+            || ahead.is_some_and(|ahead| ahead.is_enough())
+            || self.tally.bytes() + ahead.map_or(0, |ahead| ahead.len() as u64) >= ENOUGH as u64
+    }
+
+    /// What was read ahead. `None` if all of that is taken.
+    fn take_ahead(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let ahead = self.ahead.as_mut()?;
+        let frame = ahead.take();
+        if ahead.is_empty() {
+            self.ahead = None;
+        }
+        frame
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.replay.next() {
             Some(again) => Some(Ok(again)),
@@ -205,7 +231,7 @@ impl State {
     }
 
     fn poll_new(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match self.ahead.take() {
+        let frame = match self.take_ahead() {
             None => ready!(Pin::new(&mut self.body).poll_frame(cx)),
             ahead => ahead,
         };

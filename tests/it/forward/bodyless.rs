@@ -128,3 +128,66 @@ async fn who_was_told_to_go_on_is_not_announced_to_the_next_instance_as_one_that
     let answer = stream.answer().await.unwrap();
     assert_eq!((&answer.json()["instance"], answer.echoed_header("expect")), (&"two".into(), None));
 }
+
+/// So much of a body is worth a connection, if it is not all.
+const ENOUGH: usize = 16 * 1024;
+
+#[tokio::test]
+async fn an_octet_of_a_body_is_not_worth_a_connection_that_others_want() {
+    let (router, instance) = start(Back::H1).await;
+    let (clients, mut streams) = upload(&router, "pets").await;
+    all_wait(&router).await;
+    testkit::eventually("some are sent", || instance.counts().requests() == BODYLESS).await;
+    for stream in &mut streams {
+        stream.data(Bytes::from("a")).await.unwrap();
+    }
+    let client = router.client(Front::H2c).await;
+    for _ in 0..10 {
+        assert_eq!(client.send(post("/", &[("service_id", "pets")], "body")).await.status, 200);
+    }
+    assert_eq!(instance.counts().in_flight(), BODYLESS, "an octet is no more than a head");
+    // Nothing of what came is lost, and much of it is worth one.
+    let (mut early, mut late) = (Vec::new(), Vec::new());
+    for (n, mut stream) in streams.into_iter().enumerate() {
+        stream.data(vec![b'a'; ENOUGH].into()).await.unwrap();
+        if n % 2 == 0 { &mut early } else { &mut late }.push(stream);
+    }
+    testkit::eventually("all are sent", || instance.counts().in_flight() == UPLOADS).await;
+    for stream in early.iter_mut().chain(&mut late) {
+        stream.data(Bytes::from("z")).await.unwrap();
+        stream.finish().unwrap();
+    }
+    for stream in early.into_iter().chain(late) {
+        let answer = stream.answer().await.unwrap();
+        assert_eq!((answer.status.as_u16(), &answer.json()["body_bytes"]), (200, &(ENOUGH + 2).into()));
+    }
+    drop(clients);
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_gives_its_connection_up_where_others_want_it() {
+    for (uploads, ends) in [(UPLOADS, true), (1, false)] {
+        let instance = Instance::http().start().await;
+        let config = Config::new().set("clients", "{ stall: 1s }").set("timeouts", "{ head: 200ms }");
+        let router = config.service("pets", &[instance.url()]).start();
+        let (clients, mut streams) = upload(&router, "pets").await;
+        streams.truncate(usize::try_from(uploads).unwrap());
+        for stream in &mut streams {
+            stream.data(vec![b'a'; ENOUGH].into()).await.unwrap();
+        }
+        testkit::eventually("all are sent", || instance.counts().in_flight() == uploads).await;
+        let mut trickling = streams.pop().expect("one");
+        // In time for any limit of silence; the last ones find nobody who listens.
+        for _ in 0..25 {
+            if trickling.data(Bytes::from("a")).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        trickling.finish().ok();
+        let answer = trickling.answer().await.unwrap();
+        let expected = if ends { (408, Some("client_timeout")) } else { (200, None) };
+        assert_eq!(crate::support::told(&answer), expected, "{uploads} at a time");
+        drop((clients, streams));
+    }
+}

@@ -1,6 +1,6 @@
 //! One attempt over HTTP/1.1.
 
-use std::{pin::pin, rc::Rc};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use http::{
     HeaderValue, Method, Request, StatusCode,
@@ -10,7 +10,7 @@ use http::{
 };
 use model::{Outcome, Refusal};
 use transport::{
-    Body, Lease,
+    Body, BodyError, Lease,
     h1::Connection,
     pool::{Listening, Pool},
     relay::Source,
@@ -52,9 +52,13 @@ pub(super) async fn send(
     if head.status == StatusCode::SWITCHING_PROTOCOLS || !rewrite::framing::settle(&mut head.headers) {
         return Err(Failure::new(Refusal::Protocol, Outcome::Protocol));
     }
+    let (home, upload) = (Some((connection, Rc::clone(pool))), exchange.record.upload.clone());
+    let mut source = Source::H1 { incoming, ahead: None, home, upload };
+    poll_fn(|cx| Poll::Ready(source.begin(cx)))
+        .await
+        .map_err(|error| broken(exchange, error == BodyError::Malformed))?;
     lease.head();
-    let upload = exchange.record.upload.clone();
-    Ok((head, Source::H1 { incoming, home: Some((connection, Rc::clone(pool))), upload }))
+    Ok((head, source))
 }
 
 /// The body is taken from now on, so its client may send it. An HTTP/1 client is told by hyper.
@@ -65,11 +69,11 @@ fn proceed(exchange: &Exchange, out: &Outbound) {
     }
 }
 
-/// Waits until something of the body is there. No connection is at hand meanwhile, and none is kept from others.
-pub(super) async fn begun(exchange: &Exchange, out: &Outbound, patience: &mut Patience) -> Result<(), Failure> {
+/// Waits until the body is there, or much of it. No connection is at hand meanwhile, and none is kept from others.
+pub(super) async fn gathered(exchange: &Exchange, out: &Outbound, patience: &mut Patience) -> Result<(), Failure> {
     proceed(exchange, out);
     match patience.wait_for_body(exchange, out).await {
-        Ok(begun) => begun.map_err(|cause| Failure::new(refuse::of_body(cause), Outcome::Abandoned)),
+        Ok(gathered) => gathered.map_err(|cause| Failure::new(refuse::of_body(cause), Outcome::Abandoned)),
         Err(refusal) => Err(Failure::given_up(refusal)),
     }
 }
@@ -108,10 +112,15 @@ fn delimit(head: &mut request::Parts, has_body: bool) {
 /// What an error says after the request may have been sent.
 fn failure(exchange: &Exchange, error: &hyper::Error) -> Failure {
     tracing::debug!(%error, "instance failed");
+    broken(exchange, error.is_parse())
+}
+
+/// The instance broke its answer off, or what it sent is none.
+fn broken(exchange: &Exchange, malformed: bool) -> Failure {
     if let Some(cause) = exchange.record.upload.as_ref().and_then(|tally| tally.failed()) {
         return Failure::new(refuse::of_body(cause), Outcome::Abandoned);
     }
-    if error.is_parse() {
+    if malformed {
         Failure::new(Refusal::Protocol, Outcome::Protocol)
     } else {
         Failure::new(Refusal::Reset, Outcome::Reset)

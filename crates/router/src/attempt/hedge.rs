@@ -85,7 +85,7 @@ async fn overtaken(
     lease: Lease,
 ) -> (Option<Second>, End) {
     let first_key = lease.upstream().key;
-    let mut patience_of_second = Patience::new(exchange, out);
+    let mut patience_of_second = Patience::of_second(exchange, out, due);
     let (second, end) = {
         let mut first = pin!(attempt(exchange, out, patience, lease));
         if let Either::Left((end, _)) = select(first.as_mut(), pin!(sleep(due))).await {

@@ -27,6 +27,9 @@ use crate::{exchange::Exchange, rewrite, wait::Turn};
 /// While a body comes in, it is not looked more often whether it is over.
 const SOON: Duration = Duration::from_millis(1);
 
+/// Less of a body than this within `clients.stall` is next to nothing; so it is of an answer.
+const TRICKLE: u64 = 1024;
+
 /// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
 const TOO_SHORT: Duration = Duration::from_millis(1);
 
@@ -43,10 +46,15 @@ pub(crate) struct Patience {
     /// The budget has paid for the next try.
     paid: bool,
     tally: Option<Rc<Tally>>,
-    sent: Instant,
+    /// When the head of this try was sent, if it was.
+    sent: Option<Instant>,
+    /// How long earlier tries have waited in vain for the head of an answer.
+    waited: Duration,
     grpc: bool,
     /// What it waits for before it is sent.
     pub(super) turn: Turn,
+    /// When the body had come how far, as it was last looked at.
+    pace: Option<(Instant, u64)>,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
 }
@@ -69,7 +77,6 @@ impl Patience {
         // A client that takes nothing is given up after the idle time, also where silence is allowed.
         let timer = Timer::new(None, limits.idle, deadline);
         let tally = exchange.record.upload.clone();
-        let sent = exchange.record.began;
         Self {
             timer,
             said,
@@ -78,15 +85,19 @@ impl Patience {
             per_try: None,
             paid: false,
             tally,
-            sent,
+            sent: None,
+            waited: Duration::ZERO,
             grpc: exchange.grpc,
             turn: Turn::default(),
+            pace: None,
             blocked: false,
         }
     }
 
     /// A try begins, if there is time for it.
     pub(super) fn begin(&mut self) -> Result<(), Refusal> {
+        self.waited = self.silence();
+        (self.sent, self.pace) = (None, None);
         self.blocked = false;
         self.per_try = None;
         self.timer.set_idle(None);
@@ -101,9 +112,29 @@ impl Patience {
         Some(headers)
     }
 
-    /// Gives this try a limit of its own, at which it is given up for another one.
+    /// Gives this try a limit of its own, at which it is given up for another one, if time is left for that.
     pub(super) fn limit_try(&mut self, limit: Option<Duration>) {
-        self.per_try = limit;
+        self.per_try = limit.filter(|limit| self.head_left().is_none_or(|left| *limit < left));
+    }
+
+    /// A second try at the same time, after the first one has waited so long.
+    pub(super) fn of_second(exchange: &Exchange, out: &Outbound, waited: Duration) -> Self {
+        Self { waited, ..Self::new(exchange, out) }
+    }
+
+    /// Whether the try had so little time, because others before it took the rest, that its silence says nothing about its
+    /// instance.
+    pub(super) fn was_hurried(&self) -> bool {
+        let given = |head: Duration| self.per_try.map_or(head, |limit| limit.min(head));
+        self.head.is_some_and(|head| given(head.saturating_sub(self.waited)) < given(head) / 2)
+    }
+
+    /// How long the request may wait for another try to succeed, if there is a limit.
+    pub(super) fn time_for_another(&self) -> Option<Duration> {
+        match (self.left(), self.head_left()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
 
     /// What is left until the deadline, if there is one.
@@ -152,17 +183,17 @@ impl Patience {
         .await
     }
 
-    /// Waits until something of the body is there, for as long as a client may be silent. Nothing is sent meanwhile.
+    /// Waits until the body is there, or much of it, for as long as a client may be silent. Nothing is sent meanwhile.
     pub(super) async fn wait_for_body(
         &mut self,
         exchange: &Exchange,
         out: &Outbound,
     ) -> Result<Result<(), BodyError>, Refusal> {
         self.sent();
-        let begun = poll_fn(|cx| out.body.as_ref().map_or(Poll::Ready(Ok(())), |body| body.poll_begun(cx)));
-        let begun = self.wait_for_head(exchange, out, pin!(begun)).await;
+        let gathered = poll_fn(|cx| out.body.as_ref().map_or(Poll::Ready(Ok(())), |body| body.poll_gathered(cx)));
+        let gathered = self.wait_for_head(exchange, out, pin!(gathered)).await;
         self.timer.set_idle(None);
-        begun
+        gathered
     }
 
     /// Ready when the request must end before anything was sent.
@@ -172,7 +203,7 @@ impl Patience {
 
     /// The head was sent; the answer's limits hold from now on.
     pub(super) fn sent(&mut self) {
-        self.sent = clock::now();
+        self.sent = Some(clock::now());
         self.timer.set_idle(self.next(self.idle));
     }
 
@@ -206,25 +237,60 @@ impl Patience {
         if left == Some(Duration::ZERO) {
             return Some(refusal);
         }
+        if self.is_trickle(exchange) {
+            return Some(Refusal::ClientTimeout);
+        }
         self.timer.set_idle(self.next(left));
         None
     }
 
+    /// Whether the body comes so slowly that its client is as good as silent, on a connection that others want.
+    fn is_trickle(&mut self, exchange: &Exchange) -> bool {
+        let (Some(sent), Some(tally), false) = (self.sent, &self.tally, self.is_uploaded() || self.blocked) else {
+            return false;
+        };
+        let (since, had) = self.pace.unwrap_or((sent, 0));
+        let now = clock::now();
+        if now < since + exchange.plan.patience.http1.stall {
+            return false;
+        }
+        self.pace = Some((now, tally.bytes()));
+        tally.bytes() - had < TRICKLE
+            && exchange.record.upstream.as_ref().is_some_and(|upstream| exchange.core.pools.of(upstream).is_reserved())
+    }
+
     /// What is left of the limit that holds now, and what it means if nothing is.
     fn remains(&self) -> (Option<Duration>, Refusal) {
-        let moved = self.tally.as_ref().map_or(self.sent, |tally| tally.moved().max(self.sent));
         let (limit, refusal) = match self.is_uploaded() {
             true => self.wait_limit(),
             false if self.blocked => (self.idle, Refusal::HeadTimeout),
             false => (self.idle, Refusal::ClientTimeout),
         };
-        (limit.map(|limit| (moved + limit).saturating_duration_since(clock::now())), refusal)
+        (limit.map(|limit| limit.saturating_sub(self.still())), refusal)
+    }
+
+    /// For how long nothing has moved since the try was sent.
+    fn still(&self) -> Duration {
+        let Some(sent) = self.sent else { return Duration::ZERO };
+        let moved = self.tally.as_ref().map_or(sent, |tally| tally.moved().max(sent));
+        clock::now().saturating_duration_since(moved)
+    }
+
+    /// How long the complete request has waited for the head of an answer, over all its tries.
+    fn silence(&self) -> Duration {
+        if self.is_uploaded() { self.waited + self.still() } else { self.waited }
+    }
+
+    /// What is left of the limit for the head, which holds over all tries: a client waits no longer for three that are silent
+    /// than for one.
+    fn head_left(&self) -> Option<Duration> {
+        self.head.map(|head| head.saturating_sub(self.silence()))
     }
 
     /// How long a complete request may wait for its answer, and what it means if it does. Where there is no limit for the
     /// head of a gRPC stream, it may be as silent before it as after it: that is no fault of its instance.
     fn wait_limit(&self) -> (Option<Duration>, Refusal) {
-        match (self.try_limit(), self.head) {
+        match (self.try_limit(), self.head.map(|head| head.saturating_sub(self.waited))) {
             (None, None) if self.grpc => (self.idle, Refusal::IdleTimeout),
             (Some(a), Some(b)) => (Some(a.min(b)), Refusal::HeadTimeout),
             (a, b) => (a.or(b), Refusal::HeadTimeout),

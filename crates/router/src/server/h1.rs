@@ -21,7 +21,7 @@ use transport::{
     timer::Alarm,
 };
 
-use super::respond::respond;
+use super::{respond::respond, unreadable};
 use crate::{
     client::Client,
     core::{Core, Phase},
@@ -50,7 +50,8 @@ pub(super) async fn serve(
     let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
     let mut drained = false;
     let mut alarm = Alarm::default();
-    poll_fn(|cx| {
+    let mut fault = None;
+    let ended = poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
             wire.as_mut().graceful_shutdown();
@@ -63,7 +64,9 @@ pub(super) async fn serve(
             };
             return Poll::Ready(result.map(|()| done).map_err(|error| {
                 tracing::debug!(peer = %client.peer, %error, "client connection failed");
-                if error.is_parse() { Closed::Protocol } else { Closed::Broken }
+                let cause = if error.is_parse() { Closed::Protocol } else { Closed::Broken };
+                fault = Some(error);
+                cause
             }));
         }
         while let Some((due, what)) = meter.due(&plan.patience.http1) {
@@ -78,13 +81,18 @@ pub(super) async fn serve(
         }
         Poll::Pending
     })
-    .await
+    .await;
+    if let (Some(status), Some(fault)) = (meter.kept_back(), fault) {
+        // Rare, and boxed lest every connection's state has room for it.
+        Box::pin(unreadable::refuse(core, &client, &meter, status, &fault.to_string())).await;
+    }
+    ended
 }
 
 fn builder(plan: &Current) -> http1::Builder {
     let limits = &plan.limits;
     let mut builder = http1::Builder::new();
-    // Ours answers with a reason; this one is bare and stands at twice that.
+    // Ours leaves the connection open; this one ends it, and stands at twice that.
     builder.max_buf_size(limits.head_size.saturating_mul(2).max(WRITE_BUFFER)).half_close(false);
     if limits.fields > h1::FIELDS {
         builder.max_headers(limits.fields.saturating_mul(2));
@@ -109,7 +117,7 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     meter.answers(response.body().deadline());
-    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter), is_broken: false }))
+    Ok(response.map(|body| Outgoing { body, exchange, meter: Rc::clone(meter), broken: None }))
 }
 
 /// A response's body on its way out, with the exchange it belongs to.
@@ -118,8 +126,9 @@ struct Outgoing {
     body: Body,
     exchange: Box<Exchange>,
     meter: Rc<Meter<Stream>>,
-    /// It failed before its end.
-    is_broken: bool,
+    /// It failed before its end, because of this. hyper is told so a turn later: it throws away what it holds then, be it the
+    /// head.
+    broken: Option<BodyError>,
 }
 
 impl http_body::Body for Outgoing {
@@ -130,6 +139,9 @@ impl http_body::Body for Outgoing {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken {
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -138,7 +150,9 @@ impl http_body::Body for Outgoing {
             }
             Some(Err(error)) => {
                 self.exchange.record.broke_off(*error);
-                self.is_broken = true;
+                self.broken = Some(*error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             None => self.exchange.record.complete = true,
         }
@@ -156,7 +170,7 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.body.is_end_stream() && !self.is_broken {
+        if self.body.is_end_stream() && self.broken.is_none() {
             self.exchange.record.complete = true;
         }
         self.meter.idle();

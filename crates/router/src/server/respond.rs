@@ -34,19 +34,35 @@ async fn answer(exchange: &mut Exchange, out: Box<Outbound>, bodiless: bool) -> 
         .await
     };
     let response = answer.unwrap_or_else(|refusal| {
-        exchange.record.refused(&refusal);
-        exchange.core.metrics.refused(&refusal);
-        let mut response = refuse::response(&refusal, exchange.grpc, &exchange.ids.correlation);
-        exchange.ids.answer(response.headers_mut(), Fields::default());
+        let mut response = refusal_of(exchange, &refusal);
         if bodiless {
             // An HTTP/2 client takes a body here for a broken stream; hyper would leave it out.
             *response.body_mut() = Body::Empty;
         }
         response
     });
+    answered(exchange, &response);
+    response
+}
+
+/// Refuses a request of which no more is known than that it is none.
+pub(super) fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Body> {
+    let response = refusal_of(exchange, refusal);
+    answered(exchange, &response);
+    response
+}
+
+fn refusal_of(exchange: &mut Exchange, refusal: &Refusal) -> Response<Body> {
+    exchange.record.refused(refusal);
+    exchange.core.metrics.refused(refusal);
+    let mut response = refuse::response(refusal, exchange.grpc, &exchange.ids.correlation);
+    exchange.ids.answer(response.headers_mut(), Fields::default());
+    response
+}
+
+fn answered(exchange: &mut Exchange, response: &Response<Body>) {
     let now = clock::now();
     exchange.core.metrics.answered(response.status(), now.saturating_duration_since(exchange.record.began));
     exchange.record.status = Some(response.status());
     exchange.record.head = Some(now);
-    response
 }

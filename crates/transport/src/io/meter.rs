@@ -2,6 +2,9 @@
 //! timer, and it has none for a client that stops reading. Nor does it see a client go that has sent more than its
 //! request: it reads no further then. [`Metered`] notes what moves, [`Meter::due`] says which limit runs out when; the
 //! connection's task does the waiting.
+//!
+//! A head that hyper cannot read it answers by itself, with a status and nothing more. It asks nobody, but it is the only thing
+//! ever written while no request is there: that is [kept back](Meter::kept_back), and whoever serves the connection says more.
 
 use std::{
     cell::{Cell, RefCell},
@@ -70,6 +73,10 @@ pub struct Meter<S> {
     reads: Cell<bool>,
     /// When was looked last whether the client is gone.
     looked: Cell<Option<Instant>>,
+    /// No request is there, and no answer on its way.
+    quiet: Cell<bool>,
+    /// The status that hyper gave a head which is none.
+    kept_back: Cell<Option<u16>>,
 }
 
 impl<S> Meter<S> {
@@ -83,12 +90,15 @@ impl<S> Meter<S> {
             deadline: Cell::new(None),
             reads: Cell::new(true),
             looked: Cell::new(None),
+            quiet: Cell::new(true),
+            kept_back: Cell::new(None),
         })
     }
 
     /// A request head is complete.
     pub fn busy(&self, has_body: bool) {
         self.phase.set(if has_body { Phase::Body } else { Phase::Answer });
+        self.quiet.set(false);
     }
 
     /// An answer is on its way, and must be handed over by then: while the client does not read, nobody else looks at the
@@ -117,6 +127,28 @@ impl<S> Meter<S> {
         let stall = self.stalled.get().map(|since| (since + patience.stall, Expired::Stall));
         let total = self.deadline.get().map(|at| (at, Expired::Total));
         [phase, stall, total].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// The status that hyper gave a head which it could not read, and that its client did not get. From now on what is written
+    /// is written.
+    pub fn kept_back(&self) -> Option<u16> {
+        self.quiet.set(false);
+        self.kept_back.take()
+    }
+
+    /// Keeps an answer back that nobody gave.
+    #[cold]
+    fn keep_back(&self, first: &[u8], all: usize) -> Poll<io::Result<usize>> {
+        let status = first.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        self.kept_back.set(self.kept_back.get().or(status).or(Some(400)));
+        Poll::Ready(Ok(all))
+    }
+
+    /// All that was written is on its way.
+    fn flushed(&self) {
+        if matches!(self.phase.get(), Phase::Idle(_) | Phase::Head(_)) {
+            self.quiet.set(true);
+        }
     }
 
     fn look(&self) -> Instant {
@@ -176,6 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.0.quiet.get() {
+            return self.0.keep_back(bytes, bytes.len());
+        }
         let wrote = self.with(|stream| stream.poll_write(cx, bytes));
         self.0.wrote(&wrote);
         wrote
@@ -186,6 +221,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.0.quiet.get() {
+            let first = parts.first().map_or(&[][..], |part| part);
+            return self.0.keep_back(first, parts.iter().map(|part| part.len()).sum());
+        }
         let wrote = self.with(|stream| stream.poll_write_vectored(cx, parts));
         self.0.wrote(&wrote);
         wrote
@@ -198,10 +237,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = self.with(|stream| stream.poll_flush(cx));
         self.0.wrote(&flushed);
+        if flushed.is_ready() {
+            self.0.flushed();
+        }
         flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.0.kept_back.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
         self.with(|stream| stream.poll_shutdown(cx))
     }
 }
@@ -254,6 +299,28 @@ mod tests {
         theirs.read_exact(&mut [0; 4]).await.unwrap();
         io.write_all(b"5678").await.unwrap();
         check(&meter, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_while_no_request_is_there_is_kept_back() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let meter = Meter::new(ours);
+        let mut io = Metered(Rc::clone(&meter));
+        meter.busy(false);
+        io.write_all(b"answer").await.unwrap();
+        meter.idle();
+        // The rest of an answer that is over for everybody but the client.
+        io.write_all(b"!").await.unwrap();
+        assert_eq!(meter.kept_back(), None);
+        io.flush().await.unwrap();
+        io.write_all(b"HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n").await.unwrap();
+        io.shutdown().await.unwrap();
+        assert_eq!(meter.kept_back(), Some(431));
+        io.write_all(b" more").await.unwrap();
+        io.shutdown().await.unwrap();
+        let mut got = String::new();
+        theirs.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "answer! more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,10 +3,12 @@
 use std::{
     fmt::Debug,
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
@@ -36,6 +38,18 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Whether there is anything to read from an instance, be it that it has closed its side: the system itself is asked, not
+    /// what it told when it was last asked for news.
+    pub(super) fn has_word(&self) -> bool {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::ToInstance(stream) => stream.get_ref().0,
+            Self::Client(_) | Self::FromClient(_) | Self::Other(_) => return false,
+        };
+        let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the peer has closed its side, as far as the system has told: what it sent before may be unread. Only known of
     /// clients.
     pub(super) fn is_closed_by_peer(&self) -> bool {

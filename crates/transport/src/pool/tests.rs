@@ -88,7 +88,7 @@ fn ask(pool: &Rc<Pool>, count: usize) -> Vec<JoinHandle<Result<Option<Ready>, Di
 fn ask_within(pool: &Rc<Pool>, count: usize, limit: Duration) -> Vec<JoinHandle<Result<Option<Ready>, DialError>>> {
     let ask = |_| {
         let pool = Rc::clone(pool);
-        spawn_local(async move { pool.ready(true, true, limit).await })
+        spawn_local(async move { pool.ready(true, || true, limit).await })
     };
     (0..count).map(ask).collect()
 }
@@ -174,12 +174,12 @@ async fn an_instance_that_answers_gets_as_many_as_are_wanted() {
             let ready = timeout(LIMIT * 10, request).await.expect("a connection").unwrap();
             open.push(ready.unwrap().unwrap());
         }
-        assert!(pool.ready(true, false, LIMIT).await.unwrap().is_none(), "a body that has not begun");
+        assert!(pool.ready(true, || false, LIMIT).await.unwrap().is_none(), "a body that has not begun");
         assert_eq!((dialler.attempts.get(), pool.dials.waiting(), pool.dials.now()), (100, 0, 0));
         assert!(dialler.most.get() > 8, "as slow as at first: {}", dialler.most.get());
         // One that comes back serves who waits.
         dialler.to.set(None);
-        let mut waiting = pin!(pool.ready(true, true, LIMIT));
+        let mut waiting = pin!(pool.ready(true, || true, LIMIT));
         assert!(timeout(LIMIT / 20, &mut waiting).await.is_err());
         let Some(Ready::H1(connection)) = open.pop() else { panic!("HTTP/1.1") };
         pool.give_back(connection);
@@ -245,8 +245,8 @@ async fn who_waits_for_one_that_serves_others_only_is_told_that_it_is_full() {
         let (dialler, _accepts) = accepting().await;
         dialler.cap.set(Some(1));
         let pool = pool(&dialler);
-        let _taken = pool.ready(true, true, LIMIT).await.unwrap();
-        let mut waiting = pin!(pool.ready(true, true, LIMIT / 4));
+        let _taken = pool.ready(true, || true, LIMIT).await.unwrap();
+        let mut waiting = pin!(pool.ready(true, || true, LIMIT / 4));
         let found = loop {
             match timeout(REST / 5, &mut waiting).await {
                 Ok(found) => break found,
@@ -311,7 +311,7 @@ async fn a_knock_in_vain_says_nothing_of_an_instance_that_serves_since() {
     let test = async {
         let (dialler, _accepts) = accepting().await;
         let pool = pool(&dialler);
-        let Some(Ready::H1(connection)) = pool.ready(true, true, LIMIT).await.unwrap() else { panic!("HTTP/1.1") };
+        let Some(Ready::H1(connection)) = pool.ready(true, || true, LIMIT).await.unwrap() else { panic!("HTTP/1.1") };
         dialler.to.set(None);
         sleep(REST).await;
         let knock = knock(&pool, REST * 3);
@@ -347,7 +347,7 @@ async fn what_this_machine_lacks_is_told_and_those_there_are_serve_all() {
         dialler.cap.set(Some(1));
         dialler.ours.set(true);
         let pool = pool(&dialler);
-        let Some(Ready::H1(connection)) = pool.ready(true, true, LIMIT).await.unwrap() else { panic!("HTTP/1.1") };
+        let Some(Ready::H1(connection)) = pool.ready(true, || true, LIMIT).await.unwrap() else { panic!("HTTP/1.1") };
         let waiting = ask(&pool, 1);
         settle().await;
         assert_eq!(pool.upstream.trouble().as_deref(), Some("out of resources: refused"));

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::{task::spawn_local, time::timeout};
 
 use crate::{
-    h1,
+    BodyError, h1,
     h2::Ticket,
     pool::Pool,
     pump::Pump,
@@ -44,6 +44,8 @@ pub enum Source {
     H1 {
         /// The response's body.
         incoming: Incoming,
+        /// What came of it with the head.
+        ahead: Option<Frame<Bytes>>,
         /// The connection, and the pool it goes back to.
         home: Option<(h1::Connection, Rc<Pool>)>,
         /// The request's body: only once all of it is sent the connection can be used again.
@@ -70,6 +72,26 @@ impl Broken {
 }
 
 impl Source {
+    /// Takes what of an HTTP/1.1 answer has come with its head. An answer that breaks with its first octets can still be
+    /// replaced by another one.
+    ///
+    /// # Errors
+    /// [`BodyError::Malformed`] if it is no body, [`BodyError::Instance`] if it ends before its end.
+    pub fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let Self::H1 { incoming, ahead, .. } = self else { return Ok(()) };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => Err(match BodyError::of_h1(&error) {
+                BodyError::Malformed => BodyError::Malformed,
+                _ => BodyError::Instance,
+            }),
+            Poll::Ready(Some(Ok(frame))) => {
+                *ahead = Some(frame);
+                Ok(())
+            }
+            Poll::Ready(None) | Poll::Pending => Ok(()),
+        }
+    }
+
     /// The answer may yet be wanted, but its request goes to another instance: this one gets no more of it.
     pub fn part(&mut self) {
         match self {
@@ -102,16 +124,17 @@ impl Source {
     pub(super) fn is_end(&self) -> bool {
         match self {
             Self::H2 { stream, .. } => stream.is_end_stream(),
-            Self::H1 { incoming, .. } => incoming.is_end_stream(),
+            Self::H1 { incoming, ahead, .. } => ahead.is_none() && incoming.is_end_stream(),
         }
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self {
             Self::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(Broken::by))),
-            Self::H1 { incoming, .. } => {
-                Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| Broken::Connection)))
-            }
+            Self::H1 { incoming, ahead, .. } => match ahead.take() {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| Broken::Connection))),
+            },
         }
     }
 

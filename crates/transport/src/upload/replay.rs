@@ -41,7 +41,7 @@ impl Room {
         self.0.get()
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         let left = self.0.get().checked_sub(bytes);
         if let Some(left) = left {
             self.0.set(left);
@@ -49,7 +49,7 @@ impl Room {
         left.is_some()
     }
 
-    fn give_back(&self, bytes: usize) {
+    pub(super) fn give_back(&self, bytes: usize) {
         self.0.set(self.0.get() + bytes);
     }
 }
@@ -71,6 +71,11 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) fn new(keep: usize, room: &Room) -> Self {
         Self { frames: Vec::new(), trailers: None, size: 0, at: 0, keep, room: room.clone() }
+    }
+
+    /// What all bodies of the core may keep.
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Gives what it has from the first frame on.

@@ -34,13 +34,13 @@ async fn a_small_body_can_be_sent_again_and_its_memory_is_given_back() {
 }
 
 #[tokio::test]
-async fn what_came_first_is_known_before_anybody_takes_it_and_is_sent_once_in_each_turn() {
+async fn what_is_there_is_known_before_anybody_takes_it_and_is_sent_once_in_each_turn() {
     for size in [0, 1000] {
         let (upload, tally) = upload(size, 1000, &Room::default());
         assert!(!upload.has_begun());
         for _ in 0..2 {
-            assert_eq!(poll_fn(|cx| upload.poll_begun(cx)).await, Ok(()));
-            assert!(upload.has_begun() && upload.is_whole());
+            assert_eq!(poll_fn(|cx| upload.poll_gathered(cx)).await, Ok(()));
+            assert!(upload.has_begun() && upload.is_gathered() && upload.is_whole());
         }
         assert_eq!(tally.bytes(), 0, "nobody took it");
         for _ in 0..2 {
@@ -48,7 +48,7 @@ async fn what_came_first_is_known_before_anybody_takes_it_and_is_sent_once_in_ea
             assert_eq!((turn.is_end(), turn.size_hint().exact()), (size == 0, None));
             assert_eq!(all(&mut turn).await.unwrap().len(), size);
             assert!(turn.is_end() && tally.is_done());
-            assert_eq!(poll_fn(|cx| upload.poll_begun(cx)).await, Ok(()));
+            assert_eq!(poll_fn(|cx| upload.poll_gathered(cx)).await, Ok(()));
         }
         assert_eq!(tally.bytes(), size as u64);
     }
