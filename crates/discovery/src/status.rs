@@ -71,8 +71,8 @@ impl Status {
         self.sources.iter().all(|s| s.answered)
     }
 
-    /// Replaces the set of sources; those that stay keep their state. A source that takes over from one of its name that
-    /// had answered is not waited for: what that said stands. If nothing is of interest, nothing is waited for.
+    /// Replaces the set of sources; those that stay keep their state, be it under another name. A new one takes over from
+    /// the one of its name that goes: if that had answered it is not waited for, because what that said stands.
     pub(crate) fn arrange(
         &mut self,
         sources: &[(SourceId, Arc<str>, Kind)],
@@ -81,33 +81,18 @@ impl Status {
         now: Tick,
     ) {
         let old = std::mem::take(&mut self.sources);
-        let kept = |id: SourceId| old.iter().find(|s| s.id == id).cloned();
+        let stays = |s: &Source| sources.iter().any(|(id, ..)| *id == s.id);
         for (id, name, kind) in sources {
-            let mut source = kept(*id).unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), *kind, now)));
-            let interest = interests.of(*kind);
-            if !source.answered {
-                let source = Arc::make_mut(&mut source);
-                source.answered = interest.is_empty() || old.iter().any(|s| s.name == *name && s.answered);
-                source.awaits_catalogue = interest.exposure.needs_catalog();
-                source.awaited = interest.services.iter().filter(|s| !is_told(claims, *id, s)).cloned().collect();
+            let kept = old.iter().find(|s| s.id == *id).cloned();
+            let before = old.iter().find(|s| kept.is_none() && s.name == *name && !stays(s));
+            let mut source = kept.unwrap_or_else(|| Arc::new(Source::new(*id, name.clone(), *kind, now)));
+            if source.name != *name {
+                Arc::make_mut(&mut source).name = name.clone();
             }
-            // What nobody asks about any longer, and what had no instance to be taken back, is not spoken of again.
-            let idle = |s: &ServiceId| !interest.may_mean(s) && !claims.is_claimed(*id, s);
-            if source.doubts.keys().any(idle) {
-                Arc::make_mut(&mut source).doubts.retain(|service, _| !idle(service));
+            if let Some(before) = before {
+                Arc::make_mut(&mut source).succeed(before, claims, now);
             }
-            if !source.inherited.is_empty() {
-                let source = Arc::make_mut(&mut source);
-                source.unlisted.retain(|service| claims.is_inherited(*id, service));
-                source.inherited.retain(|service, _| claims.is_inherited(*id, service));
-            }
-            if let Some(old) = old.iter().find(|s| s.name == *name && s.id != *id) {
-                let source = Arc::make_mut(&mut source);
-                source.recalled = old.recalled;
-                source.freshness = old.freshness.clone();
-                let inherited = claims.services_of(*id).into_iter().filter(|s| claims.is_inherited(*id, s));
-                source.inherited = inherited.map(|s| (s.clone(), old.age(&s, now).unwrap_or_default())).collect();
-            }
+            source::follow(&mut source, interests.of(*kind), claims);
             self.sources.push(source);
         }
     }

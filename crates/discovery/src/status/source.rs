@@ -8,11 +8,11 @@ use std::{
 
 use model::{ProviderError, ServiceId, Tick};
 
-use super::skipped::Skipped;
+use super::{is_told, skipped::Skipped};
 use crate::{
-    claims::SourceId,
+    claims::{Claims, SourceId},
     freshness::Freshness,
-    provider::{Kind, Pulse},
+    provider::{Interest, Kind, Pulse},
 };
 
 /// How long a source that is remembered may take to answer before the router calls itself ready without it.
@@ -128,5 +128,35 @@ impl Source {
             lifted: None,
             skipped: Skipped::default(),
         }
+    }
+
+    /// Takes over from the one of its name that goes.
+    pub(super) fn succeed(&mut self, before: &Self, claims: &Claims, now: Tick) {
+        self.answered = before.answered;
+        self.recalled = before.recalled;
+        self.freshness = before.freshness.clone();
+        let inherited = claims.services_of(self.id).into_iter().filter(|s| claims.is_inherited(self.id, s));
+        self.inherited = inherited.map(|s| (s.clone(), before.age(&s, now).unwrap_or_default())).collect();
+    }
+}
+
+/// Another configuration holds. If nothing is of interest, nothing is waited for.
+pub(super) fn follow(source: &mut Arc<Source>, interest: &Interest, claims: &Claims) {
+    let id = source.id;
+    if !source.answered {
+        let source = Arc::make_mut(source);
+        source.answered = interest.is_empty();
+        source.awaits_catalogue = interest.exposure.needs_catalog();
+        source.awaited = interest.services.iter().filter(|s| !is_told(claims, id, s)).cloned().collect();
+    }
+    // What nobody asks about any longer, and what had no instance to be taken back, is not spoken of again.
+    let idle = |s: &ServiceId| !interest.may_mean(s) && !claims.is_claimed(id, s);
+    if source.doubts.keys().any(idle) {
+        Arc::make_mut(source).doubts.retain(|service, _| !idle(service));
+    }
+    if !source.inherited.is_empty() {
+        let source = Arc::make_mut(source);
+        source.unlisted.retain(|service| claims.is_inherited(id, service));
+        source.inherited.retain(|service, _| claims.is_inherited(id, service));
     }
 }
