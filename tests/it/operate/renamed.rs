@@ -67,7 +67,8 @@ async fn a_registry_that_gets_another_name_costs_no_request_and_its_address_is_n
     load.more(20).await;
     // A long poll is in hand, so that the API needs its time to end.
     let poll = Client::http(api).await;
-    let poll = tokio::spawn(async move { poll.try_send(get("/registry/services/pets?index=9999&wait=60s", &[])).await });
+    let poll =
+        tokio::spawn(async move { poll.try_send(get("/registry/services/pets?index=9999&wait=60s", &[])).await });
     let thief = Thief::of(api);
     for name in ["other", "local", "other"] {
         replace(&router, &yaml.replace("local:", &format!("{name}:"))).await;
