@@ -11,6 +11,7 @@ mod log;
 pub(crate) mod process;
 mod registry;
 mod reload;
+mod renamed;
 mod run;
 mod stalled;
 mod verbs;

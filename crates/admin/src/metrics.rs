@@ -170,7 +170,7 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     let help = "Withdrawals of the source that looked like a fault, so that the instances became last resort";
     family(encoder, status, "source_suspected_withdrawals", help, MetricType::Counter, |s| s.suspected)?;
     let help = "Records of the source that could not be used";
-    family(encoder, status, "source_skipped_records", help, MetricType::Counter, |s| s.skipped)?;
+    family(encoder, status, "source_skipped_records", help, MetricType::Counter, |s| s.skipped.count)?;
     let help = "From when the source saw a change to the table that every new request reads";
     let unit = Unit::Seconds;
     let mut publish = encoder.encode_descriptor("source_publish", help, Some(&unit), MetricType::Histogram)?;

@@ -37,11 +37,12 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves an API until `shutdown` ends, then finishes what is in hand within two seconds.
-pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
-    limited(listener, app, shutdown, MOST).await;
+/// Whoever is to follow it at its address keeps the listener, so that connections wait in its queue meanwhile.
+pub async fn serve(listener: Arc<TcpListener>, app: Router, shutdown: impl Future<Output = ()>) {
+    limited(&listener, app, shutdown, MOST).await;
 }
 
-async fn limited(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>, most: usize) {
+async fn limited(listener: &TcpListener, app: Router, shutdown: impl Future<Output = ()>, most: usize) {
     let crowd = Crowd::default();
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let (end, _) = watch::channel(false);
@@ -50,7 +51,7 @@ async fn limited(listener: TcpListener, app: Router, shutdown: impl Future<Outpu
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(listener, &permits) => accepted,
             // Reaps what is over, so that the set does not grow.
             Some(_) = connections.join_next() => continue,
         };
@@ -154,7 +155,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/", get(async || "OK"));
-        let serving = tokio::spawn(limited(listener, app, std::future::pending(), 2));
+        let serving = tokio::spawn(async move { limited(&listener, app, std::future::pending(), 2).await });
         let answers = async || {
             let mut socket = TcpStream::connect(address).await.unwrap();
             drop(socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await);

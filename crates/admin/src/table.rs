@@ -268,8 +268,8 @@ fn source(source: &Source, members: usize, now: Tick) -> SourceView {
         published_in_ms: millis(source.freshness.last()),
         members,
         doubts: source.doubts.iter().map(|(service, doubt)| doubted(service, doubt, now)).collect(),
-        skipped: source.skipped,
-        reasons: source.reasons.iter().cloned().collect(),
+        skipped: source.skipped.count,
+        reasons: source.skipped.reasons.iter().cloned().collect(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A listener on loopback and a client that hides nothing, for tests of this crate.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{
@@ -42,7 +42,7 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel::<()>();
-        let task = tokio::spawn(serve(listener, app, async move { drop(ended.await) }));
+        let task = tokio::spawn(serve(Arc::new(listener), app, async move { drop(ended.await) }));
         Self { address, end: Some(end), task }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `claims.rs` | who said what of which service |
 //! | `claims/claim.rs` | one source's word of one service, and what a new one changes in it |
+//! | `claims/holds.rs` | how long suspects stay |
 //! | `claims/join.rs` | how the words of several sources become one list |
 //! | `claims/vacant.rs` | when a service nobody serves is forgotten |
 //!
@@ -12,6 +13,7 @@
 //! them those that had left shortly before.
 
 mod claim;
+mod holds;
 pub mod join;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,6 @@ use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use claim::Claim;
@@ -33,6 +34,7 @@ use vacant::Vacant;
 use crate::provider::Interest;
 
 pub use claim::Diff;
+pub use holds::Holds;
 pub use join::{Merge, TooOld};
 
 /// Names one running source; never used again for another, so that a late word of a removed source is not misread.
@@ -47,26 +49,6 @@ pub struct Claimed {
     pub source: Arc<str>,
     /// Withdrawn under suspicion, or of a word that is too old: to be used only if no other instance admits requests.
     pub resort: bool,
-}
-
-/// How long suspects stay.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Holds {
-    /// Where nothing else is said.
-    pub all: Duration,
-    /// Of single sources.
-    pub sources: HashMap<Arc<str>, Duration>,
-    /// Of single services: before that of the source.
-    pub services: HashMap<ServiceId, Duration>,
-    /// Of services without their own, before that of the source.
-    pub others: Option<Duration>,
-}
-
-impl Holds {
-    fn of(&self, source: &str, service: &ServiceId) -> Duration {
-        let service = self.services.get(service).copied().or(self.others);
-        service.or_else(|| self.sources.get(source).copied()).unwrap_or(self.all)
-    }
 }
 
 /// A source's word of one service differs from the one before.
@@ -138,11 +120,16 @@ impl Claims {
         changes
     }
 
-    /// Sets which sources count, and in which order. A source takes over from the one of its name what that said of
-    /// services of interest, until it speaks itself; what removed ones said is forgotten at once: the operator wants it
-    /// so.
+    /// Sets which sources count, and in which order. One that goes on keeps its word, be it under another name. A new one
+    /// takes over from the one of its name what that said of services of interest, until it speaks itself; what removed
+    /// ones said is forgotten at once: the operator wants it so.
     pub fn arrange(&mut self, sources: Vec<(SourceId, Arc<str>)>, holds: Holds, interest: &Interest, now: Tick) {
-        let heir = |(old, name): &(SourceId, Arc<str>)| Some((*old, sources.iter().find(|(_, n)| n == name)?.0));
+        let is_new = |id: &SourceId| !self.sources.iter().any(|(old, _)| old == id);
+        let heir = |(old, name): &(SourceId, Arc<str>)| {
+            let itself = sources.iter().find(|(id, _)| id == old);
+            let heir = itself.or_else(|| sources.iter().find(|(id, new)| new == name && is_new(id)))?;
+            Some((*old, heir.0))
+        };
         let heirs: HashMap<SourceId, SourceId> = self.sources.iter().filter_map(heir).collect();
         self.services.retain(|service, claims| {
             let wanted = is_wanted(interest, service);
@@ -187,6 +174,11 @@ impl Claims {
     pub(crate) fn memorable(&self, source: SourceId, service: &ServiceId) -> Option<Vec<Arc<Instance>>> {
         let claim = self.claim(source, service).filter(|claim| !claim.inherited)?;
         Some(claim.instances.iter().chain(claim.suspects.iter().map(|s| &s.instance)).cloned().collect())
+    }
+
+    /// The list of a source, or its predecessor.
+    pub(crate) fn list(&self, source: SourceId, service: &ServiceId) -> &[Arc<Instance>] {
+        self.claim(source, service).map_or(&[], |claim| &claim.instances)
     }
 
     /// Takes what a source says of a service out, without suspicion: the router asks no longer. What the source said itself
@@ -284,7 +276,7 @@ impl Claims {
 
     /// Whether this source, or its predecessor, names an instance of the service.
     pub(crate) fn is_claimed(&self, source: SourceId, service: &ServiceId) -> bool {
-        self.claim(source, service).is_some_and(|claim| !claim.instances.is_empty())
+        !self.list(source, service).is_empty()
     }
 
     /// The services this source, or its predecessor, has said anything certain of.

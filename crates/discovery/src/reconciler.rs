@@ -272,7 +272,7 @@ impl Reconciler {
         });
         self.resume(now);
         let status = Arc::clone(&self.out.status.borrow());
-        self.remembering.follow(&status);
+        self.remembering.follow(&status, &self.claims);
         self.tell_interests();
         self.show();
         for source in &status.sources {

@@ -74,22 +74,16 @@ impl Sources {
         Self { running: Vec::new(), next: 0, updates, interests, aside: Aside::default() }
     }
 
-    /// Builds what is new. A source whose name and settings stay goes on; our own registry does also under another name,
-    /// with another source.
+    /// Builds what is new. A source whose settings stay goes on, with all it said, under whatever name.
     pub(crate) async fn plan(&mut self, wanted: Vec<(String, Settings)>) -> Result<Change, StartError> {
         let mut change = Change { wanted: Vec::new() };
-        let goes_on = |s: &Source| wanted.iter().any(|(name, of)| *s.name == **name && s.settings.same_source(of));
-        let left = self.running.iter().filter(|s| !goes_on(s));
-        let mut left: Vec<_> = left.filter_map(|s| Some((s.settings.clone(), s.registry.clone()?))).collect();
-        for (name, settings) in wanted {
-            let old = self.running.iter().find(|s| *s.name == *name && s.settings.same_source(&settings));
-            let (id, launch) = match old {
-                Some(old) => (old.id, None),
+        let stay = self.staying(&wanted);
+        for ((name, settings), stays) in wanted.into_iter().zip(stay) {
+            let (id, launch) = match stays {
+                Some(id) => (id, None),
                 None => {
-                    let kept = left.iter().position(|(old, _)| old.same_source(&settings));
-                    let kept = kept.map(|at| left.swap_remove(at).1);
                     let own = settings.clone();
-                    let built = self.aside.run(move || own.build(kept)).await;
+                    let built = self.aside.run(move || own.build()).await;
                     let built = built.unwrap_or_else(|stalled| Err(format!("the files that it names: {stalled}")));
                     let launch = built.map_err(|reason| StartError { name: name.clone(), reason })?;
                     self.next += 1;
@@ -99,6 +93,20 @@ impl Sources {
             change.wanted.push(Wanted { id, name: name.into(), settings, launch });
         }
         Ok(change)
+    }
+
+    /// Which running source is which wanted one: that of its name, or one whose name is wanted no longer with these settings.
+    fn staying(&self, wanted: &[(String, Settings)]) -> Vec<Option<SourceId>> {
+        let same = |s: &&Source, settings: &Settings| s.settings.same_source(settings);
+        let named = |name: &str, settings| self.running.iter().find(|s| *s.name == *name && same(s, settings));
+        let mut stay: Vec<_> = wanted.iter().map(|(name, settings)| named(name, settings).map(|s| s.id)).collect();
+        for (at, (_, settings)) in wanted.iter().enumerate() {
+            if stay[at].is_none() {
+                let renamed = self.running.iter().filter(|s| !stay.contains(&Some(s.id))).find(|s| same(s, settings));
+                stay[at] = renamed.map(|s| s.id);
+            }
+        }
+        stay
     }
 
     /// Ends what is no longer wanted.
@@ -118,10 +126,16 @@ impl Sources {
                 let interest = self.interests.of(settings.kind()).clone();
                 let task = launch.start(Feed::to_reconciler(id, self.updates.clone(), interest));
                 self.running.push(Source { id, name, settings, registry, task });
-            } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id && s.settings != settings) {
-                follow(old.registry.as_ref(), &settings);
-                // Equal ones stay, because what the source told before may share memory with them.
-                old.settings = settings;
+            } else if let Some(old) = self.running.iter_mut().find(|s| s.id == id) {
+                if old.name != name {
+                    tracing::info!(before = %old.name, now = %name, "a registry has another name, and goes on");
+                    old.name = name;
+                }
+                if old.settings != settings {
+                    follow(old.registry.as_ref(), &settings);
+                    // Equal ones stay, because what the source told before may share memory with them.
+                    old.settings = settings;
+                }
             }
         }
     }

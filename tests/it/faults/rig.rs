@@ -238,7 +238,7 @@ impl Stage {
         let shown = match &source.state {
             State::Down(_) => "down",
             _ if !source.doubts.is_empty() => "doubt",
-            State::Live if source.skipped > 0 => "skipped",
+            State::Live if source.skipped.count > 0 => "skipped",
             State::Live => "live",
             State::Starting => "starting",
         };

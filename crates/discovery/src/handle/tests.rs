@@ -78,10 +78,12 @@ async fn our_own_registry_goes_on_under_another_name() {
     let discovery = start(&local(&directory, 8400)).await;
     discovery.registries().await.remove(0).2.register(&By::registry(), orders()).await;
     check(&discovery, "orders", &["10.0.1.1:80"]).await;
+    let upstream = || discovery.table().load().service("orders").map(|s| s.members[0].upstream.clone());
+    let before = upstream();
     let renamed = local(&directory, 8400).replace("local:", "own:");
     for yaml in [&renamed, &local(&directory, 8500)] {
         discovery.reload(sources(yaml), policies()).await.unwrap();
-        check(&discovery, "orders", &["10.0.1.1:80"]).await;
+        assert_eq!(upstream().map(|u| u.key), before.as_ref().map(|u| u.key), "no request misses it");
     }
     let (name, settings, registry) = discovery.registries().await.remove(0);
     assert_eq!((&*name, settings.address.port()), ("local", 8500));
@@ -91,6 +93,43 @@ async fn our_own_registry_goes_on_under_another_name() {
     check(&discovery, "pets", &["10.0.0.1:80"]).await;
     let two = format!("{}\n{renamed}", local(&directory, 8400));
     assert!(discovery.reload(sources(&two), policies()).await.is_err(), "one directory, two registries");
+}
+
+#[tokio::test]
+async fn a_registry_goes_on_under_the_name_that_its_settings_have() {
+    let discovery = start(&format!("{PETS}\n{}", OTHER_PETS.replace("direct:", "other:"))).await;
+    check(&discovery, "pets", &["10.0.0.1:80", "10.0.0.2:80"]).await;
+    let sources_now = || {
+        let status = discovery.status().borrow().clone();
+        status.sources.iter().map(|s| (s.id, s.name.to_string(), s.answered)).collect::<Vec<_>>()
+    };
+    let id = |name: &str| sources_now().iter().find(|(_, n, _)| n == name).unwrap().0;
+    let (first, second) = (id("direct"), id("other"));
+    // The names change places.
+    let swapped = format!("{}\n{OTHER_PETS}", PETS.replace("direct:", "other:"));
+    discovery.reload(sources(&swapped), policies()).await.unwrap();
+    assert_eq!(sources_now(), [(first, "other".to_owned(), true), (second, "direct".to_owned(), true)]);
+    // One takes the name of one that goes, and inherits nothing of that.
+    discovery.reload(sources(OTHER_PETS), policies()).await.unwrap();
+    discovery
+        .reload(sources(&format!("{OTHER_PETS}\n{}", PETS.replace("direct:", "other:"))), policies())
+        .await
+        .unwrap();
+    check(&discovery, "pets", &["10.0.0.1:80", "10.0.0.2:80"]).await;
+    discovery.reload(sources(&OTHER_PETS.replace("direct:", "other:")), policies()).await.unwrap();
+    assert_eq!(sources_now(), [(second, "other".to_owned(), true)]);
+    let members = || {
+        discovery
+            .table()
+            .load()
+            .service("pets")
+            .unwrap()
+            .members
+            .iter()
+            .map(|m| (m.upstream.label().to_owned(), m.source.to_string()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(members(), [("10.0.0.2:80".to_owned(), "other".to_owned())]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! | `labels` | labels to services |
 //! | `container` | what the engine says of a container, to instances |
 //! | `event` | the stream of events |
+//! | `signal` | which signals tell a container to end |
 //! | `contents` | all containers: what is new, and who left on an operator's word |
 //! | `engine` | questions, and what failures mean |
 
@@ -23,6 +24,7 @@ mod engine;
 mod event;
 mod labels;
 mod settings;
+mod signal;
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
@@ -97,11 +99,13 @@ impl Docker {
         // Spread, so that many routers do not come at once.
         let end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
         let mut events = engine.events().await?;
-        let (ids, odd) = engine.list().await?;
+        let (mut ids, odd) = engine.list().await?;
         let seen = Instant::now();
-        // One that cannot be read may be any of those that are not in the list.
         if odd.is_empty() {
             self.contents.retain(&ids);
+        } else {
+            // One that cannot be read may be any of those that are not in the list: they are asked for by id.
+            ids.extend(self.contents.ids().cloned());
         }
         skip(feed, odd, seen).await?;
         self.read_all(&engine, ids, feed, seen).await?;

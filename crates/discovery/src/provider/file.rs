@@ -11,7 +11,7 @@ mod shelf;
 
 use std::{convert::Infallible, path::PathBuf};
 
-use model::{Knowledge, ProviderError, Update};
+use model::{InstanceId, Knowledge, ProviderError, ServiceId, Update};
 use settings::{
     Aside,
     watch::{Files, POLL},
@@ -78,6 +78,18 @@ impl Reader {
         Ok(self.shelf.take(&listed, read))
     }
 
+    /// What all files say of a service, and who left it on purpose.
+    async fn say(
+        &self,
+        service: ServiceId,
+        deregistered: Vec<InstanceId>,
+        feed: &Feed,
+        seen: Instant,
+    ) -> Result<(), ProviderError> {
+        let knowledge = Knowledge::of(self.shelf.joined(&service));
+        feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await
+    }
+
     /// Everything the files say. Once each of them could be read, no other services are there.
     async fn say_all(&self, interest: &Interest, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
         let Some(doubt) = self.shelf.doubt() else {
@@ -107,6 +119,12 @@ impl Provider for Source {
         let mut seen = Instant::now();
         let change = reader.look(files, &known).await?;
         tell(&change, feed, seen).await?;
+        if reader.shelf.doubt().is_some() {
+            // Then not everything is said, so what went meanwhile has to be.
+            for service in change.services.keys().filter(|service| !reader.shelf.names(service)) {
+                reader.say(service.clone(), Vec::new(), feed, seen).await?;
+            }
+        }
         loop {
             let interest = interests.borrow_and_update().clone();
             reader.say_all(&interest, feed, seen).await?;
@@ -125,8 +143,7 @@ impl Provider for Source {
                         let change = reader.look(files, &changed).await?;
                         tell(&change, feed, seen).await?;
                         for (service, deregistered) in change.services {
-                            let knowledge = Knowledge::of(reader.shelf.joined(&service));
-                            feed.publish_seen(Update::Service { service, knowledge, deregistered }, seen).await?;
+                            reader.say(service, deregistered, feed, seen).await?;
                         }
                     }
                 }

@@ -131,18 +131,16 @@ impl Settings {
         }
     }
 
-    /// Builds the provider: whatever can be wrong with the settings is found here, before anything runs. `kept`: the
-    /// registry that is left over of them, if one is.
-    pub(crate) fn build(&self, kept: Option<Registry>) -> Result<Launch, String> {
+    /// Builds the provider: whatever can be wrong with the settings is found here, before anything runs.
+    pub(crate) fn build(&self) -> Result<Launch, String> {
         self.check()?;
         Ok(match self {
             Self::Static(settings) => Launch::new(Fixed::new(settings)),
             Self::File(settings) => Launch::new(file::Source::new(settings.clone())),
             Self::Embedded(settings) => {
-                let registry = match (kept, &settings.directory) {
-                    (Some(registry), _) => registry,
-                    (None, Some(directory)) => Registry::open(directory)?,
-                    (None, None) => Registry::in_memory(),
+                let registry = match &settings.directory {
+                    Some(directory) => Registry::open(directory)?,
+                    None => Registry::in_memory(),
                 };
                 Launch { registry: Some(registry.clone()), ..Launch::new(Embedded::new(registry)) }
             }

@@ -36,7 +36,7 @@ impl Remembering {
         if recalled.is_empty() {
             return;
         }
-        self.follow(status);
+        self.follow(status, claims);
         let (Some(memory), now) = (&mut self.memory, SystemTime::now()) else { return };
         for source in recalled {
             let same = |kept: &&(SourceId, Kept)| kept.1.name == source.name && kept.1.kind.as_str() == source.kind;
@@ -59,13 +59,13 @@ impl Remembering {
     }
 
     /// Follows which sources there are and which of them stand by their word.
-    pub(super) fn follow(&mut self, status: &Status) {
+    pub(super) fn follow(&mut self, status: &Status, claims: &Claims) {
         let Some(memory) = &mut self.memory else { return };
         let remembered = || status.sources.iter().filter(|s| s.kind.is_remembered());
         let same = remembered().count() == self.kept.len()
-            && remembered()
-                .zip(&self.kept)
-                .all(|(s, (id, kept))| s.id == *id && (s.state == State::Live) == kept.down.is_none());
+            && remembered().zip(&self.kept).all(|(s, (id, kept))| {
+                s.id == *id && s.name == kept.name && (s.state == State::Live) == kept.down.is_none()
+            });
         if same {
             return;
         }
@@ -79,14 +79,27 @@ impl Remembering {
             })
             .collect();
         memory.arrange(self.kept.iter().map(|(_, kept)| kept.clone()).collect());
+        let renamed = |(id, old): &(SourceId, Kept)| {
+            let (_, new) = self.kept.iter().find(|(new, kept)| new == id && kept.name != old.name)?;
+            Some((*id, new.name.clone()))
+        };
+        for (id, name) in before.iter().filter_map(renamed) {
+            // What it has not spoken of yet stands under the new name too.
+            for service in claims.services_of(id) {
+                let age = status.source(id).and_then(|source| source.age(&service, clock::tick()));
+                let confirmed = age.and_then(|age| now.checked_sub(age));
+                let instances = claims.list(id, &service).to_vec();
+                memory.note(&name, &service, (!instances.is_empty()).then_some(Word { instances, confirmed }));
+            }
+        }
     }
 
     /// Follows what is new about a source.
     pub(super) fn turn(&mut self, turn: &Turn, source: SourceId, status: &Status, claims: &Claims) {
         match turn {
-            Turn::Down(_) => self.follow(status),
+            Turn::Down(_) => self.follow(status, claims),
             Turn::Live(_) => {
-                self.follow(status);
+                self.follow(status, claims);
                 // What an outage left behind stays as old as it is, until the source speaks of it.
                 for service in status.source(source).into_iter().flat_map(|source| source.unconfirmed.keys()) {
                     self.note(service, status, claims);

@@ -185,10 +185,10 @@ async fn a_source_that_fails_keeps_its_word() {
     stage.says("a", &[1]).await;
     stage.updates.send((7, Update::Unreachable(ProviderError::Denied("token".into())))).await.unwrap();
     stage.updates.send((7, Update::Skipped { service: None, reason: "no port".into() })).await.unwrap();
-    stage.status.wait_for(|s| s.sources[0].skipped == 1).await.unwrap();
+    stage.status.wait_for(|s| s.sources[0].skipped.count == 1).await.unwrap();
     let source = stage.source();
     assert_eq!(source.state, State::Down(ProviderError::Denied("token".into())));
-    assert!(source.answered && source.reasons == ["no port"]);
+    assert!(source.answered && source.skipped.reasons == ["no port"]);
     stage.check("a", "1");
     stage.updates.send((7, Update::Everything(HashMap::new()))).await.unwrap();
     stage.status.wait_for(|s| s.sources[0].state == State::Live).await.unwrap();

@@ -1,4 +1,4 @@
-use model::{Knowledge, Update};
+use model::{Knowledge, ProviderError, Update};
 use proptest::prelude::*;
 
 use super::*;
@@ -111,6 +111,25 @@ fn a_doubt_goes_with_the_service_that_the_catalogue_names_no_longer() {
     // Of what had instances it may have lost the right to read the name.
     let doubted: Vec<_> = stage.source().doubts.keys().map(ServiceId::as_str).collect();
     assert_eq!(doubted, ["held", "named"]);
+}
+
+#[test]
+fn a_doubt_goes_with_the_route_that_goes_while_the_registry_is_away() {
+    let mut stage = Stage::new();
+    let routed = |names: &[&str]| {
+        let interest = Interest { services: names.iter().map(|name| service(name)).collect(), ..Interest::default() };
+        Interests { whole: interest.clone(), by_name: interest }
+    };
+    stage.hears(known("held"), at(1));
+    for name in ["held", "routed", "gone"] {
+        stage.hears(doubt(name), at(1));
+    }
+    stage.hears(down(), at(2));
+    let sources = [(7, stage.source().name.clone(), Kind::Consul)];
+    stage.status.arrange(&sources, &routed(&["routed"]), &stage.claims, at(3));
+    // Nobody will speak of the one that is gone; the one that had instances is taken back when the registry is there again.
+    let doubted: Vec<_> = stage.source().doubts.keys().map(ServiceId::as_str).collect();
+    assert_eq!(doubted, ["held", "routed"]);
 }
 
 #[test]

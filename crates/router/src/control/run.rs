@@ -12,6 +12,7 @@ mod reload;
 mod start;
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, mpsc as blocking},
     thread::JoinHandle,
@@ -30,12 +31,12 @@ use tokio::{
 use super::{
     Addresses, Command, Origin, Start, StartError,
     announced::Announced,
-    apis::{Apis, Opened, Wanted},
+    apis::{Apis, Place, Prepared},
 };
 use crate::{
     accept::{Acceptor, Bound, Desk, Doors, bind},
     explain,
-    plan::{Listener, Made, Operations, Plan},
+    plan::{Compiled, Listener, Made, Operations, Plan},
 };
 
 pub(super) use start::make;
@@ -150,17 +151,15 @@ impl Running {
         Acceptor::start(socket, listener, Arc::clone(&self.desks), self.doors.open(self.metrics.clone()))
     }
 
-    async fn arrange_apis(&mut self, opened: Opened) -> Result<(), StartError> {
-        let address = self.operations.admin;
+    async fn arrange_apis(&mut self, prepared: Prepared) {
         let more =
             explain::api::routes(explain::api::Sources { plan: self.plan.subscribe(), table: self.discovery.table() });
-        let app = admin::app(self.admin(), more, address);
-        let mut wanted = vec![Wanted { name: ADMIN.to_owned(), address, directory: None, app }];
-        for (name, embedded::Settings { address, directory, .. }, registry) in self.discovery.registries().await {
-            let app = admin::registry::app(registry, address);
-            wanted.push(Wanted { name: name.to_string(), address, directory, app });
+        let app = admin::app(self.admin(), more, self.operations.admin);
+        let mut apps = HashMap::from([(ADMIN.to_owned(), app)]);
+        for (name, embedded::Settings { address, .. }, registry) in self.discovery.registries().await {
+            apps.insert(name.to_string(), admin::registry::app(registry, address));
         }
-        self.apis.arrange(wanted, opened).await
+        self.apis.arrange(prepared, apps).await;
     }
 
     fn addresses(&self) -> Addresses {
@@ -204,6 +203,18 @@ fn tell(metrics: &Metrics, plan: &Plan, reload: bool) {
 
 fn open(listener: &Listener) -> Result<Bound, StartError> {
     bind(listener.address).map_err(|error| StartError::bind("listener", listener.address, &error))
+}
+
+/// The operator's APIs that shall run.
+fn places(compiled: &Compiled) -> Vec<Place> {
+    let embedded = compiled.sources.iter().filter_map(|(name, source)| match source {
+        discovery::Settings::Embedded(embedded::Settings { address, directory, .. }) => {
+            Some(Place { name: name.clone(), address: *address, directory: directory.clone() })
+        }
+        _ => None,
+    });
+    let admin = Place { name: ADMIN.to_owned(), address: compiled.operations.admin, directory: None };
+    std::iter::once(admin).chain(embedded).collect()
 }
 
 fn watched(origin: &Origin, operations: &Operations) -> Vec<PathBuf> {

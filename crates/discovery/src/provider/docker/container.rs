@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     labels::{self, Entry},
     settings::{self, Settings},
+    signal,
 };
 use crate::provider::host;
 
@@ -24,6 +25,8 @@ pub(super) struct Container {
     pub(super) rests: bool,
     /// An operator paused it: it would take connections and never answer.
     pub(super) paused: bool,
+    /// The signal by which it wants to be stopped, if it says one.
+    pub(super) stop: Option<u8>,
     /// What is wrong with the services that were left out.
     pub(super) skipped: Vec<String>,
 }
@@ -67,6 +70,9 @@ struct Config {
     exposed_ports: Option<BTreeMap<String, Value>>,
     #[serde(default)]
     image: String,
+    /// Of Docker a name or a number in a string, of Podman a number.
+    #[serde(default)]
+    stop_signal: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -138,7 +144,12 @@ pub(super) fn read(body: &[u8], settings: &Settings) -> Result<Container, serde_
     let inspection: Inspection = serde_json::from_slice(body)?;
     let status = &*inspection.state.status;
     let (rests, paused) = (status != "running", status == "paused");
-    let mut container = Container { rests, paused, ..Container::default() };
+    let stop = match &inspection.config.stop_signal {
+        Value::String(text) => signal::number(text),
+        Value::Number(number) => signal::number(&number.to_string()),
+        _ => None,
+    };
+    let mut container = Container { rests, paused, stop, ..Container::default() };
     if !inspection.state.takes_requests(settings.ignore_health) {
         return Ok(container);
     }

@@ -11,6 +11,7 @@ use model::{Instance, InstanceId, Knowledge, ServiceId, Standing, Tick, Update};
 use super::{
     container::Container,
     event::{Event, What},
+    signal,
 };
 
 /// How long a container that was told to end, and runs on, gets no requests. The engine waits 10 s unless told
@@ -38,7 +39,7 @@ impl Contents {
     pub(super) fn hear(&mut self, event: &Event, now: Tick) {
         let id = &event.container;
         match event.what {
-            What::Signalled => self.note_told(id, now),
+            What::Signalled(signal) if self.ends(id, signal) => self.note_told(id, now),
             What::Told => {
                 self.note_told(id, now);
                 self.end(id);
@@ -51,8 +52,13 @@ impl Contents {
                     container.rests = false;
                 }
             }
-            What::Changed => {}
+            What::Signalled(_) | What::Changed => {}
         }
+    }
+
+    /// Whether a container is told to end by this signal.
+    fn ends(&self, id: &str, signal: u8) -> bool {
+        signal::ends(signal, self.containers.get(id).and_then(|container| container.stop))
     }
 
     /// Whether the engine must be asked how the container is, after an event that was heard. Not of one that rests: it
@@ -60,7 +66,12 @@ impl Contents {
     /// answers late, up to a quarter of a second.
     pub(super) fn leaves_open(&self, event: &Event) -> bool {
         let rests = || self.containers.get(&event.container).is_some_and(|container| container.rests);
-        matches!(event.what, What::Begun | What::Changed) && !rests()
+        let open = match event.what {
+            What::Begun | What::Changed => true,
+            What::Signalled(signal) => !self.ends(&event.container, signal),
+            What::Told | What::Ended | What::Removed => false,
+        };
+        open && !rests()
     }
 
     /// An operator told it to end or to rest, be it that it did so before we heard of that.
@@ -110,6 +121,11 @@ impl Contents {
         } else if !new.instances.is_empty() {
             self.vanished.remove(id);
         }
+    }
+
+    /// All that are known.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &String> {
+        self.containers.keys()
     }
 
     /// Whether the container is one of those with labels of ours.
@@ -222,7 +238,7 @@ mod tests {
     #[test]
     fn a_container_that_is_stopped_drains_and_then_leaves_on_its_word() {
         let mut contents = two();
-        event(&mut contents, A, What::Signalled);
+        event(&mut contents, A, What::Signalled(15));
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Draining, Standing::Serving], 0)]);
         event(&mut contents, A, What::Ended);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 1)]);
@@ -231,13 +247,27 @@ mod tests {
         event(&mut contents, A, What::Told);
         assert_eq!(contents.news(Tick(1)), []);
         // Removed at once: no time to drain.
-        event(&mut contents, B, What::Signalled);
+        event(&mut contents, B, What::Signalled(15));
         event(&mut contents, B, What::Removed);
         assert_eq!(told(contents.news(Tick(1))), [(vec![], 1)]);
         assert!(contents.has(A) && !contents.has(B));
         // Begun anew while nobody listened: what was said of its former life is over.
         contents.set(A, running(A));
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 0)]);
+    }
+
+    #[test]
+    fn its_own_signal_to_stop_is_one_to_end() {
+        let mut contents = two();
+        contents.set(A, Container { stop: signal::number("SIGUSR1"), ..running(A) });
+        assert!(event(&mut contents, A, What::Signalled(1)), "another one means something to the program");
+        assert_eq!(contents.news(Tick(1)), []);
+        assert!(!event(&mut contents, A, What::Signalled(10)));
+        assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Draining, Standing::Serving], 0)]);
+        event(&mut contents, A, What::Ended);
+        assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving], 1)]);
+        assert!(event(&mut contents, B, What::Signalled(10)), "to this one it is not");
+        assert_eq!(contents.news(Tick(1)), []);
     }
 
     #[test]
@@ -264,7 +294,7 @@ mod tests {
         let mut contents = two();
         assert!(event(&mut contents, A, What::Changed) && event(&mut contents, A, What::Begun));
         assert!(event(&mut contents, "unknown", What::Changed) && event(&mut contents, "unknown", What::Begun));
-        for end in [What::Signalled, What::Ended, What::Told] {
+        for end in [What::Signalled(15), What::Ended, What::Told] {
             assert!(!event(&mut contents, A, end), "{end:?}");
         }
         assert!(!event(&mut contents, A, What::Changed), "it leaves its network, and joins it");
@@ -293,11 +323,11 @@ mod tests {
     #[test]
     fn one_that_begins_anew_or_does_not_obey_serves_again() {
         let mut contents = two();
-        event(&mut contents, A, What::Signalled);
+        event(&mut contents, A, What::Signalled(15));
         contents.news(Tick(1));
         event(&mut contents, A, What::Begun);
         assert_eq!(told(contents.news(Tick(1))), [(vec![Standing::Serving; 2], 0)]);
-        event(&mut contents, B, What::Signalled);
+        event(&mut contents, B, What::Signalled(15));
         contents.news(Tick(1));
         assert_eq!(told(contents.news(Tick(1).after(FAREWELL))), [(vec![Standing::Serving; 2], 0)]);
     }

@@ -6,7 +6,7 @@ use model::ProviderError;
 use serde::Deserialize;
 use transport::client::Lines;
 
-use super::labels;
+use super::{labels, signal};
 
 /// The longest line: an event names all labels of its container.
 const LONGEST: usize = 1 << 20;
@@ -23,9 +23,9 @@ pub(super) struct Event {
 /// What it means for us; what it means for the container we ask the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// An operator sent it a signal to end. It runs until it says that it ended, and the engine, busy with its end, answers no
-    /// question about it before.
-    Signalled,
+    /// An operator sent it this signal. If it is one to end, it runs until it says that it ended, and the engine, busy with
+    /// its end, answers no question about it before.
+    Signalled(u8),
     /// It rests, and an operator told it to: stopped, or paused.
     Told,
     /// It ended. Whether by itself, other events say.
@@ -55,10 +55,6 @@ pub(super) const ACTIONS: [&str; 13] = [
     "connect",
     "disconnect",
 ];
-
-/// Signals by which a container is told to end: INT, QUIT, KILL, TERM. Others (HUP for instance) mean something to the
-/// program only.
-const ENDS: [&str; 8] = ["2", "3", "9", "15", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -116,7 +112,7 @@ impl Line {
         let what = match action {
             // Whatever becomes of the network, the container is asked for.
             _ if network => What::Changed,
-            "kill" if attribute("signal").is_some_and(|signal| ENDS.contains(&&**signal)) => What::Signalled,
+            "kill" => attribute("signal").and_then(|text| signal::number(text)).map_or(What::Changed, What::Signalled),
             "pause" | "stop" => What::Told,
             "die" | "died" => What::Ended,
             "destroy" | "remove" => What::Removed,
@@ -147,8 +143,9 @@ mod tests {
     #[test]
     fn each_event_says_whom_it_concerns_and_what_it_means() {
         check(&line("container", "start", ""), Some(("c1", What::Begun)));
-        check(&line("container", "kill", r#""signal":"15""#), Some(("c1", What::Signalled)));
-        check(&line("container", "kill", r#""signal":"1""#), Some(("c1", What::Changed)));
+        check(&line("container", "kill", r#""signal":"15""#), Some(("c1", What::Signalled(15))));
+        check(&line("container", "kill", r#""signal":"SIGUSR1""#), Some(("c1", What::Signalled(10))));
+        check(&line("container", "kill", r#""signal":"?""#), Some(("c1", What::Changed)));
         check(&line("container", "pause", ""), Some(("c1", What::Told)));
         check(&line("container", "die", r#""exitCode":"1""#), Some(("c1", What::Ended)));
         check(&line("container", "died", ""), Some(("c1", What::Ended)));

@@ -155,6 +155,31 @@ async fn a_file_broken_from_the_start_makes_the_rest_unknown() {
 }
 
 #[tokio::test]
+async fn what_goes_during_an_outage_goes_beside_a_file_that_could_never_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, aside) = (directory.path().join("lists"), directory.path().join("aside"));
+    fs::create_dir(&path).unwrap();
+    put(&path, "1.yml", r#"services: { a: "http://h:1", b: "http://h:2" }"#);
+    put(&path, "2.yml", "nonsense");
+    let mut subject = watching(&path);
+    subject.complains("2.yml:1").await;
+    subject.says("a: 1 left 0").await;
+    subject.says("b: 2 left 0").await;
+    fs::rename(&path, &aside).unwrap();
+    subject.complains("unreachable registry failed").await;
+    put(&aside, "1.yml", r#"services: { b: "http://h:2" }"#);
+    fs::rename(&aside, &path).unwrap();
+    let said = loop {
+        let said = subject.said().await;
+        if !said.starts_with("unreachable") {
+            break said;
+        }
+    };
+    assert_eq!(said, "a: none left 0");
+    subject.says("b: 2 left 0").await;
+}
+
+#[tokio::test]
 async fn one_file_is_enough_and_may_be_missing_for_a_while() {
     let directory = tempfile::tempdir().unwrap();
     put(directory.path(), "lists", r#"services: { a: "http://h:1" }"#);

@@ -223,6 +223,26 @@ async fn a_reload_keeps_what_was_remembered_and_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_remembered_goes_with_a_source_that_has_another_name() {
+    let directory = tempdir().unwrap();
+    let stage = Stage::remembering(directory.path()).await;
+    stage.says("a", &[1]).await;
+    stage.says("b", &[2]).await;
+    settled().await;
+    stage.end().await;
+    // It does not speak of `a` before the next end.
+    let stage = Stage::remembering(directory.path()).await;
+    stage.says("b", &[3]).await;
+    stage.arrange(&[(7, "renamed")], policies()).await;
+    stage.check("a", "1");
+    stage.end().await;
+    let recalled = Memory::open(directory.path()).recall();
+    assert_eq!(recalled.iter().map(|source| &*source.name).collect::<Vec<_>>(), ["renamed"]);
+    let left = [("a", "1"), ("b", "3")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(written(directory.path()), left.into());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_read_late_stands_for_services_no_source_has_spoken_of() {
     let directory = tempdir().unwrap();
     let stage = Stage::remembering(directory.path()).await;

@@ -1,10 +1,10 @@
 //! Follows other settings without a stop.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use settings::Mistakes;
 
-use super::{super::StartError, ADMIN, Running, open, tell, warn, watched};
+use super::{super::StartError, Running, open, places, tell, warn, watched};
 use crate::{
     accept::{Acceptor, Bound},
     core::Order,
@@ -54,8 +54,8 @@ impl Running {
         let compiled = compiled?;
         warn(&compiled.warnings);
         let arranged = self.open_new(&compiled.plan.listeners)?;
-        let opened = self.apis.open_new(&api_addresses(&compiled)).await?;
-        // Policies first: a new route never meets a service without its policy.
+        let prepared = self.apis.prepare(places(&compiled)).await?;
+        // The last that may fail: from here on the new settings hold. Policies first: a new route never meets a service without its policy.
         self.discovery.reload(compiled.sources, compiled.policies).await?;
         if let Some(log) = &self.start.log
             && let Err(error) = log.set_level(&level)
@@ -82,7 +82,7 @@ impl Running {
         }
         let fixed = self.operations.fixed.clone();
         self.operations = Operations { fixed, ..compiled.operations };
-        self.arrange_apis(opened).await?;
+        self.arrange_apis(prepared).await;
         self.announce().await;
         Ok(())
     }
@@ -114,13 +114,4 @@ impl Running {
         };
         listeners.iter().map(|listener| Ok((socket(listener)?, Arc::clone(listener)))).collect()
     }
-}
-
-/// Where the operator's APIs will listen.
-fn api_addresses(compiled: &Compiled) -> Vec<(String, SocketAddr)> {
-    let embedded = compiled.sources.iter().filter_map(|(name, source)| match source {
-        discovery::Settings::Embedded(settings) => Some((name.clone(), settings.address)),
-        _ => None,
-    });
-    std::iter::once((ADMIN.to_owned(), compiled.operations.admin)).chain(embedded).collect()
 }

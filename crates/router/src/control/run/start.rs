@@ -13,7 +13,7 @@ use super::{
     super::{
         Start, StartError, announced::Announced, apis::Apis, cores::Seat, identity::Ephemeral, memory, unwritable,
     },
-    Running, open, tell, warn, watched,
+    Running, open, places, tell, warn, watched,
 };
 use crate::{
     accept::{Desk, Doors},
@@ -45,6 +45,7 @@ impl Running {
         let seats: Vec<Seat> = (0..settings.cores()).map(|_| Seat::new()).collect();
         let desks: Arc<[Desk]> = seats.iter().map(|seat| seat.desk.clone()).collect();
         let memory = compiled.operations.fixed.directory.as_deref().map(Memory::open);
+        let places = places(&compiled);
         let discovery = Discovery::start(compiled.sources, compiled.policies, memory, retire(desks.clone())).await?;
         tokio::spawn(memory::give_back(discovery.table().generations()));
         registry.register_collector(Box::new(metrics_of(&discovery)));
@@ -83,7 +84,8 @@ impl Running {
             aside: Aside::default(),
             access,
         };
-        running.arrange_apis(Vec::new()).await?;
+        let prepared = running.apis.prepare(places).await?;
+        running.arrange_apis(prepared).await;
         running.acceptors = sockets.into_iter().map(|(socket, listener)| running.accept(socket, listener)).collect();
         running.announce().await;
         tell(&running.metrics, &compiled.plan, false);
