@@ -8,10 +8,10 @@ use serde_json::json;
 use settings::{SecretSource, Span};
 use transport::client::TlsSettings;
 
-use super::rig::{Registrar, ca, environment, source};
+use super::rig::{Own, Registrar, ca, environment, source};
 use crate::{
     registry::{inline, unique},
-    source::named,
+    source::{Source, named},
 };
 
 /// Settings for the agent with TLS, with this token.
@@ -19,6 +19,20 @@ fn secure(token: Option<SecretSource>) -> Option<Settings> {
     let url = environment("CONSUL_TLS_URL")?;
     let tls = TlsSettings { ca: Some(ca()), ..TlsSettings::default() };
     Some(Settings { token, tls, ..Settings::new(url) })
+}
+
+/// The next outage by our own fault; nothing else is said of the service meanwhile.
+async fn refused(source: &mut Source, name: &str) -> String {
+    let refused = |update| match update {
+        Update::Unreachable(error) => Some(error.to_string()),
+        Update::Service { service, knowledge, .. }
+            if service.as_str() == name && knowledge == Knowledge::KnownEmpty =>
+        {
+            panic!("it is there")
+        }
+        _ => None,
+    };
+    source.until("a refusal", refused).await
 }
 
 fn token(kind: &str) -> String {
@@ -73,14 +87,14 @@ async fn a_right_that_is_taken_away_empties_nothing() {
     let (there, none) = (unique("api-there"), unique("api-none"));
     registrar.register(&json!({ "ID": there, "Name": there, "Port": 1 })).await;
     let (services, nodes) = ("service_prefix \"\" { policy = \"read\" }", "node_prefix \"\" { policy = \"read\" }");
-    let (secret, policy) = operator.token(&there, &format!("{services} {nodes}")).await;
-    let settings = Settings { token: inline(&secret), wait: Span::from_secs(1), ..settings };
+    let token = operator.token(&there, &format!("{services} {nodes}")).await;
+    let settings = Settings { token: inline(&token.secret), wait: Span::from_secs(1), ..settings };
     let mut source = source(settings, named(&[&there, &none]));
     // Both rights are seen once.
     source.empty(&none).await;
     registrar.register(&json!({ "ID": there, "Name": there, "Port": 2 })).await;
     source.known(&there, 1).await;
-    operator.rules(&policy, &there, services).await;
+    operator.rules(&token.policy, &there, services).await;
     let doubtful = |update| match update {
         Update::Service { service, knowledge, .. } if service.as_str() == there => match knowledge {
             Knowledge::Unknown(error) => Some(error.to_string()),
@@ -91,7 +105,7 @@ async fn a_right_that_is_taken_away_empties_nothing() {
     };
     let told = source.until("a doubt", doubtful).await;
     assert!(told.contains("node:read"), "{told}");
-    operator.rules(&policy, &there, &format!("{services} {nodes}")).await;
+    operator.rules(&token.policy, &there, &format!("{services} {nodes}")).await;
     source.known(&there, 1).await;
     registrar.deregister(&there).await;
 }
@@ -112,6 +126,46 @@ async fn an_unknown_token_is_an_outage_that_a_new_token_file_ends() {
     std::fs::write(file.path(), token("READ") + "\n").unwrap();
     source.known(&name, 1).await;
     registrar.deregister(&name).await;
+}
+
+#[tokio::test]
+async fn a_token_that_ends_is_told_from_a_wrong_one() {
+    let Some(settings) = secure(None) else { return };
+    let operator = Registrar::secure(&settings.url, &token("MANAGEMENT"));
+    let name = unique("api-ended");
+    operator.register(&json!({ "ID": name, "Name": name, "Port": 1 })).await;
+    let rules = "service_prefix \"\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }";
+    let token = operator.token(&name, rules).await;
+    // Consul keeps tokens for a minute at least: one that is deleted looks the same as one that expired.
+    let settings = Settings { token: inline(&token.secret), wait: Span::from_secs(1), ..settings };
+    let mut source = source(settings, named(&[&name]));
+    source.known(&name, 1).await;
+    operator.revoke(&token).await;
+    for _ in 0..2 {
+        let told = refused(&mut source, &name).await;
+        assert!(told.contains("expired, or was deleted"), "{told}");
+    }
+    operator.deregister(&name).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_demands_a_client_certificate_says_so_and_gets_one() {
+    if environment("CONSUL_URL").is_none() {
+        return;
+    }
+    let agent = tokio::task::spawn_blocking(Own::mutual).await.unwrap();
+    let name = unique("api-mutual");
+    let registrar = Registrar::with(&agent.url, &agent.variable("CONSUL_TOKEN_WRITE"), agent.tls(true));
+    registrar.register(&json!({ "ID": name, "Name": name, "Port": 1 })).await;
+    let token = inline(&agent.variable("CONSUL_TOKEN_READ"));
+    let good = Settings { token, tls: agent.tls(true), ..Settings::new(agent.url.clone()) };
+    source(good.clone(), named(&[&name])).known(&name, 1).await;
+    let bare = Settings { tls: agent.tls(false), ..good };
+    let mut source = source(bare, named(&[&name]));
+    for _ in 0..5 {
+        let told = refused(&mut source, &name).await;
+        assert!(told.contains("`client_certificate`") && !told.contains("http_max_conns"), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use discovery::provider::{
     Interest,
     consul::{Consul, Settings},
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::PATIENCE;
 use tokio::time::Instant;
@@ -23,6 +23,15 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     registry::environment("consul", name)
 }
 
+/// A token of the test's own.
+pub(crate) struct Token {
+    pub(crate) secret: String,
+    /// Its public name.
+    pub(crate) accessor: String,
+    /// The policy that has its rules.
+    pub(crate) policy: String,
+}
+
 /// Writes to an agent as a registrar does.
 pub(crate) struct Registrar(Client);
 
@@ -32,8 +41,11 @@ impl Registrar {
     }
 
     pub(crate) fn secure(url: &str, token: &str) -> Self {
-        let mut settings = ClientSettings::new(url);
-        settings.tls = TlsSettings { ca: Some(ca()), ..TlsSettings::default() };
+        Self::with(url, token, TlsSettings { ca: Some(ca()), ..TlsSettings::default() })
+    }
+
+    pub(crate) fn with(url: &str, token: &str, tls: TlsSettings) -> Self {
+        let mut settings = ClientSettings { tls, ..ClientSettings::new(url) };
         settings.headers.insert("x-consul-token", HeaderValue::from_str(token).unwrap());
         Self(Client::new(settings).unwrap())
     }
@@ -45,14 +57,21 @@ impl Registrar {
         answer.body
     }
 
-    /// A token with these rules, and the policy that has them.
-    pub(crate) async fn token(&self, name: &str, rules: &str) -> (String, String) {
-        let told = |body: Bytes, key: &str| -> String {
-            serde_json::from_slice::<Value>(&body).unwrap()[key].as_str().unwrap().to_owned()
+    /// A token with these rules.
+    pub(crate) async fn token(&self, name: &str, rules: &str) -> Token {
+        let told = |body: &Bytes, key: &str| -> String {
+            serde_json::from_slice::<Value>(body).unwrap()[key].as_str().unwrap().to_owned()
         };
-        let policy = told(self.put("/v1/acl/policy", &json!({ "Name": name, "Rules": rules })).await, "ID");
+        let policy = told(&self.put("/v1/acl/policy", &json!({ "Name": name, "Rules": rules })).await, "ID");
         let token = self.put("/v1/acl/token", &json!({ "Policies": [{ "Name": name }] })).await;
-        (told(token, "SecretID"), policy)
+        Token { secret: told(&token, "SecretID"), accessor: told(&token, "AccessorID"), policy }
+    }
+
+    /// Deletes a token.
+    pub(crate) async fn revoke(&self, token: &Token) {
+        let path = format!("/v1/acl/token/{}", token.accessor);
+        let answer = self.0.send(Method::DELETE, &path, Bytes::new(), Instant::now() + PATIENCE).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
     }
 
     /// Gives the policy other rules.
@@ -97,11 +116,32 @@ impl Own {
         Self::of("cluster")
     }
 
+    /// One that demands client certificates, with access control.
+    pub(crate) fn mutual() -> Self {
+        Self::of("mtls")
+    }
+
     fn of(variant: &str) -> Self {
         let agents = registry::Own::start_blocking(&["consul", variant]);
         let urls = agents.variable("CONSUL_URLS").or_else(|| agents.variable("CONSUL_URL")).unwrap();
         let urls: Vec<_> = urls.split(',').map(str::to_owned).collect();
         Self { agents, url: urls[0].clone(), urls }
+    }
+
+    /// What its starter says.
+    pub(crate) fn variable(&self, name: &str) -> String {
+        self.agents.variable(name).unwrap()
+    }
+
+    /// Whom to trust, and who we are if that is to be said.
+    pub(crate) fn tls(&self, named: bool) -> TlsSettings {
+        let file = |name| named.then(|| self.variable(name).into());
+        TlsSettings {
+            ca: Some(self.variable("CONSUL_CACERT").into()),
+            client_certificate: file("CONSUL_CLIENT_CERT"),
+            client_key: file("CONSUL_CLIENT_KEY"),
+            server_name: None,
+        }
     }
 
     /// Does this to the only server, or the first.

@@ -283,7 +283,7 @@ async fn a_token_that_sees_less_of_the_catalogue_takes_nothing_out() {
     registrar.register(&record(&seen, &one, &json!({ "Tags": [public] }))).await;
     registrar.register(&record(&unseen, &two, &json!({ "Tags": [public] }))).await;
     let rules = format!("service \"{seen}\" {{ policy = \"read\" }} node_prefix \"\" {{ policy = \"read\" }}");
-    let (narrow, _) = operator.token(&seen, &rules).await;
+    let narrow = operator.token(&seen, &rules).await.secret;
     let config = |token: &str| {
         let consul = format!("{{ url: {url:?}, ca: {:?}, token: {token:?} }}", ca());
         Config::new()

@@ -92,7 +92,7 @@ async fn an_agent_that_forgot_is_told_again() {
 }
 
 #[tokio::test]
-async fn tokens_and_certificates_are_used_and_a_refusal_is_told() {
+async fn tokens_are_used_and_a_refusal_is_told() {
     let Some(url) = environment("CONSUL_TLS_URL") else { return };
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
@@ -104,4 +104,24 @@ async fn tokens_and_certificates_are_used_and_a_refusal_is_told() {
     process.logs("ACL not found").await;
     std::fs::write(&token, environment("CONSUL_TOKEN_WRITE").unwrap()).unwrap();
     process.logs("registered service=").await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_used_and_its_lack_is_told() {
+    if environment("CONSUL_URL").is_none() {
+        return;
+    }
+    let agent = tokio::task::spawn_blocking(Own::mutual).await.unwrap();
+    let (service, instance) = (unique("api"), Instance::h2c().start().await);
+    let said = ["CACERT", "TOKEN_WRITE", "CLIENT_CERT", "CLIENT_KEY"].map(|v| agent.variable(&format!("CONSUL_{v}")));
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, &said[1]).unwrap();
+    let bare = ["--ca", &said[0], "--token-file", token.to_str().unwrap()];
+    let without = start(&agent.url, &service, &instance, &bare);
+    without.logs("`client_certificate`").await;
+    assert_eq!(without.count("registered service="), 0, "{:#?}", without.logged());
+    drop(without);
+    let named = [&bare[..], &["--client-certificate", &said[2], "--client-key", &said[3]]].concat();
+    start(&agent.url, &service, &instance, &named).logs("registered service=").await;
 }

@@ -1,10 +1,10 @@
-# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default), cluster (three servers).
+# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default), mtls (client certificates too), cluster (three servers).
 # shellcheck shell=bash disable=SC2034
 start() {
   CONSUL=$CACHE/consul/usr/bin/consul
   [ -x "$CONSUL" ] || CONSUL=$(command -v consul) || die "consul is missing: ./install consul"
   need curl openssl
-  case ${1:-dev} in dev) dev ;; server) server ;; tls) tls ;; cluster) cluster ;; *) die "consul variants: dev server tls cluster" ;; esac
+  case ${1:-dev} in dev) dev ;; server) server ;; tls | mtls) tls "$1" ;; cluster) cluster ;; *) die "consul variants: dev server tls mtls cluster" ;; esac
 }
 leader() { curl -fsS "$@" | grep -q ':'; }
 dev() {
@@ -44,11 +44,11 @@ cluster() {
   for i in 1 2 3; do await 60 "consul node$i" curl -fsS "http://127.0.0.$i:$http/v1/catalog/nodes"; done
   emit CONSUL_URLS "$list"
 }
-# One server: HTTPS with a throwaway CA, client certificates checked when offered, ACLs deny by default.
+# One server: HTTPS with a throwaway CA, client certificates checked when offered (mtls: demanded), ACLs deny by default.
 tls() {
-  local http https dns server serf k; port http; port https; port dns; port server; port serf
+  local http https dns server serf k demanded=false; port http; port https; port dns; port server; port serf
   make_ca; make_cert server server.dc1.consul "DNS:server.dc1.consul,$LOOPBACK_SAN"; make_cert client client.dc1.consul "DNS:client.dc1.consul"
-  k=$(uuid)
+  k=$(uuid); [ "$1" = mtls ] && demanded=true
   cat >"$DIR/consul.hcl" <<EOF
 node_name = "node1"
 server = true
@@ -63,6 +63,7 @@ ca_file = "$DIR/tls/ca.pem"
 cert_file = "$DIR/tls/server.pem"
 key_file = "$DIR/tls/server.key"
 verify_incoming_rpc = true
+verify_incoming_https = $demanded
 verify_outgoing = true
 verify_server_hostname = true
 tls_min_version = "tls12"
@@ -72,9 +73,9 @@ leave_on_terminate = false
 acl { enabled = true default_policy = "deny" down_policy = "extend-cache" tokens { master = "$k" } }
 EOF
   spawn 1 "$CONSUL" agent -config-file "$DIR/consul.hcl"
-  local u="https://127.0.0.1:$https"
-  await 30 consul leader --cacert "$DIR/tls/ca.pem" "$u/v1/status/leader"
-  put() { curl -fsS --cacert "$DIR/tls/ca.pem" -H "X-Consul-Token: $k" -X PUT --data "$2" "$u/v1/$1"; }
+  local u="https://127.0.0.1:$https" a=(--cacert "$DIR/tls/ca.pem" --cert "$DIR/tls/client.pem" --key "$DIR/tls/client.key")
+  await 30 consul leader "${a[@]}" "$u/v1/status/leader"
+  put() { curl -fsS "${a[@]}" -H "X-Consul-Token: $k" -X PUT --data "$2" "$u/v1/$1"; }
   await 30 consul-acl put acl/policy '{"Name":"probe","Rules":"node_prefix \"\" { policy = \"read\" }"}'
   put acl/policy '{"Name":"agent","Rules":"node_prefix \"\" { policy = \"write\" } service_prefix \"\" { policy = \"read\" }"}' >/dev/null
   put acl/policy '{"Name":"router","Rules":"node_prefix \"\" { policy = \"read\" } service_prefix \"api-\" { policy = \"read\" } query_prefix \"\" { policy = \"read\" }"}' >/dev/null

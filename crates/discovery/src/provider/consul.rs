@@ -12,7 +12,8 @@
 //! | `rhythm` | when a watch asks again |
 //! | `records` | JSON to instances; bad records are skipped one by one |
 //! | `failure` | what a failed question means, and for whom |
-//! | `agent` | questions and answers, the token, and whether an empty answer is to be believed |
+//! | `agent` | questions and answers, and whether an empty answer is to be believed |
+//! | `token` | the token, and whether Consul ever knew it |
 //! | `watch` | one service, one task |
 //! | `catalogue` | the names and tags of all services, if exposure needs them |
 //! | `life` | which tasks run |
@@ -28,6 +29,7 @@ mod records;
 mod rhythm;
 mod settings;
 mod sweep;
+mod token;
 mod watch;
 
 use std::{convert::Infallible, time::Duration};
@@ -48,6 +50,7 @@ pub struct Consul {
     held: Held,
     /// Where token and certificates are read.
     aside: Aside,
+    accepted: token::Accepted,
 }
 
 impl Consul {
@@ -58,7 +61,7 @@ impl Consul {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings, held: Held::default(), aside: Aside::default() })
+        Ok(Self { settings, held: Held::default(), aside: Aside::default(), accepted: token::Accepted::default() })
     }
 
     /// Between canaries: an agent on this machine is asked again soon, one that many routers share is given time.
@@ -72,7 +75,7 @@ impl Provider for Consul {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
         let mut backoff = self.backoff();
         loop {
-            match life::run(&self.settings, &self.aside, &self.held, feed).await {
+            match life::run(&self.settings, &self.aside, &self.accepted, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
                 life::End::Failed { error, reached } => {
                     if reached {

@@ -145,7 +145,10 @@ impl Origin {
             io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
                 self.broken(Step::Tls, &e)
             }
-            _ => ClientError::Tls { address: self.address.clone(), remedy: tls::remedy(&e), cause: chain(&e) },
+            _ => self.refused(chain(&e)).unwrap_or_else(|cause| {
+                let (address, remedy) = (self.address.clone(), tls::remedy(&e));
+                ClientError::Tls { address, cause, remedy }
+            }),
         })?;
         Ok(Stream::Tls(Box::new(stream)))
     }
@@ -162,7 +165,17 @@ impl Origin {
     }
 
     pub(super) fn broken(&self, step: Step, cause: &dyn std::error::Error) -> ClientError {
-        ClientError::Broken { address: self.address.clone(), step, cause: chain(cause) }
+        let broken = |cause| ClientError::Broken { address: self.address.clone(), step, cause };
+        self.refused(chain(cause)).unwrap_or_else(broken)
+    }
+
+    /// A refusal, if the cause is an alert, else the cause. It is known by its words alone: the HTTP libraries hand on no more.
+    fn refused(&self, cause: String) -> Result<ClientError, String> {
+        if self.tls.is_some() && cause.contains("received fatal alert") {
+            Ok(ClientError::Refused { address: self.address.clone(), cause })
+        } else {
+            Err(cause)
+        }
     }
 
     /// Waits for a step no longer than the deadline.

@@ -53,6 +53,17 @@ pub enum ClientError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// The server ended TLS by an alert: it does not want us as we are. With TLS 1.3 this comes when the handshake is over for
+    /// us, in place of an answer, because a server looks at our certificate last.
+    #[error(
+        "{address}: the server refused us: {cause}; check `client_certificate` and `client_key`, and the server's log"
+    )]
+    Refused {
+        /// Host and port.
+        address: String,
+        /// The alert, in words.
+        cause: String,
+    },
     /// The deadline passed.
     #[error("{address}: no {step} within the time allowed")]
     TimedOut {

@@ -242,6 +242,12 @@ async fn failed_handshakes_say_what_to_do() {
     let error = other.get("/", soon()).await.unwrap_err().to_string();
     assert!(error.contains("`server_name`"), "{error}");
 
+    // A server looks at our certificate when the handshake is over for us: its alert comes in place of an answer.
+    let strict = Instance::https(&certs).require_client_certificate().start().await;
+    let error = tls_client(&strict, &certs).get("/", soon()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused { .. }), "{error:?}");
+    assert!(error.to_string().contains("`client_certificate`"), "{error}");
+
     // What plain servers say to a TLS hello, and what busy ones do.
     let said = |text: &'static str| async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

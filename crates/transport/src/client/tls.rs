@@ -97,9 +97,6 @@ pub(super) fn remedy(error: &std::io::Error) -> &'static str {
         Some(Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })) => {
             "renew the server's certificate, or set this machine's clock"
         }
-        Some(Error::AlertReceived(_)) => {
-            "the server refused us: check `client_certificate` and `client_key`, and the server's log"
-        }
         Some(Error::InvalidMessage(_)) => {
             "the server does not speak TLS on this port: check the port, or connect without TLS (http://)"
         }

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ::settings::Aside;
+use ::settings::{Aside, Secret};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use model::{ProviderError, ServiceId};
 use tokio::{sync::Semaphore, time::Instant};
 use transport::client::{Client, ClientSettings, Response, escaped};
@@ -13,6 +13,7 @@ use super::{
     failure::{self, Failure},
     index::{Cursor, Verdict},
     settings::Settings,
+    token::{self, Accepted},
 };
 use crate::provider::{aside, single_flight::SingleFlight};
 
@@ -29,6 +30,8 @@ const MAX_STALE: &str = "max_stale=30s";
 pub(super) struct Agent {
     client: Client,
     pub(super) settings: Settings,
+    token: Option<Secret>,
+    accepted: Accepted,
     permits: Semaphore,
     canaries: SingleFlight<Result<(), Failure>>,
     /// Whether our token may see the list of nodes.
@@ -48,20 +51,24 @@ pub(super) struct Answer {
 
 impl Agent {
     /// Reads the token and the certificates, as they are now.
-    pub(super) async fn open(settings: &Settings, aside: &Aside) -> Result<Arc<Self>, Failure> {
-        let own = settings.clone();
-        let read = aside::read(aside, "token or certificates", move || Self::new(&own)).await;
+    pub(super) async fn open(settings: &Settings, aside: &Aside, accepted: &Accepted) -> Result<Arc<Self>, Failure> {
+        let (own, accepted) = (settings.clone(), accepted.clone());
+        let read = aside::read(aside, "token or certificates", move || Self::new(&own, accepted)).await;
         read.unwrap_or_else(|stalled| Err(Failure::Agent(stalled)))
     }
 
     /// The same. Blocks.
-    fn new(settings: &Settings) -> Result<Arc<Self>, Failure> {
-        let client = ClientSettings { headers: headers(settings)?, ..settings.client() };
-        let client = Client::new(client).map_err(|e| failure::no_answer(e, Duration::ZERO))?;
+    fn new(settings: &Settings, accepted: Accepted) -> Result<Arc<Self>, Failure> {
+        let token = token::read(settings).map_err(Failure::Agent)?;
+        let headers = token::headers(token.as_ref()).map_err(Failure::Agent)?;
+        let client = ClientSettings { headers, ..settings.client() };
+        let client = Client::new(client).map_err(|e| failure::no_answer(e, Duration::ZERO, settings.is_secure()))?;
         let (settings, permits) = (settings.clone(), Semaphore::new(AT_ONCE));
         Ok(Arc::new(Self {
             client,
             settings,
+            token,
+            accepted,
             permits,
             canaries: SingleFlight::default(),
             nodes: SingleFlight::default(),
@@ -75,7 +82,9 @@ impl Agent {
 
     /// One small question of the kind all others are: does the agent answer, and does it know our token?
     pub(super) async fn canary(&self) -> Result<(), Failure> {
-        self.ask("/v1/health/service/consul", Cursor::default()).await.map(drop)
+        self.ask("/v1/health/service/consul", Cursor::default()).await?;
+        self.accepted.note(self.token.as_ref());
+        Ok(())
     }
 
     /// Asks for a resource; with an index in the cursor, for its next state.
@@ -88,7 +97,7 @@ impl Agent {
         let seen = Instant::now();
         drop(permit);
         if response.status != http::StatusCode::OK {
-            return Err(failure::refused(response.status, &response.body));
+            return Err(self.refused(&response));
         }
         let text = |name| response.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         Ok(Answer {
@@ -124,7 +133,7 @@ impl Agent {
         let response = self.get(&path, ANSWER).await?;
         // 429 and 503 are how this question says `warning` and `critical`.
         if !matches!(response.status.as_u16(), 200 | 404 | 429 | 503) {
-            return match failure::refused(response.status, &response.body) {
+            return match self.refused(&response) {
                 Failure::Question(ProviderError::Denied(_)) => {
                     Ok(Some(format!("the token has no service:read on {:?}", service.as_str())))
                 }
@@ -153,7 +162,11 @@ impl Agent {
     async fn get(&self, path: &str, patience: Duration) -> Result<Response, Failure> {
         let asked = Instant::now();
         let got = self.client.get(path, asked + patience).await;
-        got.map_err(|error| failure::no_answer(error, asked.elapsed()))
+        got.map_err(|error| failure::no_answer(error, asked.elapsed(), self.settings.is_secure()))
+    }
+
+    fn refused(&self, response: &Response) -> Failure {
+        failure::refused(response.status, &response.body, self.accepted.knows(self.token.as_ref()))
     }
 
     fn query(&self, path: &str, cursor: Cursor, wait: Duration) -> String {
@@ -175,21 +188,6 @@ impl Agent {
     }
 }
 
-fn headers(settings: &Settings) -> Result<HeaderMap, Failure> {
-    let failed = |why: String| Failure::Agent(ProviderError::Failed(why));
-    let mut headers = HeaderMap::new();
-    if let Some(source) = &settings.token {
-        let token = source.read().map_err(|e| failed(e.to_string()))?;
-        if !token.is_empty() {
-            let mut value = HeaderValue::from_str(token.expose())
-                .map_err(|_| failed("the token holds characters that no header may hold".into()))?;
-            value.set_sensitive(true);
-            headers.insert("x-consul-token", value);
-        }
-    }
-    Ok(headers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,14 +199,15 @@ mod tests {
             near: Some("_agent".into()),
             ..Settings::new("http://127.0.0.1:1")
         };
-        let agent = Agent::new(&settings).unwrap();
+        let agent = Agent::new(&settings, Accepted::default()).unwrap();
         let wait = Duration::from_secs(60);
         let (blocked, _) = Cursor::default().after(Some(9));
         assert_eq!(
             agent.query("/p", blocked, wait),
             "/p?stale&max_stale=30s&dc=dc%202&near=_agent&index=9&wait=60000ms"
         );
-        let plain = Agent::new(&Settings { stale: false, ..Settings::new("http://127.0.0.1:1") }).unwrap();
+        let settings = Settings { stale: false, ..Settings::new("http://127.0.0.1:1") };
+        let plain = Agent::new(&settings, Accepted::default()).unwrap();
         assert_eq!(plain.query("/p", Cursor::default(), wait), "/p");
     }
 }

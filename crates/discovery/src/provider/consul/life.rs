@@ -17,6 +17,7 @@ use super::{
     catalogue::{self, Names},
     settings::Settings,
     sweep,
+    token::Accepted,
     watch::{Voice, service},
 };
 use crate::provider::{Feed, held::Held};
@@ -39,8 +40,8 @@ pub(super) enum End {
 }
 
 /// Lives once.
-pub(super) async fn run(settings: &Settings, aside: &Aside, held: &Held, feed: &Feed) -> End {
-    let agent = match Agent::open(settings, aside).await {
+pub(super) async fn run(settings: &Settings, aside: &Aside, accepted: &Accepted, held: &Held, feed: &Feed) -> End {
+    let agent = match Agent::open(settings, aside, accepted).await {
         Ok(agent) => agent,
         Err(failure) => return End::Failed { error: failure.into_error(), reached: false },
     };

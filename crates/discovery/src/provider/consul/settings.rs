@@ -87,6 +87,11 @@ impl Settings {
         ClientSettings { tls: self.tls.clone(), ..ClientSettings::new(&*self.url) }
     }
 
+    /// Whether the agent is asked over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.starts_with("https:")
+    }
+
     /// Whether the agent runs on this machine.
     pub(super) fn is_local(&self) -> bool {
         let host = self.url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));

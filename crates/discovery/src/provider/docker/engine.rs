@@ -92,10 +92,7 @@ pub(super) fn failed(error: ClientError) -> ProviderError {
         ClientError::Unreachable { .. } if error.to_string().contains("No such file") => {
             ProviderError::Unreachable(format!("{error}: does the engine run, and is its socket mounted here?"))
         }
-        // With TLS 1.3 a server looks at our certificate when the handshake is over for us.
-        ClientError::Broken { .. } if error.to_string().contains("fatal alert") => {
-            ProviderError::Denied(format!("{error}: check client_certificate and client_key"))
-        }
+        ClientError::Refused { .. } => ProviderError::Denied(error.to_string()),
         ClientError::TooLarge { .. } => ProviderError::Malformed(error.to_string()),
         error => ProviderError::Unreachable(error.to_string()),
     }

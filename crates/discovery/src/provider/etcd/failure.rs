@@ -36,6 +36,7 @@ pub(super) fn no_answer(error: ClientError) -> ProviderError {
         ClientError::TooLarge { .. } => ProviderError::Malformed(error.to_string()),
         // Settings name files that may be back in a moment: said as they are, tried again as everything else.
         ClientError::Settings(cause) => ProviderError::Failed(cause),
+        ClientError::Refused { .. } => ProviderError::Denied(error.to_string()),
         error => ProviderError::Unreachable(error.to_string()),
     }
 }

@@ -50,6 +50,7 @@ async fn greet(wire: &Wire, settings: &Settings, resume: &mut Resume) -> Result<
     let deadline = Instant::now() + CONNECT;
     let stream = wire.connect(deadline).await.map_err(|error| match error {
         ClientError::Settings(why) => ProviderError::Failed(why),
+        ClientError::Refused { .. } => ProviderError::Denied(error.to_string()),
         error => ProviderError::Unreachable(error.to_string()),
     })?;
     Session::open(stream, wire.address(), resume, settings.session_timeout.get(), deadline).await
