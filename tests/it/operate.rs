@@ -12,5 +12,5 @@ pub(crate) mod process;
 mod registry;
 mod reload;
 mod run;
-mod stalled;
+pub(crate) mod stalled;
 mod verbs;

@@ -194,6 +194,7 @@ fn headers(settings: &Settings) -> Result<HeaderMap, Failure> {
 mod tests {
     use super::*;
 
+    /// Fabio 764.
     #[test]
     fn a_question_carries_what_the_settings_say() {
         let settings = Settings {
