@@ -14,6 +14,7 @@ use settings::Span;
 use crate::{registry::unique, source::named};
 use rig::{Own, Registrar, environment, source};
 
+/// Traefik 2552.
 #[tokio::test]
 async fn instances_come_change_and_go_as_they_are_registered() {
     let Some(url) = environment("CONSUL_URL") else { return };
@@ -45,6 +46,7 @@ async fn instances_come_change_and_go_as_they_are_registered() {
     source.empty(&name).await;
 }
 
+/// APISIX 8856.
 #[tokio::test]
 async fn checks_and_maintenance_decide_who_serves() {
     let Some(url) = environment("CONSUL_URL") else { return };
@@ -71,6 +73,7 @@ async fn checks_and_maintenance_decide_who_serves() {
     source.empty(&name).await;
 }
 
+/// Consul 1244, 4810.
 #[tokio::test]
 async fn what_does_not_change_is_not_said_again() {
     let Some(url) = environment("CONSUL_URL") else { return };

@@ -2,6 +2,7 @@
 
 mod balance;
 mod choose;
+mod clock;
 mod consul;
 mod embedded;
 mod etcd;

@@ -85,6 +85,7 @@ async fn priorities_and_weights_of_srv_records_count() {
     assert_eq!(list[2].label("target"), Some("web6.example.test"));
 }
 
+/// HAProxy 841, 793, 971.
 #[tokio::test]
 async fn a_changed_zone_is_followed_and_what_stays_is_the_same_instance() {
     let Some((server, key)) = shared() else { return };

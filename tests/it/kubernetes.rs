@@ -1,5 +1,6 @@
 //! The Kubernetes provider: against recorded exchanges with an API server of 1.36, and against a real one.
 
+mod certificate;
 mod pod;
 mod replay;
 pub(crate) mod rig;
@@ -16,6 +17,7 @@ use rig::{Cluster, Own, leaving, ready, settings, source};
 
 const ROUTER: &str = "token: router-token";
 
+/// Kubernetes 43576.
 #[tokio::test]
 async fn slices_come_change_and_go() {
     let Some(cluster) = Cluster::shared() else { return };
@@ -134,6 +136,7 @@ async fn a_credential_plugin_gives_the_token() {
     source(settings(file.path()), named(&["pets"])).known("pets", 1).await;
 }
 
+/// Envoy Gateway 3740.
 #[tokio::test]
 async fn an_outage_is_told_and_empties_nothing_and_what_changed_meanwhile_is_seen() {
     if Cluster::shared().is_none() {

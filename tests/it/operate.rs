@@ -13,5 +13,5 @@ mod registry;
 mod reload;
 mod renamed;
 mod run;
-mod stalled;
+pub(crate) mod stalled;
 mod verbs;

@@ -198,6 +198,7 @@ fn received(servers: &str, own: &BTreeSet<String>) -> u64 {
     said.lines().filter(|line| own.iter().any(|port| line.contains(&format!(":{port}[")))).filter_map(count).sum()
 }
 
+/// Traefik 4368.
 #[tokio::test]
 async fn a_change_of_one_among_many_costs_one_question() {
     let Some(servers) = environment("ZOOKEEPER") else { return };

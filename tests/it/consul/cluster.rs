@@ -79,6 +79,7 @@ async fn followed(source: &mut Source, count: usize, least: usize) {
     source.until(&what, list).await;
 }
 
+/// Traefik 515.
 #[tokio::test]
 async fn when_the_leader_dies_the_service_stays_and_changes_are_seen_after_the_election() {
     if environment("CONSUL_URL").is_none() {

@@ -63,6 +63,7 @@ async fn in_doubt(router: &Running, service: &str) {
     told(router, "the source does not know", lacking).await;
 }
 
+/// Fabio 578, 704.
 #[tokio::test]
 async fn instances_come_fail_recover_and_leave_while_clients_ask() {
     let Some(url) = environment("CONSUL_URL") else { return };
@@ -206,6 +207,8 @@ async fn serving_still(router: &Running, service: &str) {
     assert!(members.len() == 1 && members.values().all(|m| m["standing"] == "serving"), "{members:#?}");
 }
 
+/// Fabio 481.
+/// Spring 594.
 #[tokio::test]
 async fn an_agent_that_dies_or_hangs_costs_no_request() {
     if environment("CONSUL_URL").is_none() {
@@ -216,15 +219,18 @@ async fn an_agent_that_dies_or_hangs_costs_no_request() {
     let service = unique("api-outage");
     let all = instances(&["one", "two"]).await;
     registrar.register(&record(&service, &all[0], &json!({}))).await;
-    let router = router(&format!("{{ url: {:?} }}", own.url), &service);
+    let router = router(&format!("{{ url: {:?}, wait: 1s }}", own.url), &service);
     reached(&router, &service, &["one"]).await;
     let load = Load::start(&router, &Front::ALL, &service).await;
     load.more(50).await;
 
-    // It takes connections and never answers: the path of a request does not go there.
+    // It takes connections and never answers: the path of a request does not go there, and the watch is found overdue.
     own.node("pause");
     load.more(500).await;
+    told(&router, "overdue", |now| now["state"] == "down").await;
+    load.more(50).await;
     own.node("resume");
+    told(&router, "live as soon as it answers", |now| now["state"] == "live").await;
 
     own.node("kill");
     told(&router, "down", |now| now["state"] == "down").await;
@@ -241,6 +247,7 @@ async fn an_agent_that_dies_or_hangs_costs_no_request() {
     load.end().await;
 }
 
+/// Traefik 2552.
 #[tokio::test]
 async fn what_an_agent_forgot_in_an_outage_leaves_once_it_says_so() {
     if environment("CONSUL_URL").is_none() {

@@ -8,6 +8,7 @@ use testkit::{Client, Instance, get, post};
 use super::rig::{Load, Registrar, admin, instances, router, serving, until};
 use crate::support::{Config, Front, Running, told};
 
+/// SC Gateway 738, 2416.
 #[tokio::test]
 async fn what_registers_is_routed_and_what_deregisters_is_left_at_once() {
     let router = router("least_requests");
@@ -113,6 +114,7 @@ async fn the_last_instance_whose_lease_ends_stays_as_last_resort() {
     assert_eq!((answer.status.as_u16(), refused(&answer).as_deref()), (503, Some("no_instance")));
 }
 
+/// SC Gateway 3688.
 #[tokio::test]
 async fn the_last_instance_that_deregisters_leaves_nobody() {
     let router = router("least_requests");

@@ -35,6 +35,8 @@ async fn serving(router: &Running, names: &[&str]) {
     .await;
 }
 
+/// Traefik 4452, 7010.
+/// Kubernetes 43576.
 #[tokio::test]
 async fn a_rolling_update_and_a_dead_api_server_cost_no_request() {
     if Cluster::shared().is_none() {

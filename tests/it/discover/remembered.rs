@@ -38,6 +38,8 @@ async fn told(reached: &Reached, what: &str, wanted: impl Fn(&Value) -> bool) {
     testkit::until(what, table, |table| wanted(&table["sources"][0])).await;
 }
 
+/// Envoy 16987, 21644.
+/// APISIX 12398.
 #[tokio::test]
 async fn a_router_that_was_killed_starts_without_its_registry() {
     if environment("CONSUL_URL").is_none() {

@@ -68,6 +68,7 @@ async fn a_client_stays_where_its_cookie_says() {
     }
 }
 
+/// Traefik 7886, 5177.
 #[tokio::test]
 async fn a_client_leaves_an_instance_that_left_or_cannot_be_reached() {
     let router = router("{ cookie: pets }");

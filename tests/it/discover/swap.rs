@@ -102,6 +102,7 @@ async fn what_is_known_of_an_unchanged_instance_survives_swaps_and_reloads() {
     assert_eq!(steady.counts().connections(), 1);
 }
 
+/// HAProxy 3400.
 #[tokio::test]
 async fn all_instances_can_be_replaced_in_one_go() {
     let (old, new) = (instances(&["o1", "o2", "o3"]).await, instances(&["n1", "n2", "n3"]).await);

@@ -3,12 +3,14 @@
 use serde_json::Value;
 use testkit::{Client, Gate, Instance, Reply, Stream, eventually, get};
 
-use super::rig::{IN_MEMORY, Registrar, serving};
+use super::rig::{IN_MEMORY, Load, Registrar, serving};
 use crate::support::{Config, Front};
 
 /// What the long response sends after the instance left.
 const REST: usize = 1024 * 1024;
 
+/// linkerd 10406.
+/// Envoy 440, 27863.
 #[tokio::test]
 async fn streams_on_two_cores_end_in_order_on_an_instance_that_left() {
     let router = Config::new().set("threads", "2").set("registries", IN_MEMORY).start();
@@ -52,6 +54,39 @@ async fn streams_on_two_cores_end_in_order_on_an_instance_that_left() {
     assert_eq!((leaving.counts().completed(), leaving.counts().aborted()), (2, 0));
 }
 
+/// SIGTERM reaches an instance before anybody tells the router: it closes its port, ends what it has begun, and is gone. Again
+/// and again, each time under load.
+/// Traefik 4452, 7010.
+/// Fabio 578, 704.
+/// Fabio 991.
+/// Kubernetes 43576.
+#[tokio::test]
+async fn an_instance_that_ends_before_its_registry_says_so_costs_no_request() {
+    for instances in [[Instance::http(), Instance::http()], [Instance::h2c(), Instance::h2c()]] {
+        let router = Config::new().set("registries", IN_MEMORY).start();
+        let registrar = Registrar::of(&router).await;
+        let [leaving, staying] = instances;
+        let (leaving, staying) = (leaving.named("leaving").start().await, staying.named("staying").start().await);
+        registrar.register("pets", &leaving).await;
+        registrar.register("pets", &staying).await;
+        serving(&router, "pets", &["leaving", "staying"]).await;
+        let load = Load::start(&router, &Front::ALL, "pets").await;
+        for _ in 0..5 {
+            let before = leaving.counts().requests();
+            eventually("it is asked", || leaving.counts().requests() > before + 10).await;
+            leaving.stop_accepting().await;
+            leaving.drain();
+            load.more(100).await;
+            eventually("it has ended all it began", || leaving.counts().open() == 0).await;
+            leaving.restart_on_same_port().await;
+        }
+        registrar.deregister("pets", &leaving).await;
+        serving(&router, "pets", &["staying"]).await;
+        load.end().await;
+        assert_eq!(leaving.counts().aborted(), 0);
+    }
+}
+
 async fn begin(client: &Client) -> Stream {
     let request = http::Request::get("/long").header("service_id", "pets").body(()).unwrap();
     let mut stream = client.open(request, true).await.unwrap();
@@ -60,6 +95,7 @@ async fn begin(client: &Client) -> Stream {
     stream
 }
 
+/// Envoy 440, 27863.
 #[tokio::test]
 async fn an_upload_under_way_ends_in_order_on_an_instance_that_left() {
     let router = Config::new().set("registries", IN_MEMORY).start();

@@ -68,6 +68,7 @@ async fn instances_come_drain_and_vanish_while_clients_ask() {
     load.end().await;
 }
 
+/// Traefik 515.
 #[tokio::test]
 async fn a_leader_that_dies_costs_no_request_and_its_successor_is_followed() {
     if environment("ZOOKEEPER").is_none() {

@@ -41,9 +41,7 @@ impl Fault {
 pub(crate) enum By {
     /// The trial of this source, see `rig.rs`.
     Trial,
-    /// This test (`path::name`), which was there before, mostly with the real server.
-    Test(&'static str),
-    /// Nothing, because it cannot be, or cannot be made here.
+    /// Nothing, because it cannot be.
     None(&'static str),
 }
 
@@ -62,10 +60,6 @@ const fn trial(fault: Fault, shown: &'static str, served: &'static str) -> Cell 
     Cell { fault, shown, served, by: By::Trial }
 }
 
-const fn test(fault: Fault, shown: &'static str, served: &'static str, test: &'static str) -> Cell {
-    Cell { fault, shown, served, by: By::Test(test) }
-}
-
 const fn none(fault: Fault, why: &'static str) -> Cell {
     Cell { fault, shown: "", served: "", by: By::None(why) }
 }
@@ -75,9 +69,24 @@ use Fault::{
     Truncated,
 };
 
-const CLOCK: Cell = test(ClockJump, "live", "kept", "tests/it/faults/ledger.rs::no_source_reads_the_clock_of_the_day");
+const CLOCK: Cell = trial(ClockJump, "live", "kept");
 
 const CONSUL: [Cell; 12] = [
+    trial(Refuses, "down", "kept"),
+    trial(Hangs, "down", "kept"),
+    trial(ServerError, "down", "kept"),
+    trial(Truncated, "down", "kept"),
+    trial(Garbage, "down", "kept"),
+    trial(SlowDrip, "down", "kept"),
+    trial(Empty, "live", "last resort"),
+    trial(Reset, "live", "kept"),
+    trial(LeaderLoss, "down", "kept"),
+    trial(AuthLost, "doubt", "kept"),
+    trial(RestartEmpty, "live", "last resort"),
+    CLOCK,
+];
+
+const ETCD: [Cell; 12] = [
     trial(Refuses, "down", "kept"),
     trial(Hangs, "down", "kept"),
     trial(ServerError, "down", "kept"),
@@ -92,68 +101,18 @@ const CONSUL: [Cell; 12] = [
     CLOCK,
 ];
 
-const ETCD: [Cell; 12] = [
+const ZOOKEEPER: [Cell; 12] = [
     trial(Refuses, "down", "kept"),
     trial(Hangs, "down", "kept"),
-    trial(ServerError, "down", "kept"),
+    none(ServerError, "it has no such answer; each code of an error has its meaning"),
     trial(Truncated, "down", "kept"),
     trial(Garbage, "down", "kept"),
     trial(SlowDrip, "down", "kept"),
     trial(Empty, "live", "last resort"),
     trial(Reset, "live", "kept"),
-    test(
-        LeaderLoss,
-        "down",
-        "kept",
-        "tests/it/etcd/cluster.rs::without_a_quorum_the_source_says_so_and_keeps_what_it_knows",
-    ),
-    trial(AuthLost, "down", "kept"),
+    trial(LeaderLoss, "down", "kept"),
+    trial(AuthLost, "doubt", "kept"),
     trial(RestartEmpty, "live", "last resort"),
-    CLOCK,
-];
-
-const SESSION: &str =
-    "crates/discovery/src/provider/zookeeper/session/tests.rs::refused_credentials_garbage_and_an_end_are_told_apart";
-const FORGOT: &str =
-    "tests/it/zookeeper/faults.rs::a_server_that_dies_and_comes_back_is_an_outage_and_one_that_forgot_says_so";
-
-const ZOOKEEPER: [Cell; 12] = [
-    test(Refuses, "down", "kept", FORGOT),
-    test(
-        Hangs,
-        "down",
-        "kept",
-        "tests/it/zookeeper/faults.rs::a_server_that_hangs_is_noticed_within_the_session_timeout_and_heals",
-    ),
-    none(ServerError, "it has no such answer; each code of an error has its meaning"),
-    test(Truncated, "down", "kept", SESSION),
-    test(Garbage, "down", "kept", SESSION),
-    test(
-        SlowDrip,
-        "down",
-        "kept",
-        "crates/discovery/src/provider/zookeeper/session/tests.rs::silence_and_single_bytes_end_a_session_within_its_timeout",
-    ),
-    test(Empty, "live", "last resort", FORGOT),
-    test(
-        Reset,
-        "live",
-        "kept",
-        "tests/it/zookeeper/faults.rs::what_happens_while_the_link_is_cut_is_known_when_it_is_whole",
-    ),
-    test(
-        LeaderLoss,
-        "down",
-        "kept",
-        "tests/it/zookeeper/faults.rs::an_ensemble_that_loses_its_leader_goes_on_and_without_a_quorum_nothing_is_forgotten",
-    ),
-    test(
-        AuthLost,
-        "down",
-        "kept",
-        "tests/it/zookeeper/access.rs::without_the_right_credentials_nothing_is_known_rather_than_empty",
-    ),
-    test(RestartEmpty, "live", "last resort", FORGOT),
     CLOCK,
 ];
 
@@ -164,7 +123,7 @@ const KUBERNETES: [Cell; 12] = [
     trial(Truncated, "down", "kept"),
     trial(Garbage, "down", "kept"),
     trial(SlowDrip, "down", "kept"),
-    test(Empty, "live", "gone", "tests/it/kubernetes.rs::slices_come_change_and_go"),
+    trial(Empty, "live", "last resort"),
     trial(Reset, "live", "kept"),
     trial(LeaderLoss, "down", "kept"),
     trial(AuthLost, "down", "kept"),
@@ -204,7 +163,7 @@ const DNS: [Cell; 12] = [
 
 const FILE: [Cell; 12] = [
     trial(Refuses, "down", "kept"),
-    test(Hangs, "down", "kept", "tests/it/operate/stalled.rs::files_that_hang_are_the_fault_of_their_source_alone"),
+    trial(Hangs, "down", "kept"),
     none(ServerError, "a disk has no such answer"),
     trial(Truncated, "skipped", "kept"),
     trial(Garbage, "skipped", "kept"),
@@ -221,41 +180,16 @@ const SAME: &str = "it is part of the router: nothing lies between";
 
 const EMBEDDED: [Cell; 12] = [
     none(Refuses, SAME),
-    none(Hangs, SAME),
-    none(ServerError, SAME),
-    test(
-        Truncated,
-        "live",
-        "kept",
-        "crates/discovery/src/provider/embedded/journal/tests.rs::half_a_line_at_the_end_costs_only_that_line",
-    ),
-    test(
-        Garbage,
-        "live",
-        "kept",
-        "crates/discovery/src/provider/embedded/journal/tests.rs::a_damaged_file_is_set_aside_and_never_prevents_a_start",
-    ),
+    trial(Hangs, "live", "kept"),
+    trial(ServerError, "live", "kept"),
+    trial(Truncated, "live", "kept"),
+    trial(Garbage, "live", "kept"),
     none(SlowDrip, SAME),
-    test(
-        Empty,
-        "live",
-        "gone",
-        "crates/discovery/src/provider/embedded/registry/tests.rs::a_change_is_pushed_and_a_deregistration_named",
-    ),
-    test(
-        Reset,
-        "live",
-        "kept",
-        "crates/discovery/src/provider/embedded/journal/tests.rs::a_start_finds_what_was_written_and_a_higher_index",
-    ),
+    trial(Empty, "live", "gone"),
+    trial(Reset, "live", "kept"),
     none(LeaderLoss, "a registry within a router is alone"),
     none(AuthLost, "reading it needs no right"),
-    test(
-        RestartEmpty,
-        "live",
-        "kept",
-        "crates/discovery/src/provider/embedded/registry/tests.rs::a_restart_forgets_nothing_and_leases_run_anew",
-    ),
+    trial(RestartEmpty, "live", "gone"),
     CLOCK,
 ];
 

@@ -14,7 +14,8 @@ use tokio::{
 
 use super::{
     cells::Fault,
-    rig::{Calls, Subject, World, refuses, table},
+    rig::{Calls, Subject, World, refuses},
+    table::table,
 };
 
 const NOERROR: u8 = 0;
@@ -108,7 +109,10 @@ async fn subject() -> Subject {
     Subject::listening(serve, |address| (discovery::Settings::Dns(settings(address)), Vec::new())).await
 }
 
+/// HAProxy 841, 793, 971.
+/// Kong 11713.
+/// Envoy 2691.
 #[tokio::test]
 async fn faults_of_the_dns() {
-    table("dns", subject).await;
+    table("dns", "faults_of_the_dns", subject).await;
 }

@@ -8,8 +8,9 @@ use settings::Span;
 
 use super::{
     cells::Fault,
-    http::{Asked, Speaks, Wire, subject},
-    rig::table,
+    http::{Asked, Speaks, subject},
+    table::table,
+    wire::Wire,
 };
 
 struct Engine;
@@ -57,8 +58,12 @@ fn labels() -> Value {
     json!({ "pointsman.service": "pets", "pointsman.port": "80" })
 }
 
+/// Traefik 1100, 4287.
 #[tokio::test]
 async fn faults_of_docker() {
     let settings = |at| Settings { resync: Span::from_secs(5), ..Settings::new(format!("http://{at}")) };
-    table("docker", || subject(Engine, move |at| (discovery::Settings::Docker(settings(at)), Vec::new()))).await;
+    table("docker", "faults_of_docker", || {
+        subject(Engine, move |at| (discovery::Settings::Docker(settings(at)), Vec::new()))
+    })
+    .await;
 }

@@ -9,8 +9,10 @@ use settings::Span;
 
 use super::{
     cells::Fault,
-    http::{Asked, Speaks, Wire, subject},
-    rig::{World, table},
+    http::{Asked, Speaks, subject},
+    rig::World,
+    table::table,
+    wire::Wire,
 };
 
 struct Member;
@@ -67,8 +69,13 @@ fn record(n: u8, now: &World) -> Value {
         "mod_revision": now.index.to_string(), "lease": "7" })
 }
 
+/// Traefik 2068, 566.
+/// Traefik 515.
 #[tokio::test]
 async fn faults_of_etcd() {
     let settings = |at| Settings { wait: Span::from_secs(1), ..Settings::new([format!("http://{at}")]) };
-    table("etcd", || subject(Member, move |at| (discovery::Settings::Etcd(settings(at)), Vec::new()))).await;
+    table("etcd", "faults_of_etcd", || {
+        subject(Member, move |at| (discovery::Settings::Etcd(settings(at)), Vec::new()))
+    })
+    .await;
 }

@@ -8,8 +8,10 @@ use settings::Span;
 
 use super::{
     cells::Fault,
-    http::{Asked, Speaks, Wire, subject},
-    rig::{World, table},
+    http::{Asked, Speaks, subject},
+    rig::World,
+    table::table,
+    wire::Wire,
 };
 use crate::kubernetes::rig::kubeconfig;
 
@@ -73,6 +75,8 @@ fn slice(now: &World) -> Value {
         "addressType": "IPv4", "endpoints": endpoints, "ports": [{ "port": 80 }] })
 }
 
+/// Envoy Gateway 3740.
+/// Kubernetes 43576.
 #[tokio::test]
 async fn faults_of_kubernetes() {
     let subject = || {
@@ -83,5 +87,5 @@ async fn faults_of_kubernetes() {
             (discovery::Settings::Kubernetes(settings), vec![Box::new(file) as Box<dyn Send>])
         })
     };
-    table("kubernetes", subject).await;
+    table("kubernetes", "faults_of_kubernetes", subject).await;
 }

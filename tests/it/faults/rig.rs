@@ -7,21 +7,24 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use balancer::{Algorithm, Place};
-use discovery::{Discovery, Policies, Policy, Settings, status::State};
+use discovery::{Discovery, Policies, Policy, Settings, provider::embedded::Registry, status::State};
 use model::{Exposure, ServiceId};
 use tokio::{
     net::TcpListener,
     sync::watch,
-    task::{JoinHandle, JoinSet, LocalSet},
+    task::JoinHandle,
     time::{Instant, sleep},
 };
 use transport::ClientTls;
 
-use super::cells::{By, Cell, Fault};
+use super::{
+    cells::{Cell, Fault},
+    weather::{DAY, Weather},
+};
 
 /// Long enough for the longest deadline of a source on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,9 +49,23 @@ pub(crate) struct Subject {
     pub(crate) settings: Settings,
     pub(crate) world: watch::Sender<World>,
     pub(crate) calls: Calls,
+    /// Where connections to it are counted.
+    pub(crate) port: Option<u16>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
+    /// If it is part of the router.
+    pub(crate) inner: Option<Inner>,
     /// What has to stay while it runs.
     pub(crate) _keep: Vec<Box<dyn Send>>,
+}
+
+/// A registry that lives and dies with the router.
+pub(crate) struct Inner {
+    /// The one that runs.
+    pub(crate) registry: watch::Sender<Option<Registry>>,
+    /// Whether this befalls it when the router ends and begins.
+    pub(crate) begins_anew: fn(Fault) -> bool,
+    /// What it does to what is on disk.
+    pub(crate) damage: Box<dyn Fn(Fault)>,
 }
 
 /// Questions it was asked.
@@ -76,8 +93,21 @@ impl Subject {
         let (world, calls) = (world(), Calls::default());
         let tasks = serve(listener, world.subscribe(), calls.clone());
         let (settings, keep) = settings(address);
-        Self { settings, world, calls, tasks, _keep: keep }
+        Self { settings, world, calls, port: Some(address.port()), tasks, inner: None, _keep: keep }
     }
+
+    /// Questions so far; if it refuses connections, how often that was.
+    fn asked(&self, fault: Fault) -> u64 {
+        match (fault, self.port) {
+            (Fault::Refuses, Some(port)) => weather().connects(port),
+            _ => self.calls.count(),
+        }
+    }
+}
+
+/// Of the program in which all trials of a source run.
+fn weather() -> Weather {
+    Weather::here().expect("the weather of the trials")
 }
 
 impl Drop for Subject {
@@ -98,61 +128,50 @@ pub(crate) fn world() -> watch::Sender<World> {
 
 /// What one trial found.
 #[derive(Debug)]
-struct Found {
-    cell: Cell,
-    exposure: Exposure,
-    noticed: Duration,
-    back: Duration,
-    calls: u64,
-    during: Duration,
+pub(crate) struct Found {
+    pub(crate) fault: Fault,
+    pub(crate) exposure: Exposure,
+    pub(crate) shown: &'static str,
+    pub(crate) served: &'static str,
+    pub(crate) noticed: Duration,
+    pub(crate) back: Duration,
+    pub(crate) calls: u64,
+    pub(crate) during: Duration,
 }
 
-/// Tries every cell of a source that is to be tried, all at once, and prints its rows.
-pub(crate) async fn table<F: Future<Output = Subject>>(source: &'static str, subject: impl Fn() -> F) {
-    let all = async {
-        let (mut trials, mut starts) = (JoinSet::new(), JoinSet::new());
-        for cell in super::cells::of(source).iter().filter(|cell| matches!(cell.by, By::Trial)) {
-            // Found by its name, and in the catalogue.
-            for exposure in [Exposure::Routed, Exposure::Everything] {
-                if matches!(cell.shown, "down" | "doubt") {
-                    starts.spawn_local(start(source, *cell, exposure.clone(), subject().await));
-                }
-                trials.spawn_local(trial(source, *cell, exposure, subject().await));
-            }
-        }
-        starts.join_all().await;
-        trials.join_all().await
-    };
-    let mut found = LocalSet::new().run_until(all).await;
-    found.sort_by_key(|found| (found.cell.fault, found.exposure != Exposure::Routed));
-    found.dedup_by_key(|found| found.cell.fault);
-    for Found { cell, noticed, back, calls, during, .. } in found {
-        let (fault, shown, served) = (cell.fault.name(), cell.shown, cell.served);
-        let [noticed, back, during] = [noticed, back, during].map(|time| time.as_secs_f64());
-        // Connections that were refused were not seen, and a disk counts nothing.
-        let calls = if calls == 0 { String::new() } else { format!("{calls} in {during:.1} s") };
-        println!("{source} | {fault} | {shown} | {served} | {noticed:.1} s | {back:.1} s | {calls} | trial |");
-    }
-}
-
-async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Subject) -> Found {
-    let stage = Stage::new(format!("{source}, {}", cell.fault.name()), &subject, exposure.clone()).await;
+pub(crate) async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Subject) -> Found {
+    let fault = cell.fault;
+    let mut stage = Stage::new(format!("{source}, {}", fault.name()), &subject, exposure.clone()).await;
     stage.until("two instances at first", |now| *now == Now { serving: 2, resort: 0, shown: "live" }, |_| true).await;
 
-    let before = subject.calls.count();
+    let before = subject.asked(fault);
     let begun = Instant::now();
-    begin(&subject.world, cell.fault);
+    begin(&subject.world, fault);
+    if subject.inner.as_ref().is_some_and(|inner| (inner.begins_anew)(fault)) {
+        stage = stage.again(&subject, fault).await;
+    }
     let holds = |now: &Now| match cell.served {
         "kept" => now.serving == 2 && now.resort == 0,
         "last resort" => now.serving + now.resort == 2,
         _ => true,
     };
-    let shown = |now: &Now| now.shown == cell.shown && now.is_served(cell.served);
+    // What looks as before counts only once the registry was asked again.
+    let same = (cell.shown, cell.served) == ("live", "kept") && fault != Fault::ClockJump && subject.port.is_some();
+    let shown =
+        |now: &Now| now.shown == cell.shown && now.served() == cell.served && (!same || subject.asked(fault) > before);
     stage.until(&format!("{} and {}", cell.shown, cell.served), shown, holds).await;
     let noticed = begun.elapsed();
-    let end = Instant::now() + AFTER;
-    stage.until("the end", |_| Instant::now() >= end, holds).await;
-    let (calls, during) = (subject.calls.count() - before, begun.elapsed());
+    for ahead in [1, -1] {
+        if fault == Fault::ClockJump {
+            jump(ahead);
+        }
+        let end = Instant::now() + AFTER / 2;
+        stage.until("the end", |_| Instant::now() >= end, holds).await;
+    }
+    let (calls, during) = (subject.asked(fault) - before, begun.elapsed());
+    stage.until(&format!("{} and {} still", cell.shown, cell.served), shown, holds).await;
+    let now = stage.now();
+    stage.is_stored(&subject, fault).await;
     // A few at once when a life begins, and then the pauses of the backoff.
     assert!(
         Duration::from_millis(calls * 200) < during + Duration::from_secs(2),
@@ -162,17 +181,36 @@ async fn trial(source: &'static str, cell: Cell, exposure: Exposure, subject: Su
 
     let ended = Instant::now();
     end_fault(&subject, &stage).await;
-    Found { cell, exposure, noticed, back: ended.elapsed(), calls, during }
+    let back = ended.elapsed();
+    if subject.inner.is_some() {
+        // What failed to be written was written since.
+        stage.is_stored(&subject, Fault::Empty).await;
+        stage.again(&subject, Fault::Reset).await.ends("three instances after all", 3).await;
+    }
+    let (shown, served) = (now.shown, now.served());
+    Found { fault, exposure, shown, served, noticed, back, calls, during }
+}
+
+/// The time of day is another: a day ahead, or a day behind.
+fn jump(days: i64) {
+    let before = SystemTime::now();
+    weather().clock(days * i64::try_from(DAY.as_secs()).unwrap());
+    let after = SystemTime::now();
+    let moved = if days > 0 { after.duration_since(before) } else { before.duration_since(after) };
+    assert!(moved.is_ok_and(|moved| moved > DAY / 2), "the clock did not jump: {before:?}, {after:?}");
 }
 
 /// A router that starts when the registry has failed already: it knows nothing, and so is not ready.
-async fn start(source: &'static str, cell: Cell, exposure: Exposure, subject: Subject) {
+pub(crate) async fn start(source: &'static str, cell: Cell, exposure: Exposure, subject: Subject) {
     begin(&subject.world, cell.fault);
     // For the registry to be as its world is.
     sleep(LOOK * 10).await;
-    let stage = Stage::new(format!("start of {source}, {}", cell.fault.name()), &subject, exposure).await;
+    let stage = Stage::new(format!("start of {source}, {}", cell.fault.name()), &subject, exposure.clone()).await;
     let nothing = |now: &Now| now.serving + now.resort == 0 && !stage.discovery.status().borrow().is_ready();
-    stage.until(cell.shown, |now| now.shown == cell.shown, nothing).await;
+    // A catalogue that may not be read names nothing to be in doubt about.
+    if cell.shown == "down" || exposure == Exposure::Routed {
+        stage.until(cell.shown, |now| now.shown == cell.shown, nothing).await;
+    }
     let end = Instant::now() + AFTER;
     stage.until("the end", |_| Instant::now() >= end, nothing).await;
     end_fault(&subject, &stage).await;
@@ -181,9 +219,7 @@ async fn start(source: &'static str, cell: Cell, exposure: Exposure, subject: Su
 /// The registry is well again, and a third instance comes.
 async fn end_fault(subject: &Subject, stage: &Stage) {
     subject.world.send_modify(|world| (world.fault, world.instances, world.index) = (None, 3, world.index + 1));
-    // What was skipped stays counted.
-    let again = |now: &Now| now.serving == 3 && now.resort == 0 && matches!(now.shown, "live" | "skipped");
-    stage.until("three instances again", again, |_| true).await;
+    stage.ends("three instances again", 3).await;
 }
 
 /// What the fault does to the registry itself; what it does to its answers is the registry's.
@@ -208,11 +244,11 @@ struct Now {
 }
 
 impl Now {
-    fn is_served(&self, how: &str) -> bool {
-        match how {
-            "kept" => self.serving > 0,
-            "last resort" => self.serving == 0 && self.resort > 0,
-            _ => self.serving + self.resort == 0,
+    fn served(&self) -> &'static str {
+        match (self.serving, self.resort) {
+            (0, 0) => "gone",
+            (0, _) => "last resort",
+            _ => "kept",
         }
     }
 }
@@ -220,13 +256,53 @@ impl Now {
 struct Stage {
     discovery: Discovery,
     what: String,
+    exposure: Exposure,
 }
 
 impl Stage {
     async fn new(what: String, subject: &Subject, exposure: Exposure) -> Self {
-        let (what, sources) = (format!("{what}, {exposure:?}"), vec![("test".to_owned(), subject.settings.clone())]);
-        let discovery = Discovery::start(sources, policies(exposure), None, |_| {}).await.unwrap();
-        Self { discovery, what }
+        let end = Instant::now() + PATIENCE;
+        let discovery = loop {
+            let sources = vec![("test".to_owned(), subject.settings.clone())];
+            match Discovery::start(sources, policies(exposure.clone()), None, |_| {}).await {
+                Ok(discovery) => break discovery,
+                // The one before may not have let go yet.
+                Err(error) => assert!(Instant::now() < end, "{what}: {error}"),
+            }
+            sleep(LOOK).await;
+        };
+        if let Some(inner) = &subject.inner {
+            let (_, _, registry) = discovery.registries().await.remove(0);
+            inner.registry.send_replace(Some(registry));
+        }
+        Self { discovery, what: format!("{what}, {exposure:?}"), exposure }
+    }
+
+    /// The router ends, this befalls its registry, and it begins.
+    async fn again(self, subject: &Subject, fault: Fault) -> Self {
+        let inner = subject.inner.as_ref().expect("a registry within the router");
+        inner.registry.send_replace(None);
+        self.discovery.shutdown().await;
+        (inner.damage)(fault);
+        let stage = Self::new(self.what, subject, self.exposure).await;
+        stage.until("an answer", |now| now.shown != "starting", |_| true).await;
+        stage
+    }
+
+    /// Whether the registry's disk has all that was registered, which is to be so unless that is the fault.
+    async fn is_stored(&self, subject: &Subject, fault: Fault) {
+        let there = subject.inner.as_ref().and_then(|inner| inner.registry.borrow().clone());
+        if let Some(registry) = there {
+            let well = !matches!(fault, Fault::Hangs | Fault::ServerError);
+            assert_eq!(registry.settled().await, well, "{}", self.what);
+        }
+    }
+
+    /// Waits for this many instances, all serving.
+    async fn ends(&self, what: &str, instances: usize) {
+        // What was skipped stays counted.
+        let is = |now: &Now| now.serving == instances && now.resort == 0 && matches!(now.shown, "live" | "skipped");
+        self.until(what, is, |_| true).await;
     }
 
     fn now(&self) -> Now {

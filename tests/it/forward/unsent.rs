@@ -38,6 +38,9 @@ async fn check_posts(router: &Running, good: &Instance, posts: u64) {
     router.settled("pets").await;
 }
 
+/// Traefik 4452, 7010.
+/// Fabio 578, 704.
+/// Fabio 991.
 #[tokio::test]
 async fn a_refused_connection_sends_the_request_elsewhere() {
     let good = Instance::h2c().start().await;
@@ -45,6 +48,7 @@ async fn a_refused_connection_sends_the_request_elsewhere() {
     check_posts(&router, &good, 4).await;
 }
 
+/// Fabio 991.
 #[tokio::test]
 async fn a_refused_stream_sends_the_request_elsewhere() {
     let refuses = Instance::h2c().answer(|_| Reply::resets(REFUSED_STREAM)).start().await;
@@ -68,6 +72,7 @@ async fn goes_away() -> Raw {
     .await
 }
 
+/// Envoy 36450, NGINX 1431.
 #[tokio::test]
 async fn a_stream_above_the_last_one_of_goaway_goes_elsewhere() {
     let away = goes_away().await;
@@ -77,6 +82,7 @@ async fn a_stream_above_the_last_one_of_goaway_goes_elsewhere() {
     assert!(away.connections() > 0, "it was asked");
 }
 
+/// Sōzu 1442.
 #[tokio::test]
 async fn a_connection_the_instance_closed_while_idle_costs_nothing() {
     let first = Instance::http().start().await;
@@ -94,6 +100,7 @@ async fn a_connection_the_instance_closed_while_idle_costs_nothing() {
     assert_eq!(first.counts().requests(), 3);
 }
 
+/// hyper 2136, 3553.
 #[tokio::test]
 async fn a_request_that_may_have_been_processed_is_never_sent_twice() {
     for reply in [Reply::closes(), Reply::resets(2)] {
@@ -115,6 +122,7 @@ async fn a_request_that_may_have_been_processed_is_never_sent_twice() {
     }
 }
 
+/// hyper 2136, 3553.
 #[tokio::test]
 async fn the_only_instance_is_asked_again_on_a_new_connection() {
     for frame in [Frame::go_away(0, 0), Frame::reset(1, REFUSED_STREAM)] {

@@ -85,6 +85,7 @@ async fn a_reload_changes_the_check_and_keeps_what_is_known() {
     counted(&router, "pointsman_health_watched", 0).await;
 }
 
+/// Caddy 7036, 7870.
 #[tokio::test]
 async fn two_services_at_one_address_are_looked_at_apart() {
     let [a] = instances(["a"]).await;

@@ -12,6 +12,7 @@ fn check() -> String {
     format!("{{ http: {{ path: /health }}, timeout: 200ms, {QUICK} }}")
 }
 
+/// Traefik 4544, 12654.
 #[tokio::test]
 async fn who_is_new_gets_its_first_request_after_its_first_success() {
     let [a, b] = instances(["a", "b"]).await;

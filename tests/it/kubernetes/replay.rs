@@ -153,6 +153,7 @@ async fn a_watch_is_followed_to_its_end_and_renewed_there() {
     assert!(replay.asked()[2].contains("resourceVersion=240"), "{:?}", replay.asked());
 }
 
+/// linkerd 11480.
 #[tokio::test]
 async fn a_version_that_is_too_old_is_followed_by_a_new_list() {
     let mut watch = replay(&["empty list", "list after 410"], &["old watch"], &["sel-a"]).await;
@@ -170,6 +171,10 @@ async fn refusals_are_told_apart_and_end() {
     for (name, reason, part) in [
         ("invalid token", "denied", "does not know the token"),
         ("no token", "denied", "no token or certificate was presented"),
+        // Its token was good until then; who cached that may say yes for ten seconds more.
+        ("token of a deleted account", "denied", "does not know the token"),
+        // In its first second a server knows no rights, and refuses everybody.
+        ("just started", "denied", "cannot list resource"),
         ("list not allowed", "denied", "cannot list resource \"endpointslices\""),
         ("too many requests", "limited", "try again later"),
         ("bad label selector", "malformed", "expected: !, identifier"),
@@ -188,6 +193,26 @@ async fn a_watch_that_is_refused_or_crashes_keeps_the_list() {
         assert_eq!(replay.list("orders").await, "10.2.0.1:8443");
         assert_eq!(replay.outage().await.reason(), reason);
         assert_eq!(replay.list("orders").await, "10.2.0.1:8443");
+    }
+}
+
+/// A server that is told to end (SIGTERM) ends its watches as if their time were over.
+#[tokio::test]
+async fn a_watch_that_ends_with_its_server_is_no_outage_and_is_not_trusted() {
+    let mut replay = replay(&["empty list", "list"], &["termination"], &["orders"]).await;
+    assert_eq!(replay.list("orders").await, "empty");
+    assert_eq!(replay.list("orders").await, "10.2.0.1:8443", "listed anew");
+}
+
+/// Once a minute, and before its end, a server says how far a watch is in which nothing happens.
+#[tokio::test]
+async fn bookmarks_alone_carry_a_quiet_watch_on() {
+    for (watch, version) in [("quiet watch", "299"), ("watch by selector", "248")] {
+        let mut replay = replay(&["list after 410"], &[watch], &["sel-a"]).await;
+        assert_eq!(replay.list("sel-a").await, "10.4.0.1:8443");
+        testkit::until("the next watch", async || replay.asked(), |asked| asked.len() >= 3).await;
+        let asked = replay.asked();
+        assert!(asked[2].contains("watch=1") && asked[2].contains(&format!("resourceVersion={version}")), "{asked:?}");
     }
 }
 

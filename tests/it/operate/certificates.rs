@@ -94,6 +94,7 @@ async fn new_connections_see_a_renewed_certificate_and_old_ones_live_on() {
     assert_eq!(instance.counts().connections(), 1, "instances did not notice");
 }
 
+/// linkerd 10406.
 #[tokio::test]
 async fn a_renewed_authority_of_instances_is_followed() {
     let certs = Certs::new();

@@ -6,9 +6,10 @@ use std::{
     process::Command,
 };
 
-use testkit::{Client, bounded, get, post};
+use testkit::{Client, Instance, Reply, bounded, get, post};
 
 use super::process::{Process, binary, reached};
+use crate::support::Config;
 
 /// A pipe has room for 64 KiB; a change of the registry is some 200 octets of log.
 const CHANGES: usize = 1000;
@@ -38,6 +39,30 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     let metrics = Client::http(reached.admin).await.send(get("/metrics", &[])).await.text();
     drop(both);
     assert!(metrics.contains("\npointsman_log_lines_dropped_total 0\n"), "{metrics}");
+}
+
+/// Who wonders why a request failed although there was another instance finds it in the metrics, and in the log at `debug`.
+/// Caddy 6259, 4245.
+#[tokio::test]
+async fn a_try_that_was_not_made_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = |_: &testkit::Seen| Reply::closes();
+    let (one, two) = (Instance::http().answer(broken).start().await, Instance::http().answer(broken).start().await);
+    let config = Config::new()
+        .set("listeners", "[ { address: 127.0.0.1:0 } ]")
+        .set("log", "{ level: 'info,router=debug' }")
+        .service("pets", &[one.url(), two.url()]);
+    std::fs::write(folder.path().join("router.yml"), config.yaml()).unwrap();
+    let process = Process::start(&["run", "--config", "router.yml"], folder.path());
+    let reached = process.ready().await;
+    let client = Client::http(reached.clients[0]).await;
+    let answer = client.send(post("/", &[("service_id", "pets")], "an order")).await;
+    assert_eq!((answer.status, one.counts().requests() + two.counts().requests()), (502.try_into().unwrap(), 1));
+    process.logs("not tried again").await;
+    let why = process.logged().into_iter().find(|line| line.contains("not tried again")).unwrap();
+    assert!(why.contains("why=\"method\""), "{why}");
+    let metrics = Client::http(reached.admin).await.send(get("/metrics", &[])).await.text();
+    assert!(metrics.contains("\npointsman_retries_withheld_total{reason=\"method\"} 1\n"), "{metrics}");
 }
 
 #[tokio::test]

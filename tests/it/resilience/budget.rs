@@ -20,6 +20,7 @@ async fn total_outage(settings: &str, requests: u64) -> (u64, Running) {
     (instances.0.counts().requests() + instances.1.counts().requests() + instances.2.counts().requests(), router)
 }
 
+/// Caddy 6259, 4245.
 #[tokio::test]
 async fn in_a_total_outage_instances_get_a_fifth_more_requests_and_no_more() {
     let settings = "retries: { budget: { share: 20%, floor: 0 }, backoff: { base: 0ms, longest: 0ms } }";

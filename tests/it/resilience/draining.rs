@@ -53,6 +53,7 @@ async fn stream(client: &Client, kind: &str) -> Stream {
     client.open(head.body(()).expect("a request"), true).await.expect("a stream")
 }
 
+/// Traefik 41.
 #[tokio::test]
 async fn an_instance_put_out_by_an_operator_gets_nothing_new_and_finishes_what_it_has() {
     let (router, registrar) = start().await;

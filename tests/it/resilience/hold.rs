@@ -17,6 +17,8 @@ async fn start(config: Config) -> (Running, Registrar) {
     (router, registrar)
 }
 
+/// Traefik 9289.
+/// Caddy 4442.
 #[tokio::test]
 async fn to_zero_and_back_within_the_hold_costs_nobody_an_error() {
     let (router, registrar) = start(Config::new()).await;
@@ -36,6 +38,7 @@ async fn to_zero_and_back_within_the_hold_costs_nobody_an_error() {
     at_rest(&router, "pets").await;
 }
 
+/// Caddy 4442.
 #[tokio::test]
 async fn a_routed_service_that_was_never_there_is_waited_for_with_the_body_unread() {
     let (router, registrar) = start(Config::new().set("routes", "[ { prefix: /, service: pets } ]")).await;

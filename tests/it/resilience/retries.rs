@@ -26,6 +26,7 @@ fn answering(h2: bool, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) 
     if h2 { Instance::h2c() } else { Instance::http() }.answer(answer)
 }
 
+/// Fabio 578, 704.
 #[tokio::test]
 async fn what_one_instance_fails_at_another_one_answers() {
     let failures = [

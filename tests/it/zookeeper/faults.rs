@@ -80,6 +80,7 @@ async fn a_server_that_hangs_is_noticed_within_the_session_timeout_and_heals() {
     source.known(&name, 1).await;
 }
 
+/// Traefik 8948.
 #[tokio::test]
 async fn what_happens_while_the_link_is_cut_is_known_when_it_is_whole() {
     let Some(servers) = environment("ZOOKEEPER") else { return };

@@ -21,6 +21,7 @@ proptest! {
 
     /// The bound that is promised: below three times the median latency nobody falls under a fifth of its fair share in a
     /// minute, however slow or quick the others are and however many requests there are.
+    /// Traefik 12306, 11840.
     #[test]
     fn no_instance_is_starved(
         latencies in prop::collection::vec(prop_oneof![1_u64..10, 20_u64..60, 1_u64..2000], 2..12),
@@ -42,6 +43,7 @@ proptest! {
     }
 }
 
+/// linkerd 11043.
 #[test]
 fn what_is_slow_for_everybody_is_held_against_nobody() {
     // One of so many takes so many times as long, at whatever instance; else 5 to 15 ms.

@@ -21,6 +21,7 @@ fn seen_at(seconds: &[u64]) -> Vec<Candidate> {
     (0..).zip(seconds).map(seen).collect()
 }
 
+/// Envoy 11050, Caddy 7966, linkerd 7277.
 #[test]
 fn a_new_one_gets_its_share_little_by_little() {
     for algorithm in algorithms() {

@@ -128,6 +128,7 @@ fn a_suspect_that_is_named_again_is_no_suspect() {
     check(&after(&[says("ab"), says(""), says("a")]), "a/b");
 }
 
+/// Fabio 861.
 #[test]
 fn an_error_changes_no_list() {
     let mut claims = after(&[says("ab")]);
@@ -307,6 +308,7 @@ fn a_change_says_what_became_of_each_instance() {
     assert_eq!((ids(&changes[0].diff.changed), changes[0].diff.changed[0].weight), ("a".to_owned(), 9));
 }
 
+/// Kong 11713.
 #[test]
 fn the_hold_is_that_of_the_service_then_of_the_source() {
     let seconds = Duration::from_secs;

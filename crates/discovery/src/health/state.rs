@@ -131,6 +131,7 @@ mod tests {
         assert_eq!(run(&checks, false, "-n+p"), "dxxu");
     }
 
+    /// Caddy 7036, 7870.
     #[test]
     fn what_stays_over_a_reload_is_what_the_same_check_found() {
         let (one, two, three) =

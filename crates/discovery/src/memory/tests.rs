@@ -67,6 +67,7 @@ fn what_is_written_is_read_again_with_every_attribute() {
 
 proptest! {
     /// Whatever is changed, cut off or added: the file is refused as a whole, and nothing panics.
+    /// Envoy 16987, 21644.
     #[test]
     fn a_damaged_file_is_never_believed(at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>()) {
         let mut bytes = file::encode(&[source("dc1", &[("pets", word(&[1, 2], None))])]).unwrap();

@@ -99,6 +99,7 @@ mod tests {
         (times.windows(2).map(|w| w[1] - w[0]).collect(), all)
     }
 
+    /// Fabio 764.
     #[tokio::test(start_paused = true)]
     async fn waits_double_up_to_ten_seconds_with_jitter() {
         let (waits, published) = waits(&[]).await;

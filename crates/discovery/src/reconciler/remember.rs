@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use model::ServiceId;
@@ -15,6 +15,9 @@ use crate::{
     provider::Interest,
     status::{State, Status, Turn},
 };
+
+/// How far ahead of us the clock of a file server may be.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// The memory, if there is one, and what it was told last.
 #[derive(Debug)]
@@ -41,18 +44,27 @@ impl Remembering {
         for source in recalled {
             let same = |kept: &&(SourceId, Kept)| kept.1.name == source.name && kept.1.kind.as_str() == source.kind;
             let Some((id, _)) = self.kept.iter().find(same) else { continue };
-            let mut ages = BTreeMap::new();
-            for (service, word) in source.services {
+            let (mut ages, mut ahead) = (BTreeMap::new(), 0);
+            for (service, mut word) in source.services {
                 if claims.recall(*id, &service, word.instances.clone(), interest) {
-                    let age = word.confirmed.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+                    let confirmed = believable(word.confirmed, now);
+                    ahead += usize::from(confirmed == UNIX_EPOCH);
+                    word.confirmed = Some(confirmed);
                     memory.note(&source.name, &service, Some(word));
-                    ages.insert(service, age);
+                    ages.insert(service, now.duration_since(confirmed).unwrap_or_default());
                 }
             }
             let (services, oldest) = (ages.len(), ages.values().max().map_or(0, Duration::as_secs));
             tracing::info!(source = %source.name, services, oldest_s = oldest,
                 "remembered; this stands until the source answers");
-            let cause = format!("{services} services, of up to {oldest} s ago, until it answers");
+            if ahead > 0 {
+                tracing::warn!(source = %source.name, services = ahead,
+                    "remembered at a time that is yet to come: the clock was set back, and these count as old as can be");
+            }
+            let cause = match ahead {
+                0 => format!("{services} services, of up to {oldest} s ago, until it answers"),
+                _ => format!("{services} services, {ahead} of them of an unknown time, until it answers"),
+            };
             history.record(What::Remembered, About { source: Some(&source.name), cause, ..About::default() }, &[]);
             status.recall(*id, ages);
         }
@@ -112,7 +124,7 @@ impl Remembering {
                     && let Some(instances) = claims.memorable(source, service).filter(|list| !list.is_empty())
                 {
                     let age = status.source(source).and_then(|source| source.age(service, clock::tick()));
-                    let confirmed = SystemTime::now().checked_sub(age.unwrap_or_default());
+                    let confirmed = Some(before(SystemTime::now(), age.unwrap_or_default()));
                     memory.note(&kept.name, service, Some(Word { instances, confirmed }));
                 }
             }
@@ -129,10 +141,51 @@ impl Remembering {
             let told = status.source(*id).is_some_and(|source| source.answered) && !claims.speaks_of(*id, service);
             if let Some(instances) = claims.memorable(*id, service).or_else(|| told.then(Vec::new)) {
                 let age = status.source(*id).and_then(|s| s.age(service, now));
-                let confirmed = age.and_then(|age| time.checked_sub(age));
+                let confirmed = age.map(|age| before(time, age));
                 let word = (!instances.is_empty()).then_some(Word { instances, confirmed });
                 memory.note(&kept.name, service, word);
             }
+        }
+    }
+}
+
+/// When a word is to be believed to have been true last. A time that is yet to come was told by a clock that was set back
+/// since: how long ago it was, nobody knows, so it was as long ago as can be.
+fn believable(confirmed: Option<SystemTime>, now: SystemTime) -> SystemTime {
+    confirmed.filter(|at| *at <= now + AHEAD).unwrap_or(UNIX_EPOCH)
+}
+
+/// This long before a time, but never so long that it could not be said.
+fn before(time: SystemTime, age: Duration) -> SystemTime {
+    time.checked_sub(age).filter(|time| *time > UNIX_EPOCH).unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_yet_to_come_is_no_young_one() {
+        let (now, hour) = (UNIX_EPOCH + Duration::from_secs(1 << 30), Duration::from_secs(3600));
+        for (confirmed, believed) in [
+            (Some(now), now),
+            (Some(now - hour), now - hour),
+            (Some(UNIX_EPOCH), UNIX_EPOCH),
+            (Some(now + AHEAD), now + AHEAD),
+            (Some(now + AHEAD + Duration::from_secs(1)), UNIX_EPOCH),
+            (Some(now + 1000 * hour), UNIX_EPOCH),
+            (None, UNIX_EPOCH),
+        ] {
+            assert_eq!(believable(confirmed, now), believed, "{confirmed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_time_is_not_taken_for_now() {
+        let now = UNIX_EPOCH + Duration::from_secs(10);
+        assert_eq!(before(now, Duration::from_secs(4)), UNIX_EPOCH + Duration::from_secs(6));
+        for age in [Duration::from_secs(11), Duration::MAX] {
+            assert_eq!(before(now, age), UNIX_EPOCH);
         }
     }
 }

@@ -120,6 +120,7 @@ impl Stage {
     }
 }
 
+/// Traefik 1107.
 #[tokio::test(start_paused = true)]
 async fn a_lone_change_is_published_at_once() {
     let stage = Stage::new().await;
@@ -230,6 +231,7 @@ async fn a_service_without_instances_leaves_the_table_in_the_end_and_a_routed_on
     stage.check("a", "2");
 }
 
+/// APISIX 12398.
 #[tokio::test(start_paused = true)]
 async fn readiness_waits_for_every_routed_service() {
     let mut stage = Stage::new().await;

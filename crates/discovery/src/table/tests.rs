@@ -126,6 +126,7 @@ fn requests_without_environment_reach_all_but_reserved_ones() {
     check(&bound, Some("dev"), &["y"]);
 }
 
+/// Traefik 41.
 #[test]
 fn draining_members_get_new_requests_only_if_nobody_else_is_there() {
     let mut leaving = instance("x", 1);
@@ -177,6 +178,7 @@ fn another_way_to_balance_keeps_what_was_learned() {
     }
 }
 
+/// Traefik 9289.
 #[test]
 fn a_service_without_instances_is_known_while_somebody_speaks_of_it() {
     let routed = Policies { routed: [service("a")].into(), ..policies() };
@@ -226,6 +228,7 @@ fn another_environment_of_the_router_makes_every_service_anew() {
     assert!(second.arrived.is_empty() && second.departed.is_empty());
 }
 
+/// SC Gateway 738, 2416.
 #[test]
 fn a_reader_sees_each_store_and_generations_follow_it() {
     let cell = TableCell::new(table(policies(), vec![("a", vec![instance("x", 1)])]));
@@ -350,6 +353,7 @@ proptest! {
         }
     }
 
+    /// Traefik 3944.
     #[test]
     fn tables_of_different_content_have_different_digests(one in world(), other in world()) {
         let empty = || Table::empty(Arc::new(policies()));

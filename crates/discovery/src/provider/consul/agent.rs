@@ -192,6 +192,7 @@ impl Agent {
 mod tests {
     use super::*;
 
+    /// Fabio 764.
     #[test]
     fn a_question_carries_what_the_settings_say() {
         let settings = Settings {

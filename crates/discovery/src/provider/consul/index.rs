@@ -34,6 +34,7 @@ mod tests {
 
     use super::*;
 
+    /// light-4j 726.
     #[test]
     fn the_documented_rules() {
         let start = Cursor::default();
@@ -48,6 +49,8 @@ mod tests {
     proptest! {
         /// Whatever the server says: never block on 0, never block on more than it said last, and of two answers in a
         /// row at least one is used.
+        /// Traefik 8207.
+        /// Consul 1244, 4810.
         #[test]
         fn a_watch_never_spins_misses_or_starves(answers in prop::collection::vec(prop::option::of(any::<u64>()), 0..50)) {
             let (mut cursor, mut last) = (Cursor::default(), Verdict::Use);

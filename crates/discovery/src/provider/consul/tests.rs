@@ -87,6 +87,7 @@ fn otherwise(path: &str, pets: impl FnOnce() -> Reply) -> Reply {
     }
 }
 
+/// light-4j 726.
 #[tokio::test]
 async fn an_index_that_goes_back_starts_the_watch_anew() {
     let mut fake = fake(1, |path, before| {
@@ -104,6 +105,7 @@ async fn an_index_that_goes_back_starts_the_watch_anew() {
     assert_eq!(fake.indexes(), [None, Some(10), None, Some(6)]);
 }
 
+/// Traefik 8207.
 #[tokio::test]
 async fn an_agent_that_never_blocks_is_not_flooded() {
     let mut fake = fake(1, |path, _| otherwise(path, || answer(7, A))).await;
@@ -128,11 +130,14 @@ async fn outage(times: usize, reply: fn() -> Reply, expected: &str) {
     assert_eq!([fake.said().await, fake.said().await, fake.said().await], ["a@n", expected, "b@n"]);
 }
 
+/// Fabio 481.
+/// light-4j 1503, 1304.
 #[tokio::test]
 async fn a_hung_agent_is_unreachable() {
     outage(1, Reply::silence, "unreachable: unreachable").await;
 }
 
+/// light-4j 1503, 1304.
 #[tokio::test]
 async fn a_cut_answer_is_an_outage_and_no_list() {
     outage(1, || Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n["), "unreachable: unreachable").await;
@@ -189,6 +194,7 @@ async fn many_errors_at_once_ask_for_few_canaries() {
     assert!(canaries < 25, "{canaries}");
 }
 
+/// Fabio 764.
 #[tokio::test]
 async fn in_an_outage_one_question_is_asked_for_all_services() {
     let broken = Arc::new(AtomicBool::new(false));

@@ -14,6 +14,7 @@ mod tests {
 
     use super::*;
 
+    /// Kong 11713.
     #[test]
     fn a_ttl_counts_within_its_bounds() {
         let seconds = Duration::from_secs;

@@ -322,6 +322,8 @@ async fn one_that_ended_and_began_anew_is_asked_for() {
     assert!(matches!(&back, Update::Service { knowledge: Knowledge::Known(list), .. } if list.len() == 1), "{back:?}");
 }
 
+/// Traefik 1100, 4287.
+/// linkerd 6842.
 #[tokio::test]
 async fn a_stream_that_fell_silent_is_found_by_reading_anew() {
     let (fake, url) = Fake::default().start().await;

@@ -147,6 +147,7 @@ async fn a_change_counts_from_when_it_was_at_hand() {
     assert_eq!(first.seen, second.seen);
 }
 
+/// Traefik 2068, 566.
 #[tokio::test]
 async fn a_watch_that_falls_silent_is_made_anew_where_it_stopped() {
     let mut fake = fake(|path, before| match (path, before) {

@@ -158,6 +158,7 @@ mod tests {
         assert_eq!(after(ProviderError::Denied(String::new())), watching("7"));
     }
 
+    /// linkerd 11480.
     #[test]
     fn a_watch_that_ended_without_a_sign_of_life_is_not_trusted() {
         let mut cursor = watching("7");

@@ -27,6 +27,10 @@ use crate::provider::{
 /// Questions under way at once: enough to fill the time of one answer, few enough to leave the server to others.
 const WINDOW: usize = 64;
 
+/// Between two looks at whether we may still read a service, one after the other: the loss of the right to all is found
+/// within this, that of a single one when its turn comes or everything is listed again.
+const RIGHTS: Duration = Duration::from_secs(10);
+
 /// How a life ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -80,6 +84,7 @@ impl Life<'_> {
         let mut backoff = calm();
         let mut retry = Instant::now() + backoff.next(fastrand::f64());
         let mut resync = Instant::now() + pace::resync(fastrand::f64());
+        let mut rights = Instant::now() + RIGHTS;
         let mut reading = true;
         let mut interest = Arc::clone(&interests.borrow_and_update());
         self.look(&interest).await?;
@@ -107,6 +112,10 @@ impl Life<'_> {
                 () = sleep_until(retry) => {
                     self.tree.retry();
                     retry = Instant::now() + backoff.next(fastrand::f64());
+                }
+                () = sleep_until(rights) => {
+                    self.tree.try_rights();
+                    rights = Instant::now() + RIGHTS;
                 }
                 () = sleep_until(resync) => {
                     self.tree.resync();

@@ -2,7 +2,10 @@
 
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    ops::Bound,
+};
 
 use bytes::Bytes;
 use model::{ProviderError, ServiceId, Update};
@@ -33,6 +36,8 @@ pub(super) struct Tree {
     /// When an event named a node that is not read since.
     heard: HashMap<String, Instant>,
     skipped: Vec<Update>,
+    /// The service whose turn it was last to be asked whether we may still read it.
+    tried: Option<ServiceId>,
 }
 
 /// A question, and what it is for.
@@ -74,6 +79,7 @@ impl Tree {
             dirty: BTreeMap::new(),
             heard: HashMap::new(),
             skipped: Vec::new(),
+            tried: None,
         }
     }
 
@@ -283,17 +289,24 @@ impl Tree {
         }
     }
 
+    /// Lists one service again, each in its turn: no event tells that we may not read it any more.
+    pub(super) fn try_rights(&mut self) {
+        let after = self.tried.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.services.range((after, Bound::Unbounded)).next().or_else(|| self.services.first_key_value());
+        let Some((name, service)) = next else { return };
+        self.tried = Some(name.clone());
+        for ask in lists(name, service) {
+            self.push(ask);
+        }
+    }
+
     /// Lists everything again, in case that an event was lost; reads only what is new.
     pub(super) fn resync(&mut self) {
         if self.catalogue.is_some() {
             self.push(Ask::Catalogue);
         }
-        let list = |(name, service): (&ServiceId, &Service)| {
-            let name = name.clone();
-            let asks = service.directories().map(|path| Ask::List { service: name.clone(), directory: path.clone() });
-            asks.collect::<Vec<_>>()
-        };
-        for ask in self.services.iter().flat_map(list).collect::<Vec<_>>() {
+        let all: Vec<_> = self.services.iter().flat_map(|(name, service)| lists(name, service)).collect();
+        for ask in all {
             self.push(ask);
         }
     }
@@ -319,6 +332,11 @@ impl Tree {
             self.queue.push_back(ask);
         }
     }
+}
+
+/// The questions that read a service anew.
+fn lists(name: &ServiceId, service: &Service) -> Vec<Ask> {
+    service.directories().map(|path| Ask::List { service: name.clone(), directory: path.clone() }).collect()
 }
 
 /// The names in an answer: none if the node is not there. The outer error ends the connection, the inner one concerns

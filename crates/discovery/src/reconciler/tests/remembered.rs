@@ -42,6 +42,7 @@ impl Stage {
     }
 }
 
+/// APISIX 12398.
 #[tokio::test(start_paused = true)]
 async fn a_restart_without_registries_serves_all_that_was_known() {
     let directory = tempdir().unwrap();

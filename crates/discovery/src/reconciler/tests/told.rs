@@ -26,6 +26,7 @@ async fn fails(stage: &Stage) {
     stage.updates.send((7, Update::Unreachable(ProviderError::Unreachable("the test".into())))).await.unwrap();
 }
 
+/// Envoy 6420.
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_is_used_as_the_policy_says_until_the_source_answers() {
     for (what, expected) in [(TooOld::LastResort, "(1)(2)"), (TooOld::Refuse, ""), (TooOld::Serve, "12")] {
@@ -53,6 +54,7 @@ async fn what_is_too_old_is_used_as_the_policy_says_until_the_source_answers() {
     }
 }
 
+/// Envoy Gateway 3740.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_about_one_service_ages_that_one_only() {
     let stage = Stage::with(limited(TooOld::Refuse), None).await;
@@ -127,6 +129,7 @@ async fn what_many_services_gain_at_once_is_one_event_and_what_they_lose_is_told
     assert_eq!(told, ["added s40 test 1", "added s41 test 1", "suspected s0 test 1"]);
 }
 
+/// Traefik 1107.
 #[tokio::test(start_paused = true)]
 async fn freshness_counts_from_when_the_change_was_seen() {
     let stage = Stage::new().await;

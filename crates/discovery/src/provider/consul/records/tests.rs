@@ -49,6 +49,8 @@ fn the_least_record_of_any_registrar_is_enough() {
     assert_eq!(instance.endpoint.protocol, None);
 }
 
+/// APISIX 8856.
+/// Traefik 4544, 12654.
 #[test]
 fn checks_decide_who_serves() {
     let service = || json!({ "ID": "a", "Port": 1, "Weights": { "Passing": 5, "Warning": 2 } });

@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::service;
 
+/// Traefik 4368.
 #[tokio::test]
 async fn with_many_services_a_changed_check_reads_its_service_and_no_other() {
     let failing = Arc::new(AtomicBool::new(false));

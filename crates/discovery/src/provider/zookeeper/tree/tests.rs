@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod rights;
+
 /// What is asked when nothing is wrong and what answers it: a server in miniature.
 #[derive(Default)]
 struct Server {
@@ -141,6 +143,8 @@ fn a_list_is_said_once_it_is_complete_and_a_change_costs_one_read() {
     assert_eq!(server.reads, 4);
 }
 
+/// Traefik 2068, 566.
+/// linkerd 6842.
 #[test]
 fn a_listing_again_finds_what_no_event_told() {
     let mut server = Server::with(&[("/services/pets/1", 1)]);
@@ -186,29 +190,6 @@ fn garbage_is_skipped_one_by_one_and_never_read_as_nothing() {
     server.nodes.insert("/services/pets/1".into(), record(1, "UP"));
     tree.event(&Event::Changed("/services/pets/1".into()), Instant::now());
     assert_eq!(words(&server.settle(&mut tree)), ["pets: 1"]);
-}
-
-#[test]
-fn a_refusal_is_unknown_and_asked_again_until_the_whole_list_is_there() {
-    let mut server = Server::with(&[("/services/pets/1", 1), ("/services/pets/2", 2)]);
-    server.forbidden = ["/services/pets", "/services/pets/2"].map(str::to_owned).into();
-    let mut tree = tree();
-    tree.want(&wanted(&["pets"]), false);
-    assert_eq!(words(&server.settle(&mut tree)), ["pets: ? denied"]);
-    tree.retry();
-    assert_eq!(words(&server.settle(&mut tree)), [""; 0]);
-    server.forbidden.remove("/services/pets");
-    tree.retry();
-    assert_eq!(words(&server.settle(&mut tree)), ["pets skipped", "pets: 1"]);
-    tree.retry();
-    assert_eq!(words(&server.settle(&mut tree)), [""; 0]);
-    server.forbidden.clear();
-    tree.retry();
-    assert_eq!(words(&server.settle(&mut tree)), ["pets: 1,2"]);
-    server.reads = 0;
-    tree.retry();
-    server.settle(&mut tree);
-    assert_eq!(server.reads, 0);
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn actions(registry: &Registry) -> Vec<Action> {
 
 const READY: &str = r#""checks":[{"type":"tcp","interval":"1s","fall":2}]"#;
 
+/// Traefik 4544, 12654.
 #[tokio::test]
 async fn an_instance_serves_when_its_check_passes_and_not_when_it_fails() {
     let registry = Registry::in_memory();
