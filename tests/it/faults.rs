@@ -6,8 +6,10 @@
 //! | `rig` | one trial: a fault begins and ends, and what must hold meanwhile |
 //! | `http` | a registry over HTTP that can be made to fail |
 //! | `consul`, `etcd`, `kubernetes`, `docker`, `dns`, `file` | the registries |
+//! | `absent` | how often a registry that is not there is looked for |
 //! | `ledger` | the documents say the same as the tests |
 
+mod absent;
 mod cells;
 mod consul;
 mod dns;
