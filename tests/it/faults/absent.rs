@@ -62,9 +62,9 @@ async fn whoever_is_not_there_is_looked_for_twice_a_second_at_most_and_at_the_sa
     for ((kind, came, _), early) in all.iter().zip(early) {
         let late = came.load(Ordering::Relaxed) - early;
         for came in [early, late] {
-            assert!(came <= 2 * seconds + 1, "{kind}: {came} times in {LOOK:?}");
+            assert!(came < 2 * seconds + 2, "{kind}: {came} times in {LOOK:?}");
             // One each 0.7 s; a machine that is busy may lose some.
-            assert!(came >= seconds / 2 + 1, "{kind}: {came} times in {LOOK:?}");
+            assert!(came > seconds / 2, "{kind}: {came} times in {LOOK:?}");
         }
     }
 }

@@ -134,9 +134,9 @@ async fn cut<R: Registry>(registry: &R, address: SocketAddr, key: &str, options:
         // A new one each time: the router ends connections that rest.
         let probe = Probe::connect(client);
         let routed = probe.until(comes).await;
-        // The probe is under way; before that, nothing can have come through.
-        let healed = Instant::now();
+        // The probe is under way. The commands that heal are read from the disk, which may take its time.
         way.heal();
+        let healed = Instant::now();
         spreads[usize::from(comes)].add(routed.await.expect("the probe lives") - healed);
     }
     let mut outcome = Outcome::default();
