@@ -8,8 +8,10 @@
 //! | `weather` | the time of day and the disk of that program |
 //! | `wire`, `http` | a registry that can be made to fail, and one that speaks HTTP |
 //! | `consul`, `etcd`, `zookeeper`, `kubernetes`, `docker`, `dns`, `file`, `embedded` | the registries |
+//! | `absent` | how often a registry that is not there is looked for |
 //! | `ledger` | the documents say the same as the tests |
 
+mod absent;
 mod cells;
 mod consul;
 mod dns;

@@ -15,6 +15,7 @@ mod kind;
 pub mod kubernetes;
 mod pace;
 mod pulse;
+mod retry;
 pub mod settings;
 mod single_flight;
 mod supervise;

@@ -11,6 +11,7 @@ pub(crate) mod error;
 mod escape;
 mod h1;
 mod h2;
+mod knock;
 mod lines;
 mod pool;
 mod tls;

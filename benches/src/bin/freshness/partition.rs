@@ -71,6 +71,11 @@ impl Way {
         self.namespace.as_ref().map_or_else(|| self.gate.cut(), Namespace::cut);
     }
 
+    /// What the router spent on it while it was cut: packets that were lost, or connections to the proxy.
+    fn spent(&self, before: u64) -> u64 {
+        self.namespace.as_ref().map_or_else(|| self.gate.calls() - before, Namespace::lost)
+    }
+
     fn heal(&self) {
         self.namespace.as_ref().map_or_else(|| self.gate.heal(), Namespace::heal);
     }
@@ -111,11 +116,12 @@ async fn cut<R: Registry>(registry: &R, address: SocketAddr, key: &str, options:
     let admin = Client::new(ClientSettings::new(admin)).expect("http://HOST:PORT");
 
     let load = Load::start(client, RATE).await;
-    let mut noticed = 0;
+    let (mut noticed, mut spent) = (0, 0);
     let mut spreads = [Spread::default(), Spread::default()];
     for round in 0..2 * options.rounds {
         let comes = round % 2 == 1;
         sleep(PAUSE).await;
+        let before = way.gate.calls();
         way.cut();
         if comes {
             registry.register(GUEST, guest.addr()).await;
@@ -123,20 +129,23 @@ async fn cut<R: Registry>(registry: &R, address: SocketAddr, key: &str, options:
             registry.deregister(GUEST).await;
         }
         sleep(Duration::from_secs(options.seconds)).await;
+        spent += way.spent(before);
         noticed += usize::from(is_down(&admin).await);
         // A new one each time: the router ends connections that rest.
         let probe = Probe::connect(client);
         let routed = probe.until(comes).await;
-        // The probe is under way; before that, nothing can have come through.
-        let healed = Instant::now();
+        // The probe is under way. The commands that heal are read from the disk, which may take its time.
         way.heal();
+        let healed = Instant::now();
         spreads[usize::from(comes)].add(routed.await.expect("the probe lives") - healed);
     }
     let mut outcome = Outcome::default();
     load.end(&mut outcome).await;
-    let name = R::NAME;
+    let (name, what) = (R::NAME, if options.namespace { "packets" } else { "connections" });
     println!("{name:<9} cut off for {} s: {outcome}", options.seconds);
     println!("{name:<9} the router had noticed it at the end of {noticed} of {}", 2 * options.rounds);
+    let all = u64::try_from(2 * options.rounds).unwrap_or(u64::MAX) * options.seconds;
+    println!("{name:<9} the router spent {:.1} {what} a second on it", spent as f64 / all as f64);
     println!("{name:<9} healed to routed, removed meanwhile   {}", spreads[0]);
     println!("{name:<9} healed to routed, added meanwhile     {}", spreads[1]);
     registry.deregister(HOST).await;

@@ -38,10 +38,13 @@ use ::settings::Aside;
 use model::{ProviderError, Update};
 
 use super::held::Held;
-use super::pace::Backoff;
+use super::retry::{Retry, Stay};
 use super::{Feed, Provider};
 
 pub use settings::Settings;
+
+/// The longest pause to an agent on this machine that answers and fails.
+const NEAR: Duration = Duration::from_secs(1);
 
 /// A Consul agent as a source of instances.
 #[derive(Debug)]
@@ -65,26 +68,25 @@ impl Consul {
     }
 
     /// Between canaries: an agent on this machine is asked again soon, one that many routers share is given time.
-    fn backoff(&self) -> Backoff {
-        let most = Duration::from_secs(if self.settings.is_local() { 1 } else { 5 });
-        Backoff::new(Duration::from_millis(500), most)
+    fn retry(&self) -> Retry {
+        if self.settings.is_local() { Retry::up_to(NEAR) } else { Retry::new() }
     }
 }
 
 impl Provider for Consul {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let mut backoff = self.backoff();
+        let mut retry = self.retry();
         loop {
-            match life::run(&self.settings, &self.aside, &self.accepted, &self.held, feed).await {
+            let begun = tokio::time::Instant::now();
+            let stay = match life::run(&self.settings, &self.aside, &self.accepted, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
                 life::End::Failed { error, reached } => {
-                    if reached {
-                        backoff = self.backoff();
-                    }
+                    let stay = Stay::ended(&error, reached, begun.elapsed());
                     feed.publish(Update::Unreachable(error)).await?;
+                    stay
                 }
-            }
-            tokio::time::sleep(backoff.next(fastrand::f64())).await;
+            };
+            tokio::time::sleep(retry.after(stay, fastrand::f64())).await;
         }
     }
 }

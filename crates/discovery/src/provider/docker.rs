@@ -43,7 +43,8 @@ use self::{
 };
 use super::{
     Feed, Provider,
-    pace::{Backoff, Pace},
+    pace::Pace,
+    retry::{Retry, Stay},
 };
 
 pub use settings::{Address, Settings};
@@ -54,10 +55,6 @@ const AT_ONCE: usize = 8;
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pieces of the stream that are gathered at most before what they say is acted on.
 const PIECES: usize = 256;
-/// A life this long shows that the engine does well: the next failure is its first.
-const GOOD: Duration = Duration::from_secs(10);
-/// Between attempts to reach an engine on this machine: asking in vain costs nothing.
-const NEAR: Duration = Duration::from_millis(500);
 
 /// A container engine as a source of instances.
 #[derive(Debug)]
@@ -263,23 +260,17 @@ async fn skip(feed: &Feed, reasons: Vec<String>, seen: Instant) -> Result<(), Pr
 
 impl Provider for Docker {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let calm = || Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
-        let mut backoff = calm();
+        let (mut retry, mut begun) = (Retry::new(), Instant::now());
         loop {
-            let begun = Instant::now();
-            let lived = self.live(feed).await;
-            if self.live && (lived.is_ok() || begun.elapsed() > GOOD) {
-                backoff = calm();
-            }
-            let Err(error) = lived else { continue };
+            let Err(error) = self.live(feed).await else { continue };
             if error == ProviderError::Closed {
                 return Err(error);
             }
             // One that answers and then fails was asked for everything, and is not asked so at once.
-            let longest = if self.settings.is_local() && !self.live { NEAR } else { Duration::MAX };
-            self.live = false;
+            let stay = Stay::ended(&error, std::mem::take(&mut self.live), begun.elapsed());
             feed.publish(Update::Unreachable(error)).await?;
-            tokio::time::sleep(backoff.next(fastrand::f64()).min(longest)).await;
+            tokio::time::sleep(retry.after(stay, fastrand::f64())).await;
+            begun = Instant::now();
         }
     }
 }

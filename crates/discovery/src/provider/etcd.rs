@@ -34,7 +34,11 @@ use model::{ProviderError, Update};
 use tokio::time::{Instant, sleep};
 
 use self::{contents::Contents, life::Memory};
-use super::{Feed, Provider, held::Held, pace::Backoff};
+use super::{
+    Feed, Provider,
+    held::Held,
+    retry::{Retry, Stay},
+};
 
 pub use settings::{Access, Settings};
 
@@ -74,8 +78,9 @@ impl Etcd {
 impl Provider for Etcd {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
         let endpoints = self.settings.endpoints.0.clone();
-        let calm = || Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
-        let (mut backoff, mut failed, mut trouble) = (calm(), Vec::new(), Instant::now());
+        let (mut retry, mut failed, mut trouble) = (Retry::new(), Vec::new(), Instant::now());
+        // One round over all endpoints.
+        let (mut round, mut useful) = (Instant::now(), false);
         loop {
             let (begun, answers) = (Instant::now(), feed.answers());
             let endpoint = &endpoints[self.at % endpoints.len()];
@@ -87,8 +92,9 @@ impl Provider for Etcd {
             tracing::debug!(endpoint, %error, "etcd failed us");
             if feed.answers() > answers {
                 trouble = Instant::now();
+                useful = true;
                 if begun.elapsed() > GOOD {
-                    (backoff, failed) = (calm(), Vec::new());
+                    (round, failed) = (begun, Vec::new());
                 }
             }
             failed.push(error);
@@ -96,10 +102,12 @@ impl Provider for Etcd {
             // The others may do well: only when none does, the source is down.
             if failed.len() >= endpoints.len() {
                 let error = telling(std::mem::take(&mut failed));
+                let stay = Stay::ended(&error, useful, round.elapsed());
                 if endpoints.len() == 1 || trouble.elapsed() >= ELECTION {
                     feed.publish(Update::Unreachable(error)).await?;
                 }
-                sleep(backoff.next(fastrand::f64())).await;
+                sleep(retry.after(stay, fastrand::f64())).await;
+                (round, useful) = (Instant::now(), false);
             }
         }
     }

@@ -35,14 +35,14 @@ mod settings;
 mod tree;
 mod wire;
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use ::settings::Aside;
 use model::{ProviderError, Update};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::held::Held;
-use super::pace::Backoff;
+use super::retry::{Retry, Stay};
 use super::{Feed, Provider};
 
 pub use presence::Presence;
@@ -60,11 +60,6 @@ pub struct ZooKeeper {
     aside: Aside,
 }
 
-/// Between two rounds over all servers: a new leader is there within a second.
-const FIRST: Duration = Duration::from_millis(200);
-/// The longest wait: an ensemble that was repaired is found within this time.
-const LONGEST: Duration = Duration::from_secs(5);
-
 impl ZooKeeper {
     /// A source with these settings. Certificates and secrets are read for each connection, and certificates once here
     /// to find mistakes.
@@ -79,19 +74,18 @@ impl ZooKeeper {
 
 impl Provider for ZooKeeper {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let calm = || Backoff::new(FIRST, LONGEST);
-        let mut backoff = calm();
+        let mut retry = Retry::new();
         loop {
-            let born = Instant::now();
-            match life::run(&self.settings, &self.aside, &mut self.resume, &self.held, feed).await {
+            let (begun, answers) = (Instant::now(), feed.answers());
+            let stay = match life::run(&self.settings, &self.aside, &mut self.resume, &self.held, feed).await {
                 life::End::Closed => return Err(ProviderError::Closed),
-                life::End::Failed(error) => feed.publish(Update::Unreachable(error)).await?,
-            }
-            // A server that takes us in and fails at once is not asked again and again.
-            if born.elapsed() > LONGEST {
-                backoff = calm();
-            }
-            tokio::time::sleep(backoff.next(fastrand::f64())).await;
+                life::End::Failed(error) => {
+                    let stay = Stay::ended(&error, feed.answers() > answers, begun.elapsed());
+                    feed.publish(Update::Unreachable(error)).await?;
+                    stay
+                }
+            };
+            sleep(retry.after(stay, fastrand::f64())).await;
         }
     }
 }

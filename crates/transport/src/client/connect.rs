@@ -13,8 +13,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{ClientError, ClientSettings, Step, error::chain, tls, wire::Duplex};
-use crate::{dial::first, keepalive::KeepAlive};
+use super::{ClientError, ClientSettings, Step, error::chain, knock::knock, tls, wire::Duplex};
+use crate::keepalive::KeepAlive;
 
 /// The server: where it is and how to open a connection to it.
 #[derive(Debug)]
@@ -155,8 +155,8 @@ impl Origin {
 
     async fn dial(&self, deadline: Instant) -> Result<TcpStream, ClientError> {
         let found = self.within(deadline, Step::Resolve, lookup_host((&*self.host, self.port))).await?;
-        let found = found.map_err(|e| self.unreachable(&e))?;
-        let stream = self.within(deadline, Step::Connect, first(found, TcpStream::connect)).await?;
+        let found: Vec<_> = found.map_err(|e| self.unreachable(&e))?.collect();
+        let stream = self.within(deadline, Step::Connect, knock(&found, TcpStream::connect)).await?;
         stream.map_err(|e| self.unreachable(&e))
     }
 
@@ -189,10 +189,12 @@ impl Origin {
     }
 }
 
-/// A watch is silent for minutes, and a machine that vanished says nothing.
+/// A watch is silent for minutes, and a machine that vanished says nothing. Between here and here there is no network.
 fn prepare(stream: &TcpStream) {
+    let near = stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+    let look_after = |stream| if near { Ok(()) } else { KeepAlive::REGISTRY.set(stream) };
     // Both only improve matters; a system that refuses them still has a working connection.
-    if let Err(error) = KeepAlive::SERVER.set(stream).and_then(|()| stream.set_nodelay(true)) {
+    if let Err(error) = look_after(stream).and_then(|()| stream.set_nodelay(true)) {
         tracing::debug!(%error, "socket options not set");
     }
 }

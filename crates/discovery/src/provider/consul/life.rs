@@ -34,7 +34,7 @@ pub(super) enum End {
     /// The agent cannot be used at present.
     Failed {
         error: ProviderError,
-        /// Whether the canary was answered, so that the outage is a new one.
+        /// Whether the canary was answered.
         reached: bool,
     },
 }

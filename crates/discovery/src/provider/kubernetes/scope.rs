@@ -20,7 +20,10 @@ use super::{
     slice::Record,
     wire::{self, Event},
 };
-use crate::provider::pace::{self, Backoff, Pace};
+use crate::provider::{
+    pace::{self, Pace},
+    retry::{Retry, Stay},
+};
 
 /// What a scope has to say.
 #[derive(Debug)]
@@ -69,7 +72,11 @@ pub(super) struct Watcher {
     pages: usize,
     /// When the first page was at hand: all others are of the same moment.
     listed: Instant,
-    backoff: Backoff,
+    retry: Retry,
+    /// When the last pause was over.
+    begun: Instant,
+    /// Something was read since then.
+    answered: bool,
     /// When to list again, though the watch tells of changes.
     resync: Instant,
     /// Nothing came of what was asked since the last failure.
@@ -94,7 +101,9 @@ impl Watcher {
             nameless: Vec::new(),
             pages: 0,
             listed: Instant::now(),
-            backoff: calm(),
+            retry: Retry::new(),
+            begun: Instant::now(),
+            answered: false,
             resync: Instant::now(),
             futile: false,
             troubled: false,
@@ -179,6 +188,7 @@ impl Watcher {
         if self.pages == 0 {
             self.listed = Instant::now();
         }
+        self.answered = true;
         self.records.extend(page.records);
         self.nameless.extend(page.nameless);
         self.pages += 1;
@@ -206,6 +216,7 @@ impl Watcher {
             Ok(answer) => answer,
             Err(failure) => return Ok(Err(failure)),
         };
+        self.answered = true;
         if std::mem::take(&mut self.troubled) {
             self.say(What::Recovered, Instant::now()).await?;
         }
@@ -227,7 +238,7 @@ impl Watcher {
                 Ok(None) => {
                     self.cursor.ended(alive && Instant::now() < self.resync);
                     if !alive {
-                        self.pause(None).await;
+                        self.pause(Stay::answered(self.begun.elapsed()), None).await;
                     }
                     return Ok(Ok(()));
                 }
@@ -237,7 +248,8 @@ impl Watcher {
                 match wire::event(&line, &cluster.rules) {
                     Ok((event, version)) => {
                         alive = true;
-                        self.thrive();
+                        // Something came of it.
+                        self.futile = false;
                         self.say(What::Changed(event), seen).await?;
                         if let Some(version) = version {
                             self.cursor.seen(version);
@@ -249,43 +261,37 @@ impl Watcher {
         }
     }
 
-    /// Something came of it: the next failure is the first one.
-    fn thrive(&mut self) {
-        (self.backoff, self.futile) = (calm(), false);
-    }
-
     /// Says the failure, and waits. A version that is too old is no failure, unless it is all that ever comes.
     async fn fail(&mut self, failure: Failure) -> Result<(), Closed> {
         self.cursor.failed(&failure);
         drop(self.take());
-        let pause = match failure {
+        let lasted = self.begun.elapsed();
+        let (stay, asked) = match failure {
             Failure::Gone if !self.futile => {
                 self.futile = true;
                 return Ok(());
             }
-            Failure::Gone => None,
+            Failure::Gone => (Stay::answered(lasted), None),
             Failure::Other { error, pause } => {
                 self.troubled = true;
+                let stay = Stay::ended(&error, self.answered, lasted);
                 self.say(What::Failed(error), Instant::now()).await?;
-                pause
+                (stay, pause)
             }
         };
-        self.pause(pause).await;
+        self.pause(stay, asked).await;
         Ok(())
     }
 
-    async fn pause(&mut self, asked: Option<Duration>) {
+    async fn pause(&mut self, stay: Stay, asked: Option<Duration>) {
         self.futile = true;
-        let own = self.backoff.next(fastrand::f64());
+        let own = self.retry.after(stay, fastrand::f64());
         // What the server asks for, and a share of chance on top, so that not all come back at once.
         sleep(asked.map_or(own, |asked| own.max(asked + own / 4))).await;
+        (self.begun, self.answered) = (Instant::now(), false);
     }
 
     async fn say(&self, what: What, seen: Instant) -> Result<(), Closed> {
         self.news.send(News { scope: self.scope, what, seen }).await.map_err(|_| Closed)
     }
-}
-
-fn calm() -> Backoff {
-    Backoff::new(Duration::from_millis(250), Duration::from_secs(10))
 }

@@ -32,7 +32,12 @@ pub(super) async fn open(settings: &Settings, aside: &Aside, resume: &mut Resume
     let first = fastrand::usize(..wires.len().max(1));
     let mut last = ProviderError::Unreachable("any server: none is named".to_owned());
     for wire in wires.iter().cycle().skip(first).take(wires.len()) {
-        match greet(wire, settings, resume).await {
+        let (had, mut greeted) = (resume.id, greet(wire, settings, resume).await);
+        // A server that knows no such session any more gives us a new one.
+        if greeted.is_err() && had != resume.id {
+            greeted = greet(wire, settings, resume).await;
+        }
+        match greeted {
             Ok(mut session) => {
                 tracing::info!(server = wire.address(), "zookeeper answers");
                 if !credentials.is_empty() {

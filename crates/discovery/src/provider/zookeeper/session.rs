@@ -15,6 +15,10 @@ use super::{
     wire::{self, Message, Question, Rights},
 };
 
+/// At most, from our last word to a ping: no later than TCP would ask whether the machine is there, which begins to count
+/// anew with each packet of ours that nobody acknowledges.
+const PING: Duration = Duration::from_secs(1);
+
 /// A session on a connection.
 pub(super) struct Session<S> {
     reader: ReadHalf<S>,
@@ -158,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     /// Moves bytes in one direction or the other, or pings. Reading comes first, so that a silence that was ours (we
     /// were busy) is not taken for the server's.
     async fn exchange(&mut self) -> Result<(), ProviderError> {
-        let (ping, end) = (self.sent + self.timeout / 3, self.heard + self.timeout * 2 / 3);
+        let (ping, end) = (self.sent + PING.min(self.timeout / 3), self.heard + self.timeout * 2 / 3);
         let waiting = self.unflushed || !self.outbox.is_empty();
         tokio::select! {
             biased;
