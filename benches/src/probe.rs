@@ -73,9 +73,10 @@ async fn follow(client: &Client, mut orders: mpsc::Receiver<Order>) {
 }
 
 async fn reaches_guest(client: &Client) -> bool {
-    match client.send(get("/", &[("env_tag", GUEST)])).await.status {
+    let answer = client.send(get("/", &[("env_tag", GUEST)])).await;
+    match answer.status {
         StatusCode::OK => true,
         StatusCode::SERVICE_UNAVAILABLE => false,
-        other => panic!("neither the guest nor its absence: {other}"),
+        _ => panic!("neither the guest nor its absence: {answer:?}"),
     }
 }

@@ -107,6 +107,14 @@ pub fn stale(admin: &Admin) -> Vec<String> {
                      stands: {error}"
                 ))
             }
+            (_, false) if source.is_usable(now) && !source.recalled => {
+                let (service, Doubt { error, since }) = source.doubts.first_key_value()?;
+                let (others, since) = (source.doubts.len() - 1, now.since(*since).as_secs());
+                Some(format!(
+                    "source {name} could not tell about {service} (for {since} s) and {others} other services since the \
+                     start: {error}"
+                ))
+            }
             (state, false) if source.is_usable(now) => {
                 let oldest = source.inherited.keys().filter_map(|s| source.age(s, now)).max().unwrap_or_default();
                 let cause = if let Source::Down(error) = state { format!(": {error}") } else { String::new() };

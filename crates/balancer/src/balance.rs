@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use model::{Instance, Tag, Tick, UpstreamKey};
 
 use crate::{
-    Algorithm, Balancer, Candidate, Place, SlowStart, Vitals, Weighing,
+    Algorithm, Balancer, Candidate, Groups, Place, SlowStart, Vitals, Weighing,
     tiers::{Rule, Tiers},
 };
 
@@ -50,9 +50,14 @@ impl From<Algorithm> for Balance {
 
 impl Balance {
     /// Builds the balancer for these instances, of which there is at least one. All tables and schedules are computed here,
-    /// off the request path.
+    /// off the request path. What `groups` knows of the list before goes on.
     #[must_use]
-    pub fn build<'a>(&self, contenders: impl Iterator<Item = Contender<'a>>, place: &Place) -> Box<dyn Balancer> {
+    pub fn build<'a>(
+        &self,
+        contenders: impl Iterator<Item = Contender<'a>>,
+        place: &Place,
+        groups: Option<Groups<'_>>,
+    ) -> Box<dyn Balancer> {
         let contenders: Vec<_> = contenders.collect();
         let weights = self.weighing.weigh(contenders.iter().map(|c| &**c.instance));
         let candidate = |(c, weight): (&Contender<'a>, u16)| Candidate {
@@ -62,16 +67,29 @@ impl Balance {
             vitals: Arc::clone(c.vitals),
             since: c.since,
         };
-        self.of(contenders.iter().zip(weights).map(candidate).collect(), place)
+        self.grouped(contenders.iter().zip(weights).map(candidate).collect(), place, groups)
     }
 
-    /// The same for candidates whose weights are settled.
+    /// The same for candidates whose weights are settled, and of whose groups nothing is known.
     pub(crate) fn of(&self, candidates: Vec<Candidate>, place: &Place) -> Box<dyn Balancer> {
+        self.grouped(candidates, place, None)
+    }
+
+    pub(crate) fn grouped(
+        &self,
+        candidates: Vec<Candidate>,
+        place: &Place,
+        known: Option<Groups<'_>>,
+    ) -> Box<dyn Balancer> {
         let group = |candidate: &Candidate| self.group(&candidate.instance);
+        if let Some(known) = known {
+            known.follow(candidates.iter().map(group));
+        }
         if is_one(candidates.iter().map(group)) {
             return self.zoned(candidates, place);
         }
-        Box::new(Tiers::new(candidates, Rule::Spill, group, |within| self.zoned(within, place)))
+        let used = |group| known.map_or_else(Arc::default, |known| known.used(group));
+        Box::new(Tiers::new(candidates, Rule::Spill, group, used, |within| self.zoned(within, place)))
     }
 
     fn zoned(&self, candidates: Vec<Candidate>, place: &Place) -> Box<dyn Balancer> {
@@ -81,9 +99,13 @@ impl Balance {
         }
         let zones: HashSet<_> = candidates.iter().map(|c| c.instance.zone.as_deref()).collect();
         let zones = u16::try_from(zones.len()).unwrap_or(u16::MAX);
-        Box::new(Tiers::new(candidates, Rule::Zone(zones), beyond, |within| {
-            self.algorithm.over(within, place, self.slow_start)
-        }))
+        Box::new(Tiers::new(
+            candidates,
+            Rule::Zone(zones),
+            beyond,
+            |_| Arc::default(),
+            |within| self.algorithm.over(within, place, self.slow_start),
+        ))
     }
 
     /// Which group an instance is in, the first being 0.

@@ -2,7 +2,7 @@
 //! is an argument.
 //!
 //! * [`balance`]: how a service is balanced: an algorithm, weights ([`weighing`]), [`slow_start`], and `tiers` of instances
-//!   that take over for each other.
+//!   that take over for each other, of which [`usage`] is kept.
 //! * [`algorithm`]: what the configuration can name; the registration point.
 //! * [`vitals`]: what we learned of one instance, made of [`admission`] (may it get requests) and `ewma` (how fast it is).
 //! * [`eject`]: who is put out for what he answers, and for how long; never too many.
@@ -47,6 +47,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod tiers;
+pub mod usage;
 pub mod vitals;
 pub mod weighing;
 
@@ -66,6 +67,7 @@ pub use quantile::P95;
 pub use queue::Queue;
 pub use service_vitals::ServiceVitals;
 pub use slow_start::SlowStart;
+pub use usage::{Groups, Usage};
 pub use vitals::{Marks, Totals, Vitals};
 pub use weighing::Weighing;
 

@@ -1,6 +1,6 @@
 //! Near instances before far ones.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use model::{Host, Instance};
 
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) fn local_first(candidates: Vec<Candidate>, place: &Place, slow_start: Option<SlowStart>) -> Tiers {
     let distance = |candidate: &Candidate| Distance::of(&candidate.instance, place) as usize;
     let least = |within| Box::new(LeastRequests::new(Draws::new(Roster::new(within, slow_start)))) as _;
-    Tiers::new(candidates, Rule::Strict, distance, least)
+    Tiers::new(candidates, Rule::Strict, distance, |_| Arc::default(), least)
 }
 
 /// Circles in this order.

@@ -1,6 +1,6 @@
 //! What we learned of one service as a whole: atomics shared by all cores.
 
-use crate::{Breaker, Budget, Occupancy, P95, Peers, Queue};
+use crate::{Breaker, Budget, Occupancy, P95, Peers, Queue, Usage};
 
 /// Live state of one service. Survives table swaps and reloads for as long as the table has the service.
 ///
@@ -19,4 +19,6 @@ pub struct ServiceVitals {
     pub breaker: Breaker,
     /// How long nearly all of its answers take. Written by each answer, if the service hedges by it.
     pub p95: P95,
+    /// Which groups that take over for each other were in use lately. Read and written as the list of instances changes.
+    pub usage: Usage,
 }

@@ -4,16 +4,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use model::Tick;
 
 use crate::{
     Ask, Balancer, Candidate,
-    due::{Due, millis},
+    due::Due,
     hashed::remix,
     roster::{Rank, Roster},
+    usage::Used,
 };
 
 /// How old the shares may be, in milliseconds. A group whose instances rest is passed over at once; this is about its fair part.
@@ -22,10 +26,6 @@ const PERIOD: u32 = 100;
 /// A group stands in for its full share while it has this part of its instances: Envoy's overprovisioning factor 1.4, hence
 /// 71 %. What is missing below that goes to the next.
 const OVERPROVISIONED: f64 = 1.4;
-
-/// A group that had a share counts as in use for so many milliseconds more. Clients that [stay](Tiers::is_in_use) with it would
-/// be sent back and forth otherwise, where the group before it is just about well enough.
-const LINGERS: u32 = 10_000;
 
 /// What a group of candidates takes before the next one gets any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,7 @@ struct Tier {
     places: Box<[usize]>,
     /// Requests go to it or one before it up to this point, in 2^16ths.
     upto: AtomicU32,
-    /// When it had a share last, in milliseconds; 0 if never.
-    used: AtomicU32,
+    used: Arc<Used>,
 }
 
 const ALL: u32 = 1 << 16;
@@ -72,6 +71,7 @@ impl Tiers {
         candidates: Vec<Candidate>,
         rule: Rule,
         tier: impl Fn(&Candidate) -> usize,
+        used: impl Fn(usize) -> Arc<Used>,
         build: impl Fn(Vec<Candidate>) -> Box<dyn Balancer>,
     ) -> Self {
         let mut groups = BTreeMap::<usize, (Vec<usize>, Vec<Candidate>)>::new();
@@ -80,13 +80,13 @@ impl Tiers {
             places.push(at);
             within.push(candidate.clone());
         }
-        let make = |(places, within): (Vec<usize>, _)| Tier {
+        let make = |(tier, (places, within)): (usize, (Vec<usize>, _))| Tier {
             balancer: build(within),
             places: places.into(),
             upto: AtomicU32::new(ALL),
-            used: AtomicU32::new(0),
+            used: used(tier),
         };
-        let tiers = groups.into_values().map(make).collect();
+        let tiers = groups.into_iter().map(make).collect();
         Self { roster: Roster::new(candidates, None), tiers, rule, due: Due::default() }
     }
 
@@ -107,7 +107,8 @@ impl Tiers {
     }
 
     /// Whether requests go to the group of this candidate: it has a share, or those that have one can serve none. Clients that
-    /// came to it meanwhile may stay for a while after its last share.
+    /// came to it meanwhile may stay for a while after its last share: they would be sent back and forth otherwise, where the
+    /// group before it is just about well enough.
     fn is_in_use(&self, at: usize, ask: &Ask<'_>) -> bool {
         if self.due.claim(PERIOD, ask.now) {
             self.share_out(ask.now);
@@ -116,11 +117,7 @@ impl Tiers {
         let begins = std::iter::once(0).chain(ends.clone());
         let has_share = begins.zip(ends).map(|(begin, end)| begin < end);
         let mut used = self.tiers.iter().zip(has_share).filter(|(_, has_share)| *has_share).map(|(tier, _)| tier);
-        let lingers = |tier: &Tier| match tier.used.load(Relaxed) {
-            0 => false,
-            used => millis(ask.now).wrapping_sub(used) <= LINGERS,
-        };
-        self.tiers.iter().any(|tier| lingers(tier) && tier.places.contains(&at))
+        self.tiers.iter().any(|tier| tier.used.lingers(ask.now) && tier.places.contains(&at))
             || used.clone().any(|tier| tier.places.contains(&at))
             || !used.any(|tier| tier.places.iter().any(|&at| self.roster.is_wanted(at, ask)))
     }
@@ -132,9 +129,7 @@ impl Tiers {
             upto += part;
             // Where all together are not well enough, each gets its part of what there is.
             let point = if sum > 0.0 { upto / sum * f64::from(ALL) } else { f64::from(ALL) };
-            if part > 0.0 {
-                tier.used.store(millis(now).max(1), Relaxed);
-            }
+            tier.used.look(part > 0.0, now);
             tier.upto.store(point.round() as u32, Relaxed);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Hold;
+use crate::{Hold, Usage};
 
 /// Percent of picks in each of the groups that `group` tells.
 fn percent(balance: &Balance, candidates: &[Candidate], place: &Place, group: impl Fn(usize) -> usize) -> Vec<u32> {
@@ -164,15 +164,22 @@ fn hold(all: &[Candidate], count: usize, now: Tick) {
 
 proptest! {
     /// However the first group comes and goes around the border: the second is in use while it has a share and for ten seconds
-    /// after it, so it opens and closes at most once in ten seconds. What it gets of other requests is another matter.
+    /// after it, also if the list changes, so it opens and closes at most once in ten seconds. What it gets of other requests is
+    /// another matter.
     #[test]
-    fn a_group_that_took_over_does_not_flap(steps in prop::collection::vec((100_u64..4000, 0_usize..=10), 1..100)) {
-        let all = thirty();
-        let balancer = Balance::default().of(all.clone(), &Place::default());
+    fn a_group_that_took_over_does_not_flap(
+        steps in prop::collection::vec((100_u64..4000, 0_usize..=10, any::<bool>()), 1..100)
+    ) {
+        let (all, usage) = (thirty(), Usage::default());
+        let built = || Balance::default().grouped(all.clone(), &Place::default(), Some(usage.of(None)));
+        let mut balancer = built();
         let (mut now, mut shared, mut closed, mut was) = (Tick(1_000_000_000), None, Vec::new(), false);
-        for (millis, out) in steps {
+        for (millis, out, changes) in steps {
             now = now.after(Duration::from_millis(millis));
             hold(&all, out, now);
+            if changes {
+                balancer = built();
+            }
             // 71 % of ten suffice.
             let has_share = out > 2;
             if has_share {
@@ -189,6 +196,23 @@ proptest! {
         }
         prop_assert!(closed.windows(2).all(|pair| pair[1].since(pair[0]) > Duration::from_secs(10)));
     }
+}
+
+#[test]
+fn a_group_that_was_alone_has_had_all_requests() {
+    let (all, usage) = (thirty(), Usage::default());
+    let tag = Tag::new("blue").unwrap();
+    let reaches = |list: &[Candidate], at: usize, environment: Option<&Tag>, seconds: u64| {
+        let balancer = Balance::default().grouped(list.to_vec(), &Place::default(), Some(usage.of(environment)));
+        balancer.reaches(at, &Ask { now: NOW.after(Duration::from_secs(seconds)), ..ask(None) })
+    };
+    assert!(reaches(&all[10..20], 5, None, 0), "alone");
+    assert!(reaches(&all, 15, None, 60), "a first group came: clients stay for a while");
+    assert!(reaches(&all, 15, None, 69) && !reaches(&all, 15, None, 71));
+    assert!(!reaches(&all, 15, Some(&tag), 60), "another environment knows nothing of it");
+    assert!(reaches(&all[10..20], 5, Some(&tag), 80));
+    usage.keep(&[]);
+    assert!(!reaches(&all, 15, Some(&tag), 81), "it was forgotten meanwhile");
 }
 
 /// A zone or a host that is preferred closes the others to nobody: a client may stay there.

@@ -7,8 +7,8 @@ use model::{ProviderError, ServiceId, Tick};
 use super::{Doubt, Source, State, Turn, Word, is_told};
 use crate::claims::Claims;
 
-/// A doubt that follows this soon is the one that was taken back: of a list of which a part is known only, what is known
-/// is said first, and then that it is not all.
+/// A doubt that follows this soon is as old as the one that was taken back, be it for another reason: of a list of which a
+/// part is known only, what is known is said first, and then that it is not all.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl Source {
@@ -29,12 +29,12 @@ impl Source {
         }
     }
 
-    /// It spoke of this service itself, or is not asked about it any longer; its doubt until then, and whether an outage
-    /// had left its word unconfirmed.
-    pub(super) fn heard_of(&mut self, service: &ServiceId) -> (Option<Doubt>, bool) {
+    /// It spoke of this service itself, or is not asked about it any longer; since when it had been in doubt, and since when an
+    /// outage had left its word unconfirmed.
+    pub(super) fn heard_of(&mut self, service: &ServiceId) -> (Option<Tick>, Option<Tick>) {
         self.inherited.remove(service);
         self.unlisted.remove(service);
-        (self.doubts.remove(service), self.unconfirmed.remove(service).is_some())
+        (self.doubts.remove(service).map(|doubt| doubt.since), self.unconfirmed.remove(service))
     }
 
     fn everything(&mut self, claims: &Claims, now: Tick) -> Vec<Turn> {
@@ -65,29 +65,28 @@ impl Source {
     fn service(&mut self, service: ServiceId, claims: &Claims, now: Tick) -> Vec<Turn> {
         self.awaited.remove(&service);
         let live = self.hear(claims, now);
-        let certain = match self.heard_of(&service) {
-            (Some(doubt), _) => {
-                let lasted = now.since(doubt.since);
-                self.lifted = Some((service.clone(), doubt, now));
-                Some(Turn::Certain(service, lasted))
-            }
-            (None, true) => Some(Turn::Confirmed(service)),
-            (None, false) => None,
+        let (doubted, unconfirmed) = self.heard_of(&service);
+        if let Some(since) = [doubted, unconfirmed].into_iter().flatten().min() {
+            self.lifted = Some((service.clone(), since, now));
+        }
+        let certain = match (doubted, unconfirmed) {
+            (Some(since), _) => Some(Turn::Certain(service, now.since(since))),
+            (None, Some(_)) => Some(Turn::Confirmed(service)),
+            (None, None) => None,
         };
         live.into_iter().chain(certain).collect()
     }
 
     fn doubt(&mut self, service: ServiceId, error: ProviderError, now: Tick) -> Option<Turn> {
-        let again =
-            self.lifted.take_if(|(s, doubt, at)| *s == service && doubt.error == error && now.since(*at) < AT_ONCE);
-        let doubt = self.doubts.get(&service).cloned().or_else(|| again.map(|(_, doubt, _)| doubt));
-        let since = doubt.map(|doubt| doubt.since);
+        let lifted = self.lifted.take_if(|(of, _, at)| *of == service && now.since(*at) < AT_ONCE);
+        let known = self.doubts.get(&service).map(|doubt| doubt.since);
+        let since = known.or_else(|| lifted.map(|(_, since, _)| since));
         if since.is_none() {
             tracing::warn!(source = %self.name, %service, %error, "cannot read this service; its list stands");
         }
         let turn = Turn::Doubt(service.clone(), error.clone());
-        let before = self.doubts.insert(service, Doubt { error, since: since.unwrap_or(now) });
-        before.is_none().then_some(turn)
+        self.doubts.insert(service, Doubt { error, since: since.unwrap_or(now) });
+        known.is_none().then_some(turn)
     }
 
     fn skip(&mut self, reason: String, now: Tick) -> Option<Turn> {

@@ -17,6 +17,11 @@ use crate::{
 
 /// How long a source that is remembered may take to answer before the router calls itself ready without it.
 const ITS_TIME: Duration = Duration::from_secs(2);
+/// How long the router waits for services that a source does not know about while it tells of others: a right to read that
+/// is missing may never come.
+const DOUBTED: Duration = Duration::from_secs(10);
+/// The same, if it has told of nothing else: a router that knows nothing takes no other one's place too soon.
+const ALL_DOUBTED: Duration = Duration::from_secs(60);
 
 /// One source of instances.
 #[derive(Debug, Clone)]
@@ -59,8 +64,8 @@ pub struct Source {
     pub freshness: Arc<Freshness>,
     /// Services of which it last said that it does not know; their lists stand and age.
     pub doubts: BTreeMap<ServiceId, Doubt>,
-    /// The doubt that was taken back last, and when.
-    pub(super) lifted: Option<(ServiceId, Doubt, Tick)>,
+    /// The service that it is certain of again since last, since when it had not been, and when it spoke.
+    pub(super) lifted: Option<(ServiceId, Tick, Tick)>,
     /// The records it could not use.
     pub skipped: Skipped,
 }
@@ -87,11 +92,22 @@ pub enum State {
 
 impl Source {
     /// Whether the router can take traffic as far as this source is concerned: it has answered, or what is remembered of
-    /// it must do, because it failed or had its time.
+    /// it must do, because it failed or had its time; or all that is missing is what it has doubted for long.
     #[must_use]
     pub fn is_usable(&self, now: Tick) -> bool {
         let late = matches!(self.state, State::Down(_)) || now.since(self.started) >= ITS_TIME;
-        self.answered || (self.recalled && late)
+        self.answered || (self.recalled && late) || self.only_doubts(now)
+    }
+
+    /// Whether it has told of everything else, and of these services that it does not know, and that for long.
+    fn only_doubts(&self, now: Tick) -> bool {
+        let enough = match self.state {
+            State::Live => DOUBTED,
+            State::Starting => ALL_DOUBTED,
+            State::Down(_) => return false,
+        };
+        let doubted = |s: &ServiceId| self.doubts.get(s).is_some_and(|doubt| now.since(doubt.since) >= enough);
+        !self.awaits_catalogue && !self.awaited.is_empty() && self.awaited.iter().all(doubted)
     }
 
     /// How long ago it was last certain that what it says of a service is true; `None`: it stands by it now. Tells nothing

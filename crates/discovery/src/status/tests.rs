@@ -139,9 +139,40 @@ fn a_doubt_that_stays_while_the_rest_of_a_list_changes_is_as_old_as_it_was() {
     stage.hears(known("a"), at(50));
     stage.hears(doubt("a"), at(50));
     assert_eq!(stage.age("a", 60), Some(59));
+    // Nor does another reason make it younger: of two parts that cannot be read, either may be told.
+    let other = Knowledge::Unknown(ProviderError::Malformed("another part".into()));
+    stage.hears(known("a"), at(55));
+    stage.hears(Update::Service { service: service("a"), knowledge: other, deregistered: Vec::new() }, at(55));
+    assert_eq!(stage.age("a", 60), Some(59));
     stage.hears(known("a"), at(60));
     stage.hears(doubt("a"), at(70));
     assert_eq!(stage.age("a", 80), Some(10), "it was certain for a while");
+    // What is known in part only after an outage is as old as that.
+    stage.hears(known("a"), at(82));
+    stage.hears(down(), at(84));
+    stage.hears(known("b"), at(85));
+    stage.hears(known("a"), at(90));
+    stage.hears(doubt("a"), at(90));
+    assert_eq!(stage.age("a", 100), Some(16));
+}
+
+#[test]
+fn a_service_that_may_not_be_read_is_not_waited_for_for_ever() {
+    let usable = |words: &[Update], seconds: u64| {
+        let mut stage = Stage::new();
+        let services = [service("a"), service("b")].into();
+        let interest = Interest { services, ..Interest::default() };
+        let sources = [(7, stage.source().name.clone(), Kind::Consul)];
+        let interests = Interests { whole: interest.clone(), by_name: interest };
+        stage.status.arrange(&sources, &interests, &stage.claims, at(0));
+        words.iter().for_each(|word| drop(stage.hears(word.clone(), at(1))));
+        assert!(!stage.source().answered);
+        stage.source().is_usable(at(1 + seconds))
+    };
+    assert!(!usable(&[known("a"), doubt("b")], 9) && usable(&[known("a"), doubt("b")], 10));
+    assert!(!usable(&[doubt("a"), doubt("b")], 59) && usable(&[doubt("a"), doubt("b")], 60));
+    assert!(!usable(&[known("a")], 1000) && !usable(&[doubt("a")], 1000), "the other one is still to come");
+    assert!(!usable(&[known("a"), doubt("b"), down()], 1000));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use balancer::{
-    Ask, Place, ServiceVitals, Vitals,
+    Ask, Place, ServiceVitals, Usage, Vitals,
     balance::PRIORITY,
     eject::{Count, Margin},
     queue::Line,
@@ -64,7 +64,7 @@ impl Service {
     ) -> Self {
         let policy = policies.of(&id).clone();
         let own = policies.environment.clone();
-        let (plain, environments) = views(&members, &policy, own.as_ref(), &policies.place);
+        let (plain, environments) = views(&members, &policy, own.as_ref(), &policies.place, &vitals.usage);
         // Its last instance took its tags with it; who waits for the next one must still be known.
         let last_tags = if members.is_empty() { old.map(Self::last_tags).unwrap_or_default() } else { Box::default() };
         let exposed = policies.exposes(&id, tags(members.iter().map(|m| &m.instance)).chain(words(&last_tags)));
@@ -112,8 +112,7 @@ impl Service {
     ///
     /// A token that is made with a secret proves that we sent the client there: it holds whatever the weight, as 0 sends it
     /// nobody new, and whatever the group. One that anybody can make reaches nobody whom [`pick`](Self::pick) would not, or
-    /// did not a few seconds ago: a group of instances that took over keeps its clients for a while, as long as the list of
-    /// instances stays as it is.
+    /// did not a few seconds ago: a group of instances that took over keeps its clients for a while.
     #[must_use]
     pub fn held(&self, environment: Option<&str>, token: u64, ask: &Ask<'_>) -> Option<&Member> {
         let proven = self.policy.sticky.as_ref().is_some_and(|sticky| sticky.secret.is_some());
@@ -193,16 +192,24 @@ fn words(tags: &[Tag]) -> impl Iterator<Item = &str> {
     tags.iter().map(Tag::as_str)
 }
 
-fn views(members: &[Member], policy: &Policy, own: Option<&Tag>, place: &Place) -> (View, Box<[(Tag, View)]>) {
-    let view = |keep: &dyn Fn(&Instance) -> bool| View::new(members, keep, &policy.balance, place);
+fn views(
+    members: &[Member],
+    policy: &Policy,
+    own: Option<&Tag>,
+    place: &Place,
+    usage: &Usage,
+) -> (View, Box<[(Tag, View)]>) {
+    let view =
+        |name, keep: &dyn Fn(&Instance) -> bool| View::new(members, keep, &policy.balance, place, usage.of(name));
     let plain = match own {
-        Some(tag) => view(&|i| i.is_in(tag.as_str())),
-        None => view(&|i| !i.environment_only),
+        Some(tag) => view(None, &|i| i.is_in(tag.as_str())),
+        None => view(None, &|i| !i.environment_only),
     };
     let mut names: Vec<&Tag> = members.iter().flat_map(|m| m.instance.environments.iter()).collect();
     names.sort();
     names.dedup();
-    let environments = names.into_iter().map(|tag| (tag.clone(), view(&|i| i.is_in(tag.as_str()))));
+    usage.keep(&names);
+    let environments = names.into_iter().map(|tag| (tag.clone(), view(Some(tag), &|i| i.is_in(tag.as_str()))));
     (plain, environments.collect())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use balancer::{Ask, Balance, Balancer, Cause, Contender, Place};
+use balancer::{Ask, Balance, Balancer, Cause, Contender, Groups, Place};
 use model::{Instance, Standing, Tick};
 use transport::Upstream;
 
@@ -28,12 +28,19 @@ struct Choice {
 }
 
 impl View {
-    /// A view of the members whose instance `keep` accepts.
-    pub(super) fn new(members: &[Member], keep: &dyn Fn(&Instance) -> bool, balance: &Balance, place: &Place) -> Self {
+    /// A view of the members whose instance `keep` accepts. What `groups` knows of those it had before goes on.
+    pub(super) fn new(
+        members: &[Member],
+        keep: &dyn Fn(&Instance) -> bool,
+        balance: &Balance,
+        place: &Place,
+        groups: Groups<'_>,
+    ) -> Self {
         let choice = |standing: Standing, resort: bool| {
             let fits =
                 |m: &Member| m.instance.standing == standing && (m.resort == resort || standing == Standing::Draining);
-            Choice::new(members, balance, place, |m| fits(m) && keep(&m.instance))
+            let groups = (standing == Standing::Serving && !resort).then_some(groups);
+            Choice::new(members, balance, place, groups, |m| fits(m) && keep(&m.instance))
         };
         Self {
             first: choice(Standing::Serving, false),
@@ -119,9 +126,15 @@ impl View {
 }
 
 impl Choice {
-    fn new(members: &[Member], balance: &Balance, place: &Place, keep: impl Fn(&Member) -> bool) -> Self {
+    fn new(
+        members: &[Member],
+        balance: &Balance,
+        place: &Place,
+        groups: Option<Groups<'_>>,
+        keep: impl Fn(&Member) -> bool,
+    ) -> Self {
         let kept = || (0_u32..).zip(members).filter(|(_, m)| keep(m));
-        let balancer = kept().next().map(|_| balance.build(kept().map(|(_, m)| contender(m)), place));
+        let balancer = kept().next().map(|_| balance.build(kept().map(|(_, m)| contender(m)), place, groups));
         let mut tokens: Vec<_> = (0..).zip(kept()).filter_map(|(at, (_, m))| Some((m.token?, at))).collect();
         tokens.sort_unstable();
         Self { balancer, members: kept().map(|(at, _)| at).collect(), tokens: tokens.into() }
