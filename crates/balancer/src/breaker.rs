@@ -163,6 +163,7 @@ impl Breaker {
         let done = self.word.compare_exchange(word, until, Relaxed, Relaxed).is_ok();
         if done {
             self.opened.fetch_add(1, Relaxed);
+            crate::news::add();
         }
         done
     }

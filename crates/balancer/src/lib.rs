@@ -12,6 +12,7 @@
 //!   chance.
 //! * `random`, `round_robin`, `least_requests`, `peak_ewma`, `local_first`: one algorithm each.
 //! * `hashed`: consistent hashing over `maglev` or `ring`, by the stable function of [`hash`](mod@hash), with a `bound`.
+//! * [`news`]: whether there was any since somebody last asked.
 //! * `due`: what is worked out anew from time to time.
 //!
 //! A new algorithm is one file, one variant of [`Algorithm`] and one arm in [`Algorithm::build`]; the laws in `tests`
@@ -32,6 +33,7 @@ mod hashed;
 mod least_requests;
 mod local_first;
 mod maglev;
+pub mod news;
 pub mod occupancy;
 mod peak_ewma;
 pub mod quantile;

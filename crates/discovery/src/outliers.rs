@@ -8,7 +8,8 @@
 //! | `outliers/tell.rs` | history and log |
 //!
 //! The rules and the judgement are `balancer::eject`. Failures in a row are acted on by the data path itself; it leaves a
-//! word in the service's vitals, so that a look at a service without news costs one load.
+//! word in the service's vitals, and counts it as news of all services: without news, and while nobody is out, a look costs one
+//! load for all of them.
 
 mod compare;
 mod tell;
@@ -99,10 +100,10 @@ impl Outliers {
         }
     }
 
-    /// Finds out what the data path did.
-    fn look(&mut self) {
+    /// Finds out what the data path did. Says how many services it had to look at for that.
+    fn look(&mut self) -> usize {
         let (table, now) = (self.table.load(), clock::tick());
-        self.watch.look(&table, now);
+        self.watch.look(&table, now)
     }
 
     /// Compares all instances.

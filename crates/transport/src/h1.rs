@@ -34,11 +34,17 @@ pub struct Connection {
     /// Sends one request at a time.
     pub send: SendRequest<Body>,
     task: AbortHandle,
-    /// Set to have the system asked, before the next octet is sent, whether the instance is still there.
-    doubt: Rc<Cell<bool>>,
+    marks: Rc<Marks>,
     pub(crate) idle_since: Instant,
+}
+
+/// What is to be kept in mind of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// The system is to be asked, before the next octet is sent, whether the instance is still there.
+    pub(crate) doubt: Cell<bool>,
     /// Its last request was not sent to its end.
-    spent: bool,
+    spent: Cell<bool>,
 }
 
 impl Connection {
@@ -47,8 +53,8 @@ impl Connection {
     /// # Errors
     /// If the connection is already broken.
     pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
-        let doubt = Rc::default();
-        let stream = TokioIo::new(Doubtful::new(stream, &doubt));
+        let marks = Rc::default();
+        let stream = TokioIo::new(Doubtful::new(stream, &marks));
         let (mut send, wire) = Builder::new().max_buf_size(BUFFER).handshake(stream).await?;
         let task = spawn_local(async move {
             if let Err(error) = wire.await {
@@ -57,24 +63,24 @@ impl Connection {
         })
         .abort_handle();
         send.ready().await?;
-        Ok(Self { send, task, doubt, idle_since: Instant::now(), spent: false })
+        Ok(Self { send, task, marks, idle_since: Instant::now() })
     }
 
     /// It is about to be used. If it was idle for long enough to be closed meanwhile, the system is asked; if it was, the
     /// request comes back unsent.
     pub(crate) fn doubt(&self) {
         if self.idle_since.elapsed() >= DOUBT {
-            self.doubt.set(true);
+            self.marks.doubt.set(true);
         }
     }
 
     /// It is not used again after its answer.
     pub(crate) fn spend(&mut self) {
-        self.spent = true;
+        self.marks.spent.set(true);
     }
 
     pub(crate) fn is_spent(&self) -> bool {
-        self.spent
+        self.marks.spent.get()
     }
 
     /// A handle that can end it while another holds it.

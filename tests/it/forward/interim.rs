@@ -116,7 +116,8 @@ async fn early_hints_reach_http_2_clients_and_harm_no_others() {
 async fn interim_answers_nobody_asked_for_are_dropped() {
     let h2c = Instance::h2c().answer(|_| Reply::script().inform(100, &[]).inform(102, &[]).head(200)).start().await;
     let raw = Raw::sends(
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     )
     .await;
     let config = Config::new().service("h2c", &[h2c.url()]);

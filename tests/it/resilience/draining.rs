@@ -201,3 +201,35 @@ async fn a_stream_goes_on_when_its_instance_stays_after_all_and_when_others_chan
     drop(stream);
     at_rest(&router, "pets").await;
 }
+
+#[tokio::test]
+async fn a_message_under_way_is_broken_off_when_the_time_is_over_and_the_log_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let router = Config::new()
+        .set("registries", IN_MEMORY)
+        .set("services", "{ '*': { drain: 400ms } }")
+        .set("access_log", &format!("{{ file: {file:?}, format: json }}"))
+        .start();
+    let registrar = Registrar::of(&router).await;
+    // Half of a message, and no more of it.
+    let half = |_: &testkit::Seen| {
+        let message = grpc_message(&[b'1'; 100]);
+        Reply::unread().head(200).header("content-type", "application/grpc").data(message.slice(..50)).hang()
+    };
+    let instance = Instance::h2c().named("a").answer(half).start().await;
+    registrar.register("pets", &instance).await;
+    serving(&router, "pets", &["a"]).await;
+    let client = router.client(Front::H2c).await;
+    let call = stream(&client, "application/grpc").await;
+    eventually("it is at the instance", || instance.counts().in_flight() == 1).await;
+    let start = Instant::now();
+    registrar.deregister("pets", &instance).await;
+    let end = bounded("an end", call.answer()).await;
+    assert!(end.is_err(), "half a message is no end: {end:?}");
+    assert!(start.elapsed() >= Duration::from_millis(400), "it had its time");
+    drop((client, router)); // writes what is queued
+    let log = std::fs::read_to_string(&file).unwrap();
+    let line: serde_json::Value = serde_json::from_str(log.lines().next().expect("a line")).unwrap();
+    assert_eq!((&line["reason"], &line["status"]), (&"reset".into(), &200.into()), "{line}");
+}

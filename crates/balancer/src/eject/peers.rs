@@ -10,7 +10,7 @@ use std::{
 use model::Tick;
 
 use super::{Count, Eject, Margin};
-use crate::{Decay, Vitals, admission::Side};
+use crate::{Decay, Vitals, admission::Side, news};
 
 /// The rules at hand and how many more may go out. But for `decay_ms`, which each answer reads, read and written only when a
 /// request failed, and by whoever counts.
@@ -109,6 +109,7 @@ impl Peers {
     /// Somebody went out or came back: they are to be counted again.
     pub fn stir(&self) {
         self.stirred.store(true, Relaxed);
+        news::add();
     }
 
     /// Whether so many failures in a row are too many.

@@ -32,6 +32,26 @@ fn stage(count: u8, guard: Guard) -> Stage {
     Stage { outliers: Outliers::new(cell.clone(), history.clone(), totals.clone()), history, totals, cell }
 }
 
+#[test]
+fn a_look_without_news_looks_at_no_service() {
+    let all = policies();
+    let list = |n: u32| (service(&format!("s{n}")), Some(vec![claimed(instance("a", 1))]));
+    let table =
+        Table::empty(Arc::new(policies())).next((0..1000).map(list), &Arc::new(all), clock::tick()).unwrap().table;
+    let cell = Arc::new(TableCell::new(table));
+    let (history, totals) = (Arc::new(History::default()), Arc::new(Totals::default()));
+    let mut outliers = Outliers::new(cell.clone(), history, totals.clone());
+    assert!(outliers.look() >= 1000, "none was looked at before");
+    // Other tests of this process have news now and then, and none all the time.
+    let is_quiet = |outliers: &mut Outliers| (0..1000).any(|_| outliers.look() == 0);
+    assert!(is_quiet(&mut outliers));
+    let upstream = cell.load().service("s7").unwrap().members[0].upstream.clone();
+    upstream.vitals.cut_off(clock::tick(), &upstream.service_vitals.peers);
+    assert!(outliers.look() >= 1000);
+    assert_eq!(totals.ejections().map(|(_, count)| count).sum::<u64>(), 1);
+    assert!((0..1000).any(|_| outliers.look() == 1), "that one is watched until it is back");
+}
+
 impl Stage {
     fn upstream(&self, number: usize) -> Arc<Upstream> {
         self.cell.load().service("pets").unwrap().members[number].upstream.clone()

@@ -16,6 +16,8 @@ pub(super) struct Watch {
     history: Arc<History>,
     totals: Arc<Totals>,
     services: HashMap<ServiceId, Watched>,
+    /// The count of all news at the last look.
+    news: Option<u64>,
 }
 
 /// A service that had news of late.
@@ -33,26 +35,47 @@ struct Watched {
 
 impl Watch {
     pub(super) fn new(history: Arc<History>, totals: Arc<Totals>) -> Self {
-        Self { history, totals, services: HashMap::new() }
+        Self { history, totals, services: HashMap::new(), news: None }
     }
 
-    /// Looks at every service that has news, or had.
-    pub(super) fn look(&mut self, table: &Table, now: Tick) {
-        for service in table.services() {
-            let breaker = &service.vitals.breaker;
-            let known = self.services.get(&service.id);
-            let opened = breaker.opened() != known.map_or(0, |known| known.opened);
-            if service.vitals.peers.was_stirred() || known.is_some() || opened {
-                let mut watched = self.services.remove(&service.id).unwrap_or_default();
-                self.instances(service, &mut watched, now);
-                self.circuit(service, &mut watched);
-                // What was counted once stays known, also while there is no rule.
-                if watched.is_news() || watched.opened > 0 {
-                    self.services.insert(service.id.clone(), watched);
+    /// Looks at every service that has news, or had; says at how many services that was.
+    pub(super) fn look(&mut self, table: &Table, now: Tick) -> usize {
+        // Before anything is looked at: what comes meanwhile is found next time, if not now.
+        let news = Some(balancer::news::count());
+        let known = std::mem::take(&mut self.services);
+        let mut looked = known.len();
+        for (name, watched) in known {
+            if let Some(service) = table.service(name.as_str()) {
+                service.vitals.peers.was_stirred();
+                self.service(service, watched, now);
+            }
+        }
+        if std::mem::replace(&mut self.news, news) != news {
+            for service in table.services() {
+                looked += 1;
+                if self.has_news(service) {
+                    let watched = self.services.remove(&service.id).unwrap_or_default();
+                    self.service(service, watched, now);
                 }
             }
         }
-        self.services.retain(|name, _| table.service(name.as_str()).is_some());
+        looked
+    }
+
+    /// Two loads, for nearly all.
+    fn has_news(&self, service: &Service) -> bool {
+        let opened = service.vitals.breaker.opened();
+        service.vitals.peers.was_stirred()
+            || opened > 0 && self.services.get(&service.id).is_none_or(|known| known.opened != opened)
+    }
+
+    fn service(&mut self, service: &Service, mut watched: Watched, now: Tick) {
+        self.instances(service, &mut watched, now);
+        self.circuit(service, &mut watched);
+        // What was counted once stays known, also while there is no rule.
+        if watched.is_news() || watched.opened > 0 {
+            self.services.insert(service.id.clone(), watched);
+        }
     }
 
     /// Puts an instance out that is worse than the others, and tells why.

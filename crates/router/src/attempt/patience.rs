@@ -27,8 +27,8 @@ use crate::{exchange::Exchange, rewrite, wait::Turn};
 /// While a body comes in, it is not looked more often whether it is over.
 const SOON: Duration = Duration::from_millis(1);
 
-/// Less of a body than this within `clients.stall` is next to nothing; so it is of an answer.
-const TRICKLE: u64 = 1024;
+/// Fewer octets of a body than these for each `clients.stall` are next to nothing; so they are of an answer.
+const TRICKLE: f64 = 1024.0;
 
 /// With so little time left nobody is asked. Instances are told whole milliseconds, and none is nothing to work in.
 const TOO_SHORT: Duration = Duration::from_millis(1);
@@ -53,8 +53,6 @@ pub(crate) struct Patience {
     grpc: bool,
     /// What it waits for before it is sent.
     pub(super) turn: Turn,
-    /// When the body had come how far, as it was last looked at.
-    pace: Option<(Instant, u64)>,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
 }
@@ -89,7 +87,6 @@ impl Patience {
             waited: Duration::ZERO,
             grpc: exchange.grpc,
             turn: Turn::default(),
-            pace: None,
             blocked: false,
         }
     }
@@ -97,7 +94,7 @@ impl Patience {
     /// A try begins, if there is time for it.
     pub(super) fn begin(&mut self) -> Result<(), Refusal> {
         self.waited = self.silence();
-        (self.sent, self.pace) = (None, None);
+        self.sent = None;
         self.blocked = false;
         self.per_try = None;
         self.timer.set_idle(None);
@@ -244,18 +241,14 @@ impl Patience {
         None
     }
 
-    /// Whether the body comes so slowly that its client is as good as silent, on a connection that others want.
-    fn is_trickle(&mut self, exchange: &Exchange) -> bool {
+    /// Whether the body comes so slowly that its client is as good as silent, on a connection that others want. All that came
+    /// counts, so that one who sent much may pause for long.
+    fn is_trickle(&self, exchange: &Exchange) -> bool {
         let (Some(sent), Some(tally), false) = (self.sent, &self.tally, self.is_uploaded() || self.blocked) else {
             return false;
         };
-        let (since, had) = self.pace.unwrap_or((sent, 0));
-        let now = clock::now();
-        if now < since + exchange.plan.patience.http1.stall {
-            return false;
-        }
-        self.pace = Some((now, tally.bytes()));
-        tally.bytes() - had < TRICKLE
+        let rounds = clock::now().saturating_duration_since(sent).div_duration_f64(exchange.plan.patience.http1.stall);
+        (tally.bytes() as f64) < rounds.floor() * TRICKLE
             && exchange.record.upstream.as_ref().is_some_and(|upstream| exchange.core.pools.of(upstream).is_reserved())
     }
 

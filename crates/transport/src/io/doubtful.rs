@@ -5,7 +5,6 @@
 //! takes for the end gives the request back, of which nothing was sent.
 
 use std::{
-    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -15,24 +14,25 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
+use crate::h1::Marks;
 
 #[derive(Debug)]
 pub(crate) struct Doubtful {
     stream: Stream,
-    doubt: Rc<Cell<bool>>,
+    marks: Rc<Marks>,
 }
 
 impl Doubtful {
-    /// A stream that is looked at when it is read next and `doubt` is set.
-    pub(crate) fn new(stream: Stream, doubt: &Rc<Cell<bool>>) -> Self {
-        Self { stream, doubt: Rc::clone(doubt) }
+    /// A stream that is looked at when it is read next and in doubt.
+    pub(crate) fn new(stream: Stream, marks: &Rc<Marks>) -> Self {
+        Self { stream, marks: Rc::clone(marks) }
     }
 }
 
 impl AsyncRead for Doubtful {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_pending() && self.doubt.take() && self.stream.has_word() {
+        if read.is_pending() && self.marks.doubt.take() && self.stream.has_word() {
             // Whatever it is, it is no answer: nothing was asked.
             return Poll::Ready(Ok(()));
         }

@@ -44,8 +44,8 @@ pub enum Source {
     H1 {
         /// The response's body.
         incoming: Incoming,
-        /// What came of it with the head.
-        ahead: Option<Frame<Bytes>>,
+        /// What came of it with the head, if it had to be looked at. Boxed: it is large, and most answers have none.
+        ahead: Option<Box<Frame<Bytes>>>,
         /// The connection, and the pool it goes back to.
         home: Option<(h1::Connection, Rc<Pool>)>,
         /// The request's body: only once all of it is sent the connection can be used again.
@@ -72,20 +72,23 @@ impl Broken {
 }
 
 impl Source {
-    /// Takes what of an HTTP/1.1 answer has come with its head. An answer that breaks with its first octets can still be
-    /// replaced by another one.
+    /// Looks at what of an HTTP/1.1 answer has come with its head, if its length is not known: what should be a chunk may be
+    /// none. An answer that breaks with its first octets can still be replaced by another one.
     ///
     /// # Errors
     /// [`BodyError::Malformed`] if it is no body, [`BodyError::Instance`] if it ends before its end.
     pub fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
         let Self::H1 { incoming, ahead, .. } = self else { return Ok(()) };
+        if incoming.size_hint().exact().is_some() {
+            return Ok(());
+        }
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => Err(match BodyError::of_h1(&error) {
                 BodyError::Malformed => BodyError::Malformed,
                 _ => BodyError::Instance,
             }),
             Poll::Ready(Some(Ok(frame))) => {
-                *ahead = Some(frame);
+                *ahead = Some(Box::new(frame));
                 Ok(())
             }
             Poll::Ready(None) | Poll::Pending => Ok(()),
@@ -132,7 +135,7 @@ impl Source {
         match self {
             Self::H2 { stream, .. } => Pin::new(stream).poll_frame(cx).map(|f| f.map(|f| f.map_err(Broken::by))),
             Self::H1 { incoming, ahead, .. } => match ahead.take() {
-                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                Some(frame) => Poll::Ready(Some(Ok(*frame))),
                 None => Pin::new(incoming).poll_frame(cx).map(|f| f.map(|f| f.map_err(|_| Broken::Connection))),
             },
         }
