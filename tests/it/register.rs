@@ -236,3 +236,30 @@ fn mistakes_in_arguments_are_told_and_nothing_is_started() {
         assert!(output.status.code() == Some(1) && said.contains(part), "{more}: {said}");
     }
 }
+
+#[tokio::test]
+async fn the_address_is_that_of_the_environment_unless_one_is_given() {
+    let router = router(([127, 0, 0, 1], 0).into(), "");
+    let instance = Instance::h2c().named("one").start().await;
+    let port = instance.addr().port();
+    for (id, more, address) in [("env", &[][..], "127.0.0.9"), ("given", &["--address", "127.0.0.8"], "127.0.0.8")] {
+        let mut command = Command::new(binary());
+        let (port_text, url) = (port.to_string(), of(&router));
+        command.args([
+            "register",
+            "--service",
+            id,
+            "--port",
+            &port_text,
+            "--to",
+            "embedded",
+            "--url",
+            &url,
+            "--id",
+            id,
+        ]);
+        let _process = Process::spawn(command.args(more).env("STATUS_HOST_IP", "127.0.0.9"));
+        serving(&router, id, &[id]).await;
+        assert_eq!(router.table(id).await["members"][0]["address"], format!("{address}:{port}"));
+    }
+}
