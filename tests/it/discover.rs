@@ -3,6 +3,7 @@
 mod balance;
 mod choose;
 mod consul;
+mod courtesy;
 mod embedded;
 mod etcd;
 mod file;

@@ -3,8 +3,10 @@
 //! | File | |
 //! |---|---|
 //! | `status.rs` | what is known of each source |
+//! | `status/oldest.rs` | how old the oldest of what it says is |
 //! | `status/word.rs` | what it says that concerns itself, and what is new then |
 
+mod oldest;
 #[cfg(test)]
 mod tests;
 mod word;
@@ -27,15 +29,13 @@ use crate::{
 
 pub(crate) use word::{Turn, Word};
 
-/// How many reasons for skipped records are kept, and told in a [`MINUTE`]: enough to see the pattern, few enough to read,
-/// and too few for a registry's writer to push everything else out of log and history.
+/// How many reasons for skipped records are kept, and told in a [`MINUTE`]: enough to see the pattern, few enough to read.
 const REASONS: usize = 32;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Bytes of a reason that are kept: what stands in a registry may be long.
 const REASON: usize = 300;
 
-/// A doubt that follows this soon is the one that was taken back: of a list of which a part is known only, what is known
-/// is said first, and then that it is not all.
+/// A doubt that follows this soon is the one that was taken back: what is known of a list is said first, then that it is not all.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How long a source that is remembered may take to answer before the router calls itself ready without it.
