@@ -221,6 +221,35 @@ async fn checks_of_the_registry_itself_decide_who_serves() {
     serving(&router, "pets", &["one", "two"]).await;
 }
 
+#[tokio::test]
+async fn who_fails_a_check_by_http_for_long_is_deregistered() {
+    let router = router(([127, 0, 0, 1], 0).into(), "");
+    let registrar = Registrar::of(&router).await;
+    let one = Instance::http().named("one").start().await;
+    let two = Instance::http().named("two").start().await;
+    let check = |after: &str| {
+        json!({ "ttl": "none", "deregister_after": after,
+            "checks": [ { "type": "http", "path": "/ready", "interval": "1s", "fall": 1 } ] })
+    };
+    registrar.register_as("pets", &one, check("1h")).await;
+    registrar.register_as("pets", &two, check("2s")).await;
+    serving(&router, "pets", &["one", "two"]).await;
+    for instance in [&one, &two] {
+        instance.on("/ready", Reply::script().head(503));
+    }
+    let registered = async || {
+        let list = Registrar::list(&router, "pets").await;
+        list["instances"].as_array().map_or(0, Vec::len)
+    };
+    // Of those that do not serve, the one that fails for too long is gone for good, the other one comes back.
+    testkit::until("one is deregistered", registered, |count| *count == 1).await;
+    for instance in [&one, &two] {
+        instance.on("/ready", Reply::script().head(204));
+    }
+    serving(&router, "pets", &["one"]).await;
+    assert_eq!(registered().await, 1);
+}
+
 #[test]
 fn mistakes_in_arguments_are_told_and_nothing_is_started() {
     for (to, more, part) in [
