@@ -13,7 +13,7 @@ use crate::{
 
 /// The number of the only source.
 async fn metric(router: &Running, name: &str) -> f64 {
-    let text = admin(router.admin(), "/metrics").await.text().to_owned();
+    let text = admin(router.admin(), "/metrics").await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("pointsman_source_{name}{{source=\"main\"}} ")));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
