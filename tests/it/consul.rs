@@ -1,6 +1,7 @@
 //! The Consul provider against real agents.
 
 mod access;
+mod checks;
 mod cluster;
 pub(crate) mod rig;
 

@@ -4,6 +4,7 @@ mod balance;
 mod choose;
 mod clock;
 mod consul;
+mod courtesy;
 mod embedded;
 mod etcd;
 mod file;

@@ -221,6 +221,35 @@ async fn checks_of_the_registry_itself_decide_who_serves() {
     serving(&router, "pets", &["one", "two"]).await;
 }
 
+#[tokio::test]
+async fn who_fails_a_check_by_http_for_long_is_deregistered() {
+    let router = router(([127, 0, 0, 1], 0).into(), "");
+    let registrar = Registrar::of(&router).await;
+    let one = Instance::http().named("one").start().await;
+    let two = Instance::http().named("two").start().await;
+    let check = |after: &str| {
+        json!({ "ttl": "none", "deregister_after": after,
+            "checks": [ { "type": "http", "path": "/ready", "interval": "1s", "fall": 1 } ] })
+    };
+    registrar.register_as("pets", &one, check("1h")).await;
+    registrar.register_as("pets", &two, check("2s")).await;
+    serving(&router, "pets", &["one", "two"]).await;
+    for instance in [&one, &two] {
+        instance.on("/ready", Reply::script().head(503));
+    }
+    let registered = async || {
+        let list = Registrar::list(&router, "pets").await;
+        list["instances"].as_array().map_or(0, Vec::len)
+    };
+    // Of those that do not serve, the one that fails for too long is gone for good, the other one comes back.
+    testkit::until("one is deregistered", registered, |count| *count == 1).await;
+    for instance in [&one, &two] {
+        instance.on("/ready", Reply::script().head(204));
+    }
+    serving(&router, "pets", &["one"]).await;
+    assert_eq!(registered().await, 1);
+}
+
 #[test]
 fn mistakes_in_arguments_are_told_and_nothing_is_started() {
     for (to, more, part) in [
@@ -234,5 +263,32 @@ fn mistakes_in_arguments_are_told_and_nothing_is_started() {
             finish(&["register", "--service", "a", "--port", "1", "--to", to, more, "--", "sh", "-c", "exit 9"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && said.contains(part), "{more}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_is_that_of_the_environment_unless_one_is_given() {
+    let router = router(([127, 0, 0, 1], 0).into(), "");
+    let instance = Instance::h2c().named("one").start().await;
+    let port = instance.addr().port();
+    for (id, more, address) in [("env", &[][..], "127.0.0.9"), ("given", &["--address", "127.0.0.8"], "127.0.0.8")] {
+        let mut command = Command::new(binary());
+        let (port_text, url) = (port.to_string(), of(&router));
+        command.args([
+            "register",
+            "--service",
+            id,
+            "--port",
+            &port_text,
+            "--to",
+            "embedded",
+            "--url",
+            &url,
+            "--id",
+            id,
+        ]);
+        let _process = Process::spawn(command.args(more).env("STATUS_HOST_IP", "127.0.0.9"));
+        serving(&router, id, &[id]).await;
+        assert_eq!(router.table(id).await["members"][0]["address"], format!("{address}:{port}"));
     }
 }

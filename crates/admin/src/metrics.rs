@@ -165,6 +165,9 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     family(encoder, status, "source_remembered_services", help, MetricType::Gauge, |s| s.inherited.len() as u64)?;
     let help = "Services the source cannot tell about";
     family(encoder, status, "source_doubts", help, MetricType::Gauge, |s| s.doubts.len() as u64)?;
+    let help = "Age in seconds of the oldest that stands of what the source said: 0 as long as it is certain of all";
+    family(encoder, status, "source_oldest_seconds", help, MetricType::Gauge, |s| s.oldest(now).as_secs())?;
+    courtesy(encoder, status, now)?;
     let help = "Times the source told of instances";
     family(encoder, status, "source_updates", help, MetricType::Counter, |s| s.updates)?;
     let help = "Withdrawals of the source that looked like a fault, so that the instances became last resort";
@@ -176,6 +179,24 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     let mut publish = encoder.encode_descriptor("source_publish", help, Some(&unit), MetricType::Histogram)?;
     for source in &status.sources {
         histogram(&source.freshness, publish.encode_family(&[("source", &*source.name)])?)?;
+    }
+    Ok(())
+}
+
+/// What the registry has from us.
+fn courtesy(encoder: &mut DescriptorEncoder<'_>, status: &Status, now: Tick) -> fmt::Result {
+    let help = "Questions put to the registry, also those that found no connection";
+    family(encoder, status, "source_questions", help, MetricType::Counter, |s| s.pulse.questions().count())?;
+    let help = "Times the source failed, as a whole or to tell of one service; each is followed by another try";
+    family(encoder, status, "source_failures", help, MetricType::Counter, |s| s.pulse.failures())?;
+    let help = "Times everything the source holds was read: at the start, after outages and from time to time";
+    family(encoder, status, "source_resyncs", help, MetricType::Counter, |s| s.pulse.reads())?;
+    let help = "For how long a source that fails is left alone between two tries, now; 0 as long as it does well";
+    let unit = Unit::Seconds;
+    let mut pause = encoder.encode_descriptor("source_pause", help, Some(&unit), MetricType::Gauge)?;
+    for source in &status.sources {
+        let label = [("source", &*source.name)];
+        ConstGauge::new(source.pulse.pause(now).as_secs_f64()).encode(pause.encode_family(&label)?)?;
     }
     Ok(())
 }

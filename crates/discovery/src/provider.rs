@@ -37,7 +37,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
-use transport::clock;
+use transport::{client::Questions, clock};
 
 pub use kind::Kind;
 pub use pace::Backoff;
@@ -149,6 +149,8 @@ impl Feed {
         let answer = is_answer(&update);
         match &update {
             Update::Everything(_) => self.read(),
+            Update::Unreachable(_) => self.pulse.note_failure(clock::tick()),
+            Update::Service { knowledge: Knowledge::Unknown(_), .. } => self.pulse.note_doubt(),
             _ if answer => self.heard(),
             _ => {}
         }
@@ -175,6 +177,12 @@ impl Feed {
     /// now. [`Update::Everything`] does so by itself.
     pub fn read(&self) {
         self.pulse.note_read(clock::tick());
+    }
+
+    /// Where the source counts what it asks; [`transport::client::Client`] does it by itself.
+    #[must_use]
+    pub fn questions(&self) -> Arc<Questions> {
+        Arc::clone(self.pulse.questions())
     }
 
     /// Which services are in use; changes with a reload.

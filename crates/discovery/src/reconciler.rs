@@ -258,7 +258,7 @@ impl Reconciler {
     }
 
     fn arrange(&mut self, sources: &[(SourceId, Arc<str>, Kind)], policies: Arc<Policies>) {
-        let now = clock::tick();
+        let (now, begins) = (clock::tick(), self.out.status.borrow().sources.is_empty());
         self.newcomers.arrange(sources.iter().map(|(_, name, _)| name));
         let ids = sources.iter().map(|(id, name, _)| (*id, name.clone())).collect();
         self.policies = policies;
@@ -280,15 +280,16 @@ impl Reconciler {
         }
         let cause = format!("{} sources, {} routed services", sources.len(), self.policies.routed.len());
         self.out.history.record(What::Arranged, About { cause, ..About::default() }, &[]);
-        self.touch_all();
+        // Before any source there is nothing but what is remembered.
+        self.touch_all(&if begins { Cause::Remembered } else { Cause::Reload });
         self.publish();
     }
 
-    fn touch_all(&mut self) {
+    fn touch_all(&mut self, cause: &Cause) {
         let tabled: Vec<_> = self.out.cell.with(|t| t.services().map(|s| s.id.clone()).collect());
         let claimed = self.claims.services().cloned();
         let all = claimed.chain(tabled).chain(self.policies.routed.iter().cloned());
-        self.touched.extend(all.map(|s| (s, Cause::Reload)));
+        self.touched.extend(all.map(|s| (s, cause.clone())));
     }
 
     fn expire(&mut self) {

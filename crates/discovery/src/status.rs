@@ -6,9 +6,11 @@
 //! | `status/source.rs` | what is known of one: its state, its doubts, how old its word is, whether it is waited for |
 //! | `status/hear.rs` | what a word of it changes in that |
 //! | `status/skipped.rs` | the records it could not use |
+//! | `status/oldest.rs` | how old the oldest of what it says is |
 //! | `status/word.rs` | what it says that concerns itself, and what is new then |
 
 mod hear;
+mod oldest;
 mod skipped;
 mod source;
 #[cfg(test)]

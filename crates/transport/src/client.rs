@@ -14,6 +14,7 @@ mod h2;
 mod knock;
 mod lines;
 mod pool;
+mod questions;
 mod tls;
 mod wire;
 
@@ -27,12 +28,15 @@ pub use body::Streaming;
 pub use error::{ClientError, Step};
 pub use escape::escaped;
 pub use lines::{Lines, TooLong};
+pub use questions::Questions;
 pub use tls::TlsSettings;
 pub use wire::{Duplex, Wire};
 
 use body::Answer;
 use connect::Origin;
 use pool::{Link, Pool};
+
+use crate::clock;
 
 /// How to reach one server.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// The longest body that is read; a longer one is an error.
     pub body_limit: usize,
+    /// Where requests are counted, each time one is sent.
+    pub questions: Arc<Questions>,
 }
 
 impl ClientSettings {
@@ -60,6 +66,7 @@ impl ClientSettings {
             connect_timeout: Duration::from_secs(5),
             // The catalogue of 100,000 instances is about this long; anything longer is a mistake, not a registry.
             body_limit: 64 << 20,
+            questions: Arc::default(),
         }
     }
 }
@@ -87,6 +94,7 @@ struct Inner {
     pool: Pool,
     headers: HeaderMap,
     body_limit: usize,
+    questions: Arc<Questions>,
 }
 
 impl Client {
@@ -97,7 +105,8 @@ impl Client {
     /// [`ClientError::Settings`] if the URL is not of the form given above, or a certificate or key cannot be used.
     pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
         let origin = Origin::new(&settings, &[b"h2", b"http/1.1"])?;
-        let inner = Inner { origin, pool: Pool::default(), headers: settings.headers, body_limit: settings.body_limit };
+        let ClientSettings { headers, body_limit, questions, .. } = settings;
+        let inner = Inner { origin, pool: Pool::default(), headers, body_limit, questions };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -177,6 +186,7 @@ impl Client {
         let request = inner.request(method, path, body)?;
         let mut fresh_only = false;
         loop {
+            inner.questions.note(clock::tick());
             let link = inner.pool.link(&inner.origin, fresh_only, deadline).await?;
             let kept = link.is_kept();
             let result = match link {

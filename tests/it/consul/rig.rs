@@ -116,6 +116,11 @@ impl Own {
         Self::of("cluster")
     }
 
+    /// Two datacenters, dc1 and dc2, of one server each.
+    pub(crate) fn datacenters() -> Self {
+        Self::of("wan")
+    }
+
     /// One that demands client certificates, with access control.
     pub(crate) fn mutual() -> Self {
         Self::of("mtls")

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::Instance;
 
-use super::rig::{Load, instances, serving, until};
+use super::rig::{Load, admin, instances, serving, until};
 use crate::{
     etcd::rig::{Own, Registrar, environment},
     registry::unique,
@@ -91,4 +91,35 @@ async fn an_etcd_that_dies_and_comes_back_empty_costs_no_request() {
     serving(&router, "pets", &["one", "two"]).await;
     load.more(50).await;
     load.end().await;
+}
+
+#[tokio::test]
+async fn two_routers_on_one_registry_have_equal_digests() {
+    let Some(url) = environment("ETCD_URL") else { return };
+    let (registrar, service) = (Registrar::clear(&url), unique("digest"));
+    let all = instances(&["one", "two", "three"]).await;
+    let digest = async |router: &Running| admin(router.admin(), "/table").await.json()["digest"].clone();
+    register(&registrar, &service, &all[0], 0).await;
+    let first = router(&url, &service);
+    serving(&first, &service, &["one"]).await;
+    let alone = digest(&first).await;
+    register(&registrar, &service, &all[1], 0).await;
+    register(&registrar, &service, &all[2], 0).await;
+    serving(&first, &service, &["one", "three", "two"]).await;
+    // The other one gets there by another way: all at once.
+    let second = router(&url, &service);
+    serving(&second, &service, &["one", "three", "two"]).await;
+    assert_eq!(digest(&first).await, digest(&second).await);
+    assert_ne!(digest(&first).await, alone);
+    for name in ["two", "three"] {
+        registrar.delete(&format!("{service}/{name}")).await;
+    }
+    for router in [&first, &second] {
+        until(router, &service, "one serves alone", |now| {
+            now.values().filter(|member| member["standing"] == "serving").count() == 1
+        })
+        .await;
+    }
+    assert_eq!(digest(&first).await, digest(&second).await);
+    registrar.delete(&format!("{service}/one")).await;
 }

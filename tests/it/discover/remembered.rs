@@ -63,6 +63,8 @@ async fn a_router_that_was_killed_starts_without_its_registry() {
     let second = start(folder.path());
     let reached = second.ready().await;
     assert_eq!(status(&reached, &service).await, 200);
+    second.logs("cause=remembered").await;
+    assert_eq!(second.count("cause=reload"), 0, "{:#?}", second.logged());
     let ready = admin(reached.admin, "/health/ready").await;
     assert_eq!(ready.status, 200);
     assert!(ready.text().starts_with("OK, stale:\nsource dc1 has not answered since the start"), "{}", ready.text());

@@ -42,6 +42,11 @@ impl Registrar {
     }
 
     /// Asks; the answer may be a refusal.
+    /// What the registry has of a service.
+    pub(crate) async fn list(router: &Running, service: &str) -> Value {
+        admin(router.registry("local"), &format!("/registry/services/{service}")).await.json()
+    }
+
     pub(crate) async fn ask(&self, verb: &str, body: &Value) -> Answer {
         self.0.send(post(&format!("/registry/{verb}"), &[], body.to_string())).await
     }

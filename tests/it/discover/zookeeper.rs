@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::{Instance, get};
 
-use super::rig::{Load, instances, members, serving, until};
+use super::rig::{Load, admin, instances, members, serving, until};
 use crate::{
     registry::unique,
     support::{Config, Front, Running},
@@ -128,4 +128,26 @@ async fn a_server_that_hangs_or_forgot_everything_costs_no_request() {
     assert_eq!(members(&router, &service).await.len(), 2);
     load.more(50).await;
     load.end().await;
+}
+
+#[tokio::test]
+async fn a_service_is_looked_for_when_a_client_names_it_first() {
+    let Some(servers) = environment("ZOOKEEPER") else { return };
+    let (service, all, mut writer) = (unique("first-use"), instances(&["one"]).await, Writer::new(&servers));
+    writer.register(&path(&service, &all[0]), &status(&all[0], "UP"));
+    let router = Config::new()
+        .set("registries", &format!("{{ zk: {{ zookeeper: {{ servers: {servers:?}, session_timeout: 4s }} }} }}"))
+        .set("expose", "{ service: 'first-use-*' }")
+        .set("discovery", "{ directory: null, on_first_use: { idle: 1s, wait: 10s } }")
+        .start();
+    router.ready().await;
+    let subscribed = async || admin(router.admin(), "/table").await.json()["on_first_use"]["services"].clone();
+    assert_eq!(subscribed().await, 0);
+    let client = router.client(Front::H2c).await;
+    let answer = client.send(get("/", &[("service_id", &service)])).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["instance"]), (200, &json!("one")));
+    assert_eq!(subscribed().await, 1);
+    // Nobody asks any longer: it is let go, and found again.
+    testkit::until("it is let go", subscribed, |services| *services == 0).await;
+    assert_eq!(client.send(get("/", &[("service_id", &service)])).await.status, 200);
 }

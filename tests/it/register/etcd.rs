@@ -6,7 +6,11 @@ use testkit::{Client, post};
 use tokio::time::sleep;
 
 use super::*;
-use crate::{etcd::rig::environment, registry::unique};
+use crate::{
+    etcd::rig::{Registrar, b64, environment, file, source},
+    registry::{inline, unique},
+    source::named,
+};
 
 /// Asks etcd.
 async fn ask(url: &str, path: &str, body: &Value) -> Value {
@@ -66,4 +70,39 @@ async fn a_key_lives_as_long_as_the_service() {
     value(&url, &service, true).await;
     drop(process); // by SIGKILL
     value(&url, &service, false).await;
+}
+
+#[tokio::test]
+async fn over_tls_a_user_with_the_right_to_write_is_needed() {
+    let Some(url) = environment("ETCD_TLS_URL") else { return };
+    let (registrar, service) = (Registrar::root(&url).await, unique("reg"));
+    let instance = Instance::h2c().start().await;
+    registrar.ask("auth/user/add", json!({ "name": service, "password": "word" })).await;
+    registrar.ask("auth/role/add", json!({ "name": service })).await;
+    registrar.ask("auth/user/grant", json!({ "user": service, "role": service })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "wrong").unwrap();
+    let (ca, port) = (file("ETCD_CACERT"), instance.addr().port().to_string());
+    let mut command = Command::new(binary());
+    command.args(["register", "--service", &service, "--port", &port, "--to", "etcd", "--url", &url, "--ttl", "2s"]);
+    command.args(["--address", "127.0.0.1", "--id", "one", "--user", &service]);
+    command.arg("--ca").arg(&ca).arg("--password-file").arg(&password);
+    let mut process = Process::spawn(&mut command);
+    process.logs("authentication failed").await;
+    std::fs::write(&password, "word").unwrap();
+    process.logs("permission denied").await;
+    let right = json!({ "permType": "READWRITE", "key": b64("/services/"), "range_end": b64("/services0") });
+    registrar.ask("auth/role/grant", json!({ "name": service, "perm": right })).await;
+    process.logs("registered service=").await;
+
+    let tls = transport::client::TlsSettings { ca: Some(ca), ..Default::default() };
+    let access = discovery::provider::etcd::Access { tls, user: Some("router".into()), password: inline("router") };
+    let settings = discovery::provider::etcd::Settings { access, ..discovery::provider::etcd::Settings::new([url]) };
+    let mut source = source(settings, named(&[&service]));
+    assert_eq!(source.known(&service, 1).await[0].endpoint.address.port, instance.addr().port());
+    process.signal("TERM");
+    process.ended().await;
+    source.empty(&service).await;
+    registrar.ask("auth/user/delete", json!({ "name": service })).await;
 }

@@ -1,10 +1,11 @@
-# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default), mtls (client certificates too), cluster (three servers).
+# Consul 1.8.7. Variants: dev (default, in memory), server (on disk), tls (HTTPS only, ACLs deny by default), mtls (client certificates too), cluster (three servers),
+# wan (two datacenters).
 # shellcheck shell=bash disable=SC2034
 start() {
   CONSUL=$CACHE/consul/usr/bin/consul
   [ -x "$CONSUL" ] || CONSUL=$(command -v consul) || die "consul is missing: ./install consul"
   need curl openssl
-  case ${1:-dev} in dev) dev ;; server) server ;; tls | mtls) tls "$1" ;; cluster) cluster ;; *) die "consul variants: dev server tls mtls cluster" ;; esac
+  case ${1:-dev} in dev) dev ;; server) server ;; tls | mtls) tls "$1" ;; cluster) cluster ;; wan) wan ;; *) die "consul variants: dev server tls mtls cluster wan" ;; esac
 }
 leader() { curl -fsS "$@" | grep -q ':'; }
 dev() {
@@ -42,6 +43,22 @@ cluster() {
   for i in 1 2 3; do await 60 "consul node$i" leader "http://127.0.0.$i:$http/v1/status/leader"; done
   await 60 "consul peers" three
   for i in 1 2 3; do await 60 "consul node$i" curl -fsS "http://127.0.0.$i:$http/v1/catalog/nodes"; done
+  emit CONSUL_URLS "$list"
+}
+# Two datacenters of one server each, dc1 and dc2, that know each other; node N is that of dcN.
+wan() {
+  local i http server serf wan first= list=
+  for i in 1 2; do
+    port http; port server; port serf; port wan; first=${first:-$wan}
+    spawn $i "$CONSUL" agent -server -bootstrap-expect 1 -datacenter dc$i -node node$i -data-dir "$DIR/data$i" -bind 127.0.0.1 \
+      -client 127.0.0.1 -log-level info -http-port "$http" -dns-port -1 -server-port "$server" -serf-lan-port "$serf" \
+      -serf-wan-port "$wan" -retry-join-wan "127.0.0.1:$first" -retry-interval 1s -raft-protocol 3 \
+      -hcl 'disable_update_check = true' -hcl 'disable_coordinates = true' -hcl 'ports { grpc = -1 }' \
+      -hcl 'performance { raft_multiplier = 1 leave_drain_time = "100ms" }' -hcl 'leave_on_terminate = false'
+    list=$list${list:+,}http://127.0.0.1:$http
+    await 30 "consul dc$i" leader "http://127.0.0.1:$http/v1/status/leader"
+  done
+  for i in 1 2; do await 30 "consul dc$i from dc1" curl -fsS "${list%%,*}/v1/health/service/consul?dc=dc$i"; done
   emit CONSUL_URLS "$list"
 }
 # One server: HTTPS with a throwaway CA, client certificates checked when offered (mtls: demanded), ACLs deny by default.

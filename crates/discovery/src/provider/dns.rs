@@ -60,7 +60,7 @@ impl Dns {
 
 impl Provider for Dns {
     async fn watch(&mut self, feed: &Feed) -> Result<Infallible, ProviderError> {
-        let servers = Arc::new(Servers::open(&self.settings, &self.aside).await?);
+        let servers = Arc::new(Servers::open(&self.settings, &self.aside, feed.questions()).await?);
         let mut interests = feed.interest();
         let mut watches: HashMap<ServiceId, Option<AbortHandle>> = HashMap::new();
         let mut tasks = JoinSet::new();

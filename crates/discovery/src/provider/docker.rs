@@ -92,7 +92,7 @@ impl Docker {
 
     /// Lives once; returns when it is time to read everything anew.
     async fn live(&mut self, feed: &Feed) -> Result<(), ProviderError> {
-        let engine = Engine::open(&self.settings, &self.aside).await?;
+        let engine = Engine::open(&self.settings, &self.aside, feed.questions()).await?;
         // Spread, so that many routers do not come at once.
         let end = Instant::now() + self.settings.resync.get().mul_f64(1.0 - fastrand::f64() / 8.0);
         let mut events = engine.events().await?;

@@ -76,7 +76,8 @@ impl Provider for Kubernetes {
         // Dropped with this future, and so ended.
         let mut tasks = JoinSet::new();
         for (scope, namespace) in scopes.into_iter().enumerate() {
-            tasks.spawn(Watcher::new(scope, namespace, Arc::clone(&self.settings), sender.clone()).run());
+            let (settings, questions) = (Arc::clone(&self.settings), feed.questions());
+            tasks.spawn(Watcher::new(scope, namespace, settings, sender.clone(), questions).run());
         }
         let mut interests = feed.interest();
         let interest = Arc::clone(&interests.borrow_and_update());

@@ -21,6 +21,7 @@ const LOGGED: usize = 32;
 pub(super) enum Cause {
     Source(Arc<str>),
     Reload,
+    Remembered,
     HoldOver,
     ConnectFailed,
     TooOld,
@@ -33,6 +34,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Source(name) => write!(f, "source {name}"),
             Self::Reload => f.write_str("reload"),
+            Self::Remembered => f.write_str("remembered"),
             Self::HoldOver => f.write_str("hold over"),
             Self::ConnectFailed => f.write_str("connect failed"),
             Self::TooOld => f.write_str("too old"),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use model::{ProviderError, ServiceId};
 use tokio::{sync::Semaphore, time::Instant};
-use transport::client::{Client, ClientSettings, Response, escaped};
+use transport::client::{Client, ClientSettings, Questions, Response, escaped};
 
 use super::{
     failure::{self, Failure},
@@ -51,17 +51,22 @@ pub(super) struct Answer {
 
 impl Agent {
     /// Reads the token and the certificates, as they are now.
-    pub(super) async fn open(settings: &Settings, aside: &Aside, accepted: &Accepted) -> Result<Arc<Self>, Failure> {
+    pub(super) async fn open(
+        settings: &Settings,
+        aside: &Aside,
+        accepted: &Accepted,
+        questions: Arc<Questions>,
+    ) -> Result<Arc<Self>, Failure> {
         let (own, accepted) = (settings.clone(), accepted.clone());
-        let read = aside::read(aside, "token or certificates", move || Self::new(&own, accepted)).await;
+        let read = aside::read(aside, "token or certificates", move || Self::new(&own, accepted, questions)).await;
         read.unwrap_or_else(|stalled| Err(Failure::Agent(stalled)))
     }
 
     /// The same. Blocks.
-    fn new(settings: &Settings, accepted: Accepted) -> Result<Arc<Self>, Failure> {
+    fn new(settings: &Settings, accepted: Accepted, questions: Arc<Questions>) -> Result<Arc<Self>, Failure> {
         let token = token::read(settings).map_err(Failure::Agent)?;
         let headers = token::headers(token.as_ref()).map_err(Failure::Agent)?;
-        let client = ClientSettings { headers, ..settings.client() };
+        let client = ClientSettings { headers, questions, ..settings.client() };
         let client = Client::new(client).map_err(|e| failure::no_answer(e, Duration::ZERO, settings.is_secure()))?;
         let (settings, permits) = (settings.clone(), Semaphore::new(AT_ONCE));
         Ok(Arc::new(Self {
@@ -200,7 +205,7 @@ mod tests {
             near: Some("_agent".into()),
             ..Settings::new("http://127.0.0.1:1")
         };
-        let agent = Agent::new(&settings, Accepted::default()).unwrap();
+        let agent = Agent::new(&settings, Accepted::default(), Arc::default()).unwrap();
         let wait = Duration::from_secs(60);
         let (blocked, _) = Cursor::default().after(Some(9));
         assert_eq!(
@@ -208,7 +213,7 @@ mod tests {
             "/p?stale&max_stale=30s&dc=dc%202&near=_agent&index=9&wait=60000ms"
         );
         let settings = Settings { stale: false, ..Settings::new("http://127.0.0.1:1") };
-        let plain = Agent::new(&settings, Accepted::default()).unwrap();
+        let plain = Agent::new(&settings, Accepted::default(), Arc::default()).unwrap();
         assert_eq!(plain.query("/p", Cursor::default(), wait), "/p");
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum End {
 
 /// Lives once.
 pub(super) async fn run(settings: &Settings, aside: &Aside, accepted: &Accepted, held: &Held, feed: &Feed) -> End {
-    let agent = match Agent::open(settings, aside, accepted).await {
+    let agent = match Agent::open(settings, aside, accepted, feed.questions()).await {
         Ok(agent) => agent,
         Err(failure) => return End::Failed { error: failure.into_error(), reached: false },
     };

@@ -53,7 +53,7 @@ mod tests {
         let accepted = Accepted::default();
         assert!(!accepted.knows(Some(&old)) && !accepted.knows(None));
         accepted.note(Some(&old));
-        assert!(accepted.clone().knows(Some(&old)) && !accepted.knows(Some(&new)));
+        assert!(accepted.knows(Some(&old)) && !accepted.knows(Some(&new)));
         accepted.note(None);
         assert!(!accepted.knows(Some(&old)) && !accepted.knows(None), "the anonymous one does not expire");
     }

@@ -13,6 +13,7 @@ use std::{
 use ::settings::Aside;
 use model::ProviderError;
 use tokio::{sync::Semaphore, time::Instant};
+use transport::{client::Questions, clock};
 
 use super::{
     ask::ask,
@@ -43,6 +44,7 @@ pub(super) struct Servers {
     /// Makes ids that nobody can guess, from a counter.
     key: RandomState,
     asked: AtomicU64,
+    questions: Arc<Questions>,
     /// Answers of any kind: the servers are there.
     heard: AtomicU64,
     /// The number of answers when silence was reported last.
@@ -63,16 +65,25 @@ impl Servers {
     ///
     /// # Errors
     /// If the system's list cannot be read at the moment.
-    pub(super) async fn open(settings: &Settings, aside: &Aside) -> Result<Self, ProviderError> {
+    pub(super) async fn open(
+        settings: &Settings,
+        aside: &Aside,
+        questions: Arc<Questions>,
+    ) -> Result<Self, ProviderError> {
         let listed: Arc<[_]> = settings.servers.0.iter().map(|server| server.0).collect();
         if !listed.is_empty() {
-            return Ok(Self::new(settings, listed, None));
+            return Ok(Self::new(settings, listed, None, questions));
         }
         let system = aside::read(aside, SYSTEM, system).await?;
-        Ok(Self::new(settings, system, Some(aside.clone())))
+        Ok(Self::new(settings, system, Some(aside.clone()), questions))
     }
 
-    fn new(settings: &Settings, list: Arc<[SocketAddr]>, from_system: Option<Aside>) -> Self {
+    fn new(
+        settings: &Settings,
+        list: Arc<[SocketAddr]>,
+        from_system: Option<Aside>,
+        questions: Arc<Questions>,
+    ) -> Self {
         Self {
             list: Mutex::new(list),
             from_system,
@@ -82,6 +93,7 @@ impl Servers {
             permits: Semaphore::new(AT_ONCE),
             key: RandomState::new(),
             asked: AtomicU64::new(0),
+            questions,
             heard: AtomicU64::new(0),
             reported: AtomicU64::new(u64::MAX),
             silences: AtomicU64::new(0),
@@ -166,6 +178,7 @@ impl Servers {
     }
 
     async fn ask_one(&self, server: SocketAddr, name: &Name, kind: Kind) -> Result<Found, Trouble> {
+        self.questions.note(clock::tick());
         let question = wire::question(self.id(), name, kind);
         let reply = ask(server, &question, kind, self.tcp, self.patience).await;
         let reply = reply.map_err(|e| Trouble::Silent(ProviderError::Unreachable(format!("{server}: {e}"))))?;
@@ -215,14 +228,14 @@ mod tests {
     fn ids_differ_from_source_to_source() {
         let settings = Settings::default();
         let ids = |servers: &Servers| (0..20).map(|_| servers.id()).collect::<Vec<_>>();
-        let servers = || Servers::new(&settings, system(), None);
+        let servers = || Servers::new(&settings, system(), None, Arc::default());
         assert_ne!(ids(&servers()), ids(&servers()));
     }
 
     #[tokio::test]
     async fn silence_is_reported_once_until_an_answer_comes_or_it_has_to_be_told_again() {
         let nobody = [SocketAddr::from(([127, 0, 0, 1], 1))];
-        let servers = Servers::new(&Settings::default(), nobody.into(), None);
+        let servers = Servers::new(&Settings::default(), nobody.into(), None, Arc::default());
         assert!(servers.fell_silent(0).await && !servers.fell_silent(0).await);
         servers.report_again();
         assert!(servers.fell_silent(0).await);

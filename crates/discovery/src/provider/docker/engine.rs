@@ -1,13 +1,13 @@
 //! Questions to the engine, and what its failures mean.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ::settings::Aside;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use model::ProviderError;
 use tokio::time::Instant;
-use transport::client::{Client, ClientError, Response, Streaming};
+use transport::client::{Client, ClientError, ClientSettings, Questions, Response, Streaming};
 
 use super::{container, event::ACTIONS, settings::Settings};
 use crate::provider::aside;
@@ -30,8 +30,12 @@ pub(super) enum Found {
 
 impl Engine {
     /// Reads the certificates, as they are now.
-    pub(super) async fn open(settings: &Settings, aside: &Aside) -> Result<Self, ProviderError> {
-        let settings = settings.client();
+    pub(super) async fn open(
+        settings: &Settings,
+        aside: &Aside,
+        questions: Arc<Questions>,
+    ) -> Result<Self, ProviderError> {
+        let settings = ClientSettings { questions, ..settings.client() };
         aside::read(aside, "certificates", || Client::new(settings)).await?.map(Self).map_err(failed)
     }
 

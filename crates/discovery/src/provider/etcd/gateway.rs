@@ -1,6 +1,6 @@
 //! Questions to one member, by the JSON gateway that every etcd serves beside gRPC.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ::settings::Aside;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use model::ProviderError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
-use transport::client::{Client, ClientError, ClientSettings, Lines, Streaming};
+use transport::client::{Client, ClientError, ClientSettings, Lines, Questions, Streaming};
 
 use super::{
     failure::{self, Failure},
@@ -34,6 +34,7 @@ pub(super) struct Gateway<'a> {
     endpoint: &'a str,
     aside: &'a Aside,
     client: Client,
+    questions: Arc<Questions>,
     range: (Vec<u8>, Vec<u8>),
 }
 
@@ -48,9 +49,14 @@ pub(super) struct List {
 
 impl<'a> Gateway<'a> {
     /// Reads certificates and password as they are now, and logs in.
-    pub(super) async fn open(settings: &'a Settings, endpoint: &'a str, aside: &'a Aside) -> Result<Self, Failure> {
-        let client = client(settings, endpoint, aside, None).await?;
-        let mut gateway = Self { settings, endpoint, aside, client, range: settings.range() };
+    pub(super) async fn open(
+        settings: &'a Settings,
+        endpoint: &'a str,
+        aside: &'a Aside,
+        questions: Arc<Questions>,
+    ) -> Result<Self, Failure> {
+        let client = client(settings, endpoint, aside, None, &questions).await?;
+        let mut gateway = Self { settings, endpoint, aside, client, questions, range: settings.range() };
         gateway.log_in().await?;
         Ok(gateway)
     }
@@ -60,7 +66,7 @@ impl<'a> Gateway<'a> {
         let access = &self.settings.access;
         let (Some(name), Some(password)) = (&access.user, &access.password) else { return Ok(()) };
         let password = aside::secret(self.aside, password).await?.map_err(ProviderError::Failed)?;
-        self.client = client(self.settings, self.endpoint, self.aside, None).await?;
+        self.client = client(self.settings, self.endpoint, self.aside, None, &self.questions).await?;
         let question = json!({ "name": name, "password": password.expose() });
         let token = match self.ask::<wire::Authenticated>("/v3/auth/authenticate", &question, ANSWER).await {
             Ok(answer) => answer.token,
@@ -70,7 +76,7 @@ impl<'a> Gateway<'a> {
             }
             Err(failure) => return Err(failure),
         };
-        self.client = client(self.settings, self.endpoint, self.aside, Some(&token)).await?;
+        self.client = client(self.settings, self.endpoint, self.aside, Some(&token), &self.questions).await?;
         Ok(())
     }
 
@@ -157,6 +163,7 @@ async fn client(
     endpoint: &str,
     aside: &Aside,
     token: Option<&str>,
+    questions: &Arc<Questions>,
 ) -> Result<Client, ProviderError> {
     let mut headers = HeaderMap::new();
     // Without it a member that lost the others keeps its watches open and silent, and ponders reads for 7 s.
@@ -167,7 +174,8 @@ async fn client(
         value.set_sensitive(true);
         headers.insert(http::header::AUTHORIZATION, value);
     }
-    let settings = ClientSettings { headers, ..settings.access.client(endpoint) };
+    let questions = Arc::clone(questions);
+    let settings = ClientSettings { headers, questions, ..settings.access.client(endpoint) };
     aside::read(aside, "certificates", || Client::new(settings)).await?.map_err(failure::no_answer)
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn run(
     feed: &Feed,
 ) -> Result<Infallible, Failure> {
     memory.outdated.clear();
-    let mut gateway = Gateway::open(settings, endpoint, aside).await?;
+    let mut gateway = Gateway::open(settings, endpoint, aside, feed.questions()).await?;
     let mut pace = Pace::every(BETWEEN_LISTS, tick());
     loop {
         sleep(pace.wait(tick())).await;

@@ -9,7 +9,10 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
-use transport::{client::Lines, clock::tick};
+use transport::{
+    client::{Lines, Questions},
+    clock::tick,
+};
 
 use super::{
     cluster::{Cluster, Content, Namespace},
@@ -65,6 +68,7 @@ pub(super) struct Watcher {
     /// Where a new token is looked for.
     aside: Aside,
     news: mpsc::Sender<News>,
+    questions: Arc<Questions>,
     cursor: Cursor,
     /// Of the list that is being read.
     records: Vec<Record>,
@@ -89,13 +93,20 @@ pub(super) struct Watcher {
 struct Closed;
 
 impl Watcher {
-    pub(super) fn new(scope: Scope, namespace: Namespace, settings: Arc<Settings>, news: mpsc::Sender<News>) -> Self {
+    pub(super) fn new(
+        scope: Scope,
+        namespace: Namespace,
+        settings: Arc<Settings>,
+        news: mpsc::Sender<News>,
+        questions: Arc<Questions>,
+    ) -> Self {
         Self {
             scope,
             namespace,
             settings,
             aside: Aside::default(),
             news,
+            questions,
             cursor: Cursor::new(),
             records: Vec::new(),
             nameless: Vec::new(),
@@ -171,6 +182,7 @@ impl Watcher {
     async fn step(&mut self, cluster: &Cluster) -> Result<Result<(), Failure>, Closed> {
         let (namespace, selector) = (cluster.namespace.as_deref(), self.settings.selector.as_deref());
         let path = self.cursor.path(namespace, selector, self.settings.wait.get());
+        self.questions.note(tick());
         match self.cursor.step() {
             Step::List { .. } => self.list(cluster, &path).await,
             Step::Watch { .. } => self.watch(cluster, &path).await,

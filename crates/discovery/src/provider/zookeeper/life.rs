@@ -46,10 +46,12 @@ pub(super) async fn run(settings: &Settings, aside: &Aside, resume: &mut Resume,
         Ok(layout) => layout,
         Err(why) => return End::Failed(ProviderError::Failed(why)),
     };
-    let session = match connect::open(settings, aside, resume).await {
+    feed.questions().note(transport::clock::tick());
+    let mut session = match connect::open(settings, aside, resume).await {
         Ok(session) => session,
         Err(error) => return End::Failed(error),
     };
+    session.count(feed.questions());
     let mut life = Life { session, tree: Tree::new(layout), held, feed, under_way: VecDeque::new(), told: None };
     let error = life.run().await;
     resume.clone_from(life.session.resume());

@@ -1,6 +1,6 @@
 //! One connection: hand-shake, questions, answers and events, pings, and silence that is noticed.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use model::ProviderError;
@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
     time::{Instant, sleep_until, timeout_at},
 };
-use transport::clock::tick;
+use transport::{client::Questions, clock::tick};
 
 use super::{
     resume::Resume,
@@ -38,6 +38,7 @@ pub(super) struct Session<S> {
     /// When the last whole frame came: single bytes are no sign of life.
     heard: Instant,
     sent: Instant,
+    questions: Arc<Questions>,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
@@ -66,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             timeout,
             heard: now,
             sent: now,
+            questions: Arc::default(),
         };
         match timeout_at(deadline, session.greet()).await {
             Ok(Ok(true)) => Ok(session),
@@ -117,8 +119,14 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         self.timeout
     }
 
+    /// Counts questions there.
+    pub(super) fn count(&mut self, questions: Arc<Questions>) {
+        self.questions = questions;
+    }
+
     /// Asks; the answer, from [`next`](Self::next), has the number returned.
     pub(super) fn ask(&mut self, question: &Question) -> i32 {
+        self.questions.note(tick());
         self.xid = self.xid.checked_add(1).unwrap_or(1);
         question.write(self.xid, &mut self.outbox);
         self.xid

@@ -147,7 +147,7 @@ async fn an_empty_answer_is_not_believed_on_what_was_proved_before_it() {
     .await;
     let settings = Settings::new(fake.agent.url());
     let (aside, accepted) = (::settings::Aside::default(), token::Accepted::default());
-    let agent = agent::Agent::open(&settings, &aside, &accepted).await.unwrap();
+    let agent = agent::Agent::open(&settings, &aside, &accepted, Arc::default()).await.unwrap();
     let changed = tokio::time::Instant::now();
     assert_eq!(agent.lacks(&service("pets0"), changed).await, Ok(None));
     taken.store(true, Ordering::SeqCst);
