@@ -1,6 +1,6 @@
-//! Instances that take a request and answer nothing: however many are tried, the client waits once.
+//! Instances that take a request and answer nothing: however many are tried, the client waits once, and half of that again.
 
-use testkit::{Instance, Reply, get};
+use testkit::{Instance, Reply, get, post};
 
 use super::{router, urls};
 use crate::support::{Front, Running, told};
@@ -28,7 +28,7 @@ async fn blamed(router: &Running) -> u64 {
 }
 
 #[tokio::test]
-async fn the_limit_for_the_head_holds_over_all_tries() {
+async fn the_limit_for_the_head_holds_over_all_tries_but_for_a_last_one() {
     for h2 in [false, true] {
         let instances = three(h2).await;
         let router = router(&instances.each_ref(), &format!("timeouts: {{ head: 300ms }}, retries: {{ {FREELY} }}"));
@@ -36,9 +36,30 @@ async fn the_limit_for_the_head_holds_over_all_tries() {
             let answer = router.client(front).await.send(get("/", &PETS)).await;
             assert_eq!(told(&answer), (504, Some("head_timeout")), "{front:?}, h2: {h2}");
         }
-        assert_eq!(asked(&instances), 2, "h2: {h2}: nobody else is asked when the time is over");
+        assert_eq!(asked(&instances), 4, "h2: {h2}: one other is asked when the time is over");
         router.settled("pets").await;
         assert_eq!(blamed(&router).await, 2, "h2: {h2}: silence for the whole time is held against each");
+    }
+}
+
+/// One that hangs costs nobody an answer that another one gives, only time; and a POST, which it may have done, no second one.
+#[tokio::test]
+async fn what_one_that_hangs_does_not_answer_another_one_does() {
+    for h2 in [false, true] {
+        let (hangs, well) = (silent(h2).await, Instance::http().start().await);
+        let settings = format!("timeouts: {{ head: 300ms }}, retries: {{ {FREELY} }}");
+        let router = urls(&[hangs.url(), well.url()], &settings);
+        let client = router.client(Front::H2c).await;
+        for _ in 0..4 {
+            assert_eq!(client.send(get("/", &PETS)).await.status, 200, "h2: {h2}");
+        }
+        assert!(hangs.counts().requests() > 0 && well.counts().requests() == 4, "h2: {h2}");
+        let mut lost = 0;
+        for _ in 0..4 {
+            lost += u32::from(client.send(post("/", &PETS, "x")).await.status == 504);
+        }
+        let all = hangs.counts().requests() + well.counts().requests();
+        assert!(all <= 4 + 4 + 4 && well.counts().requests() == u64::from(4 + 4 - lost), "h2: {h2}: {lost} of {all}");
     }
 }
 
@@ -50,14 +71,18 @@ async fn shorter_tries_share_the_limit_and_the_rest_of_it_proves_nothing() {
         let router = router(&instances.each_ref(), &settings);
         let answer = router.client(Front::H2c).await.send(get("/", &PETS)).await;
         assert_eq!(told(&answer), (504, Some("head_timeout")), "h2: {h2}");
-        assert_eq!(asked(&instances), 2, "h2: {h2}: 400 ms for the first, the rest for the second");
+        assert_eq!(
+            asked(&instances),
+            3,
+            "h2: {h2}: 400 ms for the first, the rest for the second, 250 ms for the last"
+        );
         router.settled("pets").await;
-        assert_eq!(blamed(&router).await, 1, "h2: {h2}: the second had no time to answer");
+        assert_eq!(blamed(&router).await, 1, "h2: {h2}: the others had little time to answer");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_another_one_was_to_better_is_not_lost_to_silence() {
+async fn an_answer_that_others_should_have_bettered_is_not_lost_to_silence() {
     let busy = Instance::http().answer(|_| Reply::script().head(503).data("busy")).start().await;
     let silent = silent(false).await;
     let settings = format!("timeouts: {{ head: 300ms }}, retries: {{ {FREELY} }}");
@@ -68,8 +93,8 @@ async fn an_answer_that_another_one_was_to_better_is_not_lost_to_silence() {
         let answer = client.send(get("/", &PETS)).await;
         busy_answers += u32::from(answer.status == 503 && answer.text() == "busy");
     }
-    assert_eq!(busy_answers, 1, "of the one whose first instance was busy");
-    assert_eq!((busy.counts().requests(), silent.counts().requests()), (1, 2));
+    assert_eq!(busy_answers, 2, "the one whose first instance was busy, and the one that was sent there at last");
+    assert_eq!((busy.counts().requests(), silent.counts().requests()), (2, 2));
 }
 
 #[tokio::test]
@@ -79,7 +104,7 @@ async fn a_second_instance_asked_meanwhile_has_what_is_left() {
     let router = router(&instances.each_ref(), &settings);
     let answer = router.client(Front::H2c).await.send(get("/", &PETS)).await;
     assert_eq!(told(&answer), (504, Some("head_timeout")));
-    assert_eq!(asked(&instances), 2);
+    assert_eq!(asked(&instances), 3, "and a last one, for half of the limit");
     router.settled("pets").await;
     assert_eq!(blamed(&router).await, 1);
 }

@@ -123,7 +123,7 @@ impl Patience {
     /// instance.
     pub(super) fn was_hurried(&self) -> bool {
         let given = |head: Duration| self.per_try.map_or(head, |limit| limit.min(head));
-        self.head.is_some_and(|head| given(head.saturating_sub(self.waited)) < given(head) / 2)
+        self.head.is_some_and(|head| given(room(head, self.waited)) < given(head) / 2)
     }
 
     /// How long the request may wait for another try to succeed, if there is a limit.
@@ -274,16 +274,15 @@ impl Patience {
         if self.is_uploaded() { self.waited + self.still() } else { self.waited }
     }
 
-    /// What is left of the limit for the head, which holds over all tries: a client waits no longer for three that are silent
-    /// than for one.
+    /// What is left of the limit for the head.
     fn head_left(&self) -> Option<Duration> {
-        self.head.map(|head| head.saturating_sub(self.silence()))
+        self.head.map(|head| room(head, self.silence()))
     }
 
     /// How long a complete request may wait for its answer, and what it means if it does. Where there is no limit for the
     /// head of a gRPC stream, it may be as silent before it as after it: that is no fault of its instance.
     fn wait_limit(&self) -> (Option<Duration>, Refusal) {
-        match (self.try_limit(), self.head.map(|head| head.saturating_sub(self.waited))) {
+        match (self.try_limit(), self.head.map(|head| room(head, self.waited))) {
             (None, None) if self.grpc => (self.idle, Refusal::IdleTimeout),
             (Some(a), Some(b)) => (Some(a.min(b)), Refusal::HeadTimeout),
             (a, b) => (a.or(b), Refusal::HeadTimeout),
@@ -338,4 +337,12 @@ impl Patience {
         *response.version_mut() = http::Version::HTTP_11;
         response
     }
+}
+
+/// What a request that has waited so long has left of its limit for the head, which holds over all tries: a client does not
+/// wait for three that are silent as for each. One that waited for all of it in vain gets half of it once more: whoever hangs
+/// must not cost an answer that another instance would give.
+fn room(head: Duration, waited: Duration) -> Duration {
+    let limit = if waited < head { head } else { head + head / 2 };
+    limit.saturating_sub(waited)
 }
