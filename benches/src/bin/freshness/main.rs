@@ -2,7 +2,8 @@
 //!
 //! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd|consul` among
 //! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load; `freshness
-//! partition consul|etcd|zookeeper SECONDS` cuts the way to one for so long and heals it. Servers are
+//! partition consul|etcd|zookeeper SECONDS` cuts the way to one for so long and heals it; `freshness remembered` starts the
+//! program while its registry is silent. Servers are
 //! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`, `DOCKER_SOCKET`), or are started by
 //! tests/registries/up. Kubernetes and Docker are measured only if they are named: the API server of the one is compiled
 //! first, the engine of the other needs root.
@@ -15,6 +16,7 @@ mod many;
 mod namespace;
 mod outage;
 mod partition;
+mod remembered;
 
 use std::path::Path;
 
@@ -50,6 +52,8 @@ enum Mode {
     Outage(outage::Options),
     /// A registry that is cut off for a while.
     Partition(partition::Options),
+    /// A registry that is silent when the router starts.
+    Remembered(remembered::Options),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,6 +75,7 @@ async fn main() {
         Some(Mode::Many(many)) => many::measure(&many).await,
         Some(Mode::Outage(outage)) => outage::measure(&outage).await,
         Some(Mode::Partition(partition)) => partition::measure(&partition).await,
+        Some(Mode::Remembered(remembered)) => remembered::measure(&remembered).await,
         None => {
             let mut kinds = options.registries;
             if kinds.is_empty() {
