@@ -1,7 +1,7 @@
 //! Consul's JSON to instances. A bad record is skipped and named; the rest holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -24,8 +24,6 @@ pub(super) struct Reading {
     pub(super) order: BTreeMap<InstanceId, usize>,
     /// Nodes that any record names: a check of such a node concerns this service.
     pub(super) nodes: Vec<Arc<str>>,
-    /// Names of all records, whatever became of them.
-    named: BTreeSet<String>,
 }
 
 /// Reads a whole answer.
@@ -42,7 +40,6 @@ pub(super) fn read(body: &[u8], wanted: &[Tag], sorted: bool) -> Result<Reading,
         match Record::deserialize(record).map_err(|e| e.to_string()).and_then(|record| {
             node = record.node.node.as_str().into();
             reading.nodes.push(Arc::clone(&node));
-            reading.named.insert(record.name());
             record.instance(wanted)
         }) {
             Ok(Some(instance)) => {
@@ -64,16 +61,6 @@ pub(super) fn read(body: &[u8], wanted: &[Tag], sorted: bool) -> Result<Reading,
 }
 
 impl Reading {
-    /// Something was left out of this answer: what was there before, and is not named now, stays. Whether there is such.
-    pub(super) fn keep(&mut self, before: &Self) -> bool {
-        let unnamed = before.instances.iter().filter(|instance| !self.named.contains(instance.id.as_str()));
-        let kept: Vec<_> = unnamed.cloned().collect();
-        let keeps = !kept.is_empty();
-        self.instances.extend(kept);
-        self.instances.sort_by(|a, b| a.id.cmp(&b.id));
-        keeps
-    }
-
     /// The instances; if Consul's order was asked for, with it as metadata: `near` counts the nodes that are nearer, and
     /// `priority` is the same unless the registration has one.
     pub(super) fn told(&self) -> Vec<Instance> {
@@ -185,15 +172,10 @@ fn health(checks: &[Check]) -> Health {
 }
 
 impl Record {
-    /// A service id is unique on its node only.
-    fn name(&self) -> String {
-        format!("{}@{}", self.service.id, self.node.node)
-    }
-
     /// The instance; `None` if it takes no requests or lacks a wanted tag; the error names the record and the remedy.
     fn instance(self, wanted: &[Tag]) -> Result<Option<Instance>, String> {
-        let name = self.name();
         let Self { node, service, checks } = self;
+        let name = format!("{}@{}", service.id, node.node);
         let fail = |why: String| format!("instance {name:?}: {why}");
         let health = health(checks.as_deref().unwrap_or_default());
         let words = service.tags.as_deref().unwrap_or_default();
@@ -203,6 +185,7 @@ impl Record {
             return Ok(None);
         }
         let meta = service.meta.unwrap_or_default();
+        // A service id is unique on its node only.
         let id = InstanceId::new(&name).map_err(|e| fail(e.to_string()))?;
         let address = address(service.address, node.address.as_deref(), service.port).map_err(fail)?;
         let protocol = protocol(&meta, words).map_err(fail)?;

@@ -236,22 +236,6 @@ async fn a_list_that_access_control_shortened_is_told() {
 }
 
 #[tokio::test]
-async fn who_is_missing_in_a_part_of_a_list_stays_in_doubt_until_the_list_is_whole() {
-    let say = |before| match before {
-        0 => answer(8, A),
-        1 => filtered(B),
-        2 => answer(10, B),
-        _ => Reply::silence(),
-    };
-    let mut fake = fake(1, move |path, before| otherwise(path, || say(before))).await;
-    assert_eq!(fake.said().await, "a@n");
-    assert!(fake.said().await.starts_with("skipped: Consul left out"));
-    assert_eq!(fake.said().await, "a@n b@n", "who comes is taken");
-    assert_eq!(fake.said().await, "unknown: denied");
-    assert_eq!(fake.said().await, "b@n");
-}
-
-#[tokio::test]
 async fn an_empty_list_without_the_right_to_read_is_not_believed() {
     let mut service = fake(1, |path, _| match path {
         path if path.starts_with("/v1/agent/health") => Reply::status(403).data("Permission denied"),

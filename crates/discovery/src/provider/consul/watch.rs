@@ -61,13 +61,10 @@ impl Voice {
     /// Reads an answer and publishes what is new in it, of which the registry's first word was `seen` then.
     pub(super) async fn hear(&mut self, agent: &Agent, answer: &Answer, seen: Instant) -> Result<(), Failure> {
         let sorted = agent.settings.near.is_some();
-        let mut reading = records::read(&answer.body, &agent.settings.tags, sorted)
+        let reading = records::read(&answer.body, &agent.settings.tags, sorted)
             .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
-        // Of a part nobody knows who left.
-        let keeps = |said| answer.filtered && reading.records > 0 && reading.keep(said);
-        let doubt = self.said.as_ref().is_some_and(keeps).then(|| ProviderError::Denied(FILTERED.to_owned()));
         let stands = |said: &Reading| *said == reading || (said.is_same_set(&reading) && seen < self.ordered + ORDER);
-        if self.doubt == doubt && self.said.as_ref().is_some_and(stands) {
+        if self.doubt.is_none() && self.said.as_ref().is_some_and(stands) {
             self.feed.heard();
             return Ok(());
         }
@@ -89,10 +86,7 @@ impl Voice {
         self.say(Knowledge::of(reading.told()), seen).await?;
         self.ordered = seen;
         (self.said, self.doubt) = (Some(reading), None);
-        match doubt {
-            Some(error) => self.despair(error).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Says that we do not know, once per reason.
