@@ -24,9 +24,8 @@ pub(crate) const IDLE_UNSAFE: Duration = Duration::from_secs(1);
 const DOUBT: Duration = Duration::from_millis(50);
 /// Buffer for one response head; also bounds what is read ahead of a slow client.
 const BUFFER: usize = 64 * 1024;
-/// Most header fields of a message: as many as hyper reads without making room for each message anew, which would be a
-/// tenth of what an exchange costs.
-pub const FIELDS: usize = 100;
+/// Most header fields of a response.
+const FIELDS: usize = 256;
 
 /// One connection to one instance. Dropping it closes it.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ impl Connection {
     pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
         let marks = Rc::default();
         let stream = TokioIo::new(Doubtful::new(stream, &marks));
-        let (mut send, wire) = Builder::new().max_buf_size(BUFFER).handshake(stream).await?;
+        let (mut send, wire) = Builder::new().max_buf_size(BUFFER).max_headers(FIELDS).handshake(stream).await?;
         let task = spawn_local(async move {
             if let Err(error) = wire.await {
                 tracing::debug!(%error, "connection to an instance ended");

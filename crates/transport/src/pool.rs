@@ -170,6 +170,12 @@ impl Pools {
         self.pools.borrow().get(&key).map(|pool| Rc::clone(&pool.farewell))
     }
 
+    /// Whether its connections [are few](Pool::is_reserved); not if it has left.
+    #[must_use]
+    pub fn is_reserved(&self, key: UpstreamKey) -> bool {
+        self.pools.borrow().get(&key).is_some_and(|pool| pool.is_reserved())
+    }
+
     /// It stays after all.
     pub fn stay(&self, key: UpstreamKey) {
         if let Some(pool) = self.pools.borrow().get(&key) {
@@ -197,9 +203,8 @@ impl Pools {
 
 impl Pool {
     /// A connection with room for one more request, made if there is none. `repeatable`: the request could be sent
-    /// twice without harm, so that an older idle connection may be risked; else only if no new one can be made. `gathered`:
-    /// its body is there, or much of it, or it has none. `None` if it has to be, for a connection of an instance that has few
-    /// left.
+    /// twice without harm, so that an older idle connection may be risked. `gathered`: its body is there, or much of it,
+    /// or it has none. `None` if it has to be, for a connection of an instance that has few left.
     ///
     /// # Errors
     /// If none can be made within `limit`, or none of those there are becomes free within two; nothing was sent then.
@@ -232,9 +237,7 @@ impl Pool {
             } else {
                 self.share(limit).await
             };
-            if let Err(error) = made {
-                return self.older(&error).map(|connection| Some(Ready::H1(connection))).ok_or(error);
-            }
+            made?;
         }
     }
 
@@ -255,7 +258,7 @@ impl Pool {
         match &found {
             Ok(()) => lease.reached(),
             // By another one.
-            Err(error) if self.serves(began) || self.has_older(error) => {
+            Err(_) if self.serves(began) => {
                 lease.reached();
                 return Ok(());
             }

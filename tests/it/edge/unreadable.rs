@@ -21,7 +21,7 @@ const HEADS: [(&str, u16, &str); 9] = [
 ];
 
 fn bytes(head: &str) -> String {
-    let fields: String = (0..21).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let fields: String = (0..120).map(|n| format!("x-{n}: 1\r\n")).collect();
     if head == "MANY" {
         format!("GET / HTTP/1.1\r\nHost: a\r\nservice_id: pets\r\n{fields}\r\n")
     } else {

@@ -172,11 +172,13 @@ async fn a_body_that_trickles_gives_its_connection_up_where_others_want_it() {
         let router = config.service("pets", &[instance.url()]).start();
         let (clients, mut streams) = upload(&router, "pets").await;
         streams.truncate(usize::try_from(uploads).unwrap());
+        let mut trickling = streams.pop().expect("one");
+        trickling.data(vec![b'a'; ENOUGH].into()).await.unwrap();
         for stream in &mut streams {
-            stream.data(vec![b'a'; ENOUGH].into()).await.unwrap();
+            // More than would be a trickle as long as this takes.
+            stream.data(vec![b'a'; 6 * ENOUGH].into()).await.unwrap();
         }
         testkit::eventually("all are sent", || instance.counts().in_flight() == uploads).await;
-        let mut trickling = streams.pop().expect("one");
         // In time for any limit of silence. What it sent at first lasts for 1.6 s; the last ones find nobody who listens.
         for _ in 0..30 {
             if trickling.data(Bytes::from("a")).await.is_err() {

@@ -102,9 +102,10 @@ impl Source {
     /// Whether it has told of everything else, and of these services that it does not know, and that for long.
     fn only_doubts(&self, now: Tick) -> bool {
         let enough = match self.state {
+            // One that fails afterwards takes nothing back: what it told is served.
             State::Live => DOUBTED,
-            State::Starting => ALL_DOUBTED,
-            State::Down(_) => return false,
+            State::Down(_) if self.updates > 0 => DOUBTED,
+            State::Starting | State::Down(_) => ALL_DOUBTED,
         };
         let doubted = |s: &ServiceId| self.doubts.get(s).is_some_and(|doubt| now.since(doubt.since) >= enough);
         !self.awaits_catalogue && !self.awaited.is_empty() && self.awaited.iter().all(doubted)

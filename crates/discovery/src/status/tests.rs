@@ -172,7 +172,8 @@ fn a_service_that_may_not_be_read_is_not_waited_for_for_ever() {
     assert!(!usable(&[known("a"), doubt("b")], 9) && usable(&[known("a"), doubt("b")], 10));
     assert!(!usable(&[doubt("a"), doubt("b")], 59) && usable(&[doubt("a"), doubt("b")], 60));
     assert!(!usable(&[known("a")], 1000) && !usable(&[doubt("a")], 1000), "the other one is still to come");
-    assert!(!usable(&[known("a"), doubt("b"), down()], 1000));
+    let fails = [known("a"), doubt("b"), down()];
+    assert!(!usable(&fails, 9) && usable(&fails, 10), "a failure takes nothing back");
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) struct Patience {
     pub(super) turn: Turn,
     /// The instance does not take the body that is at hand.
     pub(super) blocked: bool,
+    /// Much of the body has to be there before anything is sent.
+    gathering: bool,
 }
 
 impl Patience {
@@ -88,6 +90,7 @@ impl Patience {
             grpc: exchange.grpc,
             turn: Turn::default(),
             blocked: false,
+            gathering: false,
         }
     }
 
@@ -188,7 +191,9 @@ impl Patience {
     ) -> Result<Result<(), BodyError>, Refusal> {
         self.sent();
         let gathered = poll_fn(|cx| out.body.as_ref().map_or(Poll::Ready(Ok(())), |body| body.poll_gathered(cx)));
+        self.gathering = true;
         let gathered = self.wait_for_head(exchange, out, pin!(gathered)).await;
+        self.gathering = false;
         self.timer.set_idle(None);
         gathered
     }
@@ -244,12 +249,14 @@ impl Patience {
     /// Whether the body comes so slowly that its client is as good as silent, on a connection that others want. All that came
     /// counts, so that one who sent much may pause for long.
     fn is_trickle(&self, exchange: &Exchange) -> bool {
-        let (Some(sent), Some(tally), false) = (self.sent, &self.tally, self.is_uploaded() || self.blocked) else {
+        let (Some(sent), Some(tally), false) =
+            (self.sent, &self.tally, self.is_uploaded() || self.blocked || self.gathering)
+        else {
             return false;
         };
         let rounds = clock::now().saturating_duration_since(sent).div_duration_f64(exchange.plan.patience.http1.stall);
         (tally.bytes() as f64) < rounds.floor() * TRICKLE
-            && exchange.record.upstream.as_ref().is_some_and(|upstream| exchange.core.pools.of(upstream).is_reserved())
+            && exchange.record.upstream.as_ref().is_some_and(|upstream| exchange.core.pools.is_reserved(upstream.key))
     }
 
     /// What is left of the limit that holds now, and what it means if nothing is.

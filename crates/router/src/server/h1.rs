@@ -16,7 +16,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use telemetry::metrics::Closed;
 use transport::{
-    Body, BodyError, h1,
+    Body, BodyError,
     io::{Expired, Meter, Metered, Stream},
     timer::Alarm,
 };
@@ -89,12 +89,15 @@ pub(super) async fn serve(
     ended
 }
 
+/// As many header fields as hyper reads without making room for each message anew, twice.
+const FIELDS: usize = 100;
+
 fn builder(plan: &Current) -> http1::Builder {
     let limits = &plan.limits;
     let mut builder = http1::Builder::new();
     // Ours leaves the connection open; this one ends it, and stands at twice that.
     builder.max_buf_size(limits.head_size.saturating_mul(2).max(WRITE_BUFFER)).half_close(false);
-    if limits.fields > h1::FIELDS {
+    if limits.fields > FIELDS {
         builder.max_headers(limits.fields.saturating_mul(2));
     }
     builder

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Pool;
-use crate::{dial::DialError, h1};
+use crate::h1;
 
 #[cfg(test)]
 mod tests;
@@ -33,17 +33,6 @@ impl Pool {
     /// The youngest one that may be trusted with the request.
     pub(super) fn idle(&self, repeatable: bool) -> Option<h1::Connection> {
         self.take(longest(repeatable))
-    }
-
-    /// One that is older than it should be, for a request that gets no other: a new one could not be made, and the instance is
-    /// no host that fell silent.
-    pub(super) fn older(&self, why: &DialError) -> Option<h1::Connection> {
-        if why.is_timeout() { None } else { self.take(h1::IDLE) }
-    }
-
-    /// Whether there is one of those.
-    pub(super) fn has_older(&self, why: &DialError) -> bool {
-        !why.is_timeout() && self.has_idle(h1::IDLE)
     }
 
     fn has_idle(&self, longest: Duration) -> bool {

@@ -13,6 +13,7 @@ use tokio::{task::LocalSet, time::sleep};
 use super::*;
 use crate::{
     Body, Learned, Upstream,
+    dial::DialError,
     pool::{Pools, Ready},
 };
 
@@ -94,46 +95,6 @@ async fn a_connection_that_is_still_there_is_used_again() {
         let answer = connection.send.try_send_request(payment()).await.map_err(|error| error.into_error()).unwrap();
         assert_eq!(answer.status(), 204);
         assert!(served.join().unwrap().starts_with("POST / "));
-    };
-    LocalSet::new().run_until(test).await;
-}
-
-#[tokio::test]
-async fn an_older_connection_serves_what_gets_no_new_one() {
-    let test = async {
-        let (listener, pool) = instance();
-        pool.give_back(ready(&pool, false).await.unwrap());
-        let (mut socket, _) = listener.accept().unwrap();
-        drop(listener);
-        sleep(h1::IDLE_UNSAFE + A_WHILE).await;
-        assert!(!pool.is_ready(false) && pool.is_ready(true));
-        let mut connection = ready(&pool, false).await.expect("the old one");
-        let served = std::thread::spawn(move || serve(&mut socket));
-        let answer = connection.send.try_send_request(payment()).await.map_err(|error| error.into_error()).unwrap();
-        assert_eq!(answer.status(), 204);
-        served.join().unwrap();
-        // In use, it is nobody else's.
-        assert!(matches!(ready(&pool, false).await, Err(DialError::Connect(_))));
-    };
-    LocalSet::new().run_until(test).await;
-}
-
-#[tokio::test]
-async fn nothing_old_is_used_where_the_host_is_silent() {
-    let test = async {
-        let (_listener, pool) = instance();
-        pool.give_back(ready(&pool, false).await.unwrap());
-        for (why, usable) in [
-            (DialError::Timeout(LIMIT), false),
-            (DialError::Connect("refused".into()), true),
-            (DialError::Full, true),
-            (DialError::Local("no descriptor".into()), true),
-        ] {
-            assert_eq!(pool.has_older(&why), usable, "{why}");
-            let connection = pool.older(&why);
-            assert_eq!(connection.is_some(), usable, "{why}");
-            connection.into_iter().for_each(|connection| pool.give_back(connection));
-        }
     };
     LocalSet::new().run_until(test).await;
 }
