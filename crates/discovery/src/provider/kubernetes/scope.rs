@@ -28,6 +28,9 @@ use crate::provider::{
     retry::{Retry, Stay},
 };
 
+/// The longest pause that the scopes of one server make for each other's sake, which is also the longest for their own.
+const SHARED: Duration = Duration::from_secs(5);
+
 /// What a scope has to say.
 #[derive(Debug)]
 pub(super) struct News {
@@ -297,7 +300,9 @@ impl Watcher {
 
     async fn pause(&mut self, stay: Stay, asked: Option<Duration>) {
         self.futile = true;
-        let own = self.retry.after(stay, fastrand::f64());
+        // Each scope looks for the server by itself; together they do so about as often as one.
+        let scopes = u32::try_from(self.settings.scopes().len()).unwrap_or(u32::MAX);
+        let own = self.retry.after(stay, fastrand::f64()).saturating_mul(scopes).min(SHARED);
         // What the server asks for, and a share of chance on top, so that not all come back at once.
         sleep(asked.map_or(own, |asked| own.max(asked + own / 4))).await;
         (self.begun, self.answered) = (Instant::now(), false);
