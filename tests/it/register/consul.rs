@@ -118,10 +118,16 @@ async fn a_client_certificate_is_used_and_its_lack_is_told() {
     let token = folder.path().join("token");
     std::fs::write(&token, &said[1]).unwrap();
     let bare = ["--ca", &said[0], "--token-file", token.to_str().unwrap()];
-    let without = start(&agent.url, &service, &instance, &bare);
-    without.logs("`client_certificate`").await;
-    assert_eq!(without.count("registered service="), 0, "{:#?}", without.logged());
-    drop(without);
+    // Now and then the connection breaks while the question is written, before the agent's reason is read.
+    for attempt in 0.. {
+        let without = start(&agent.url, &service, &instance, &bare);
+        without.logs("WARN").await;
+        assert_eq!(without.count("registered service="), 0, "{:#?}", without.logged());
+        if without.count("`client_certificate`") == 1 {
+            break;
+        }
+        assert!(attempt < 9, "{:#?}", without.logged());
+    }
     let named = [&bare[..], &["--client-certificate", &said[2], "--client-key", &said[3]]].concat();
     start(&agent.url, &service, &instance, &named).logs("registered service=").await;
 }
