@@ -82,6 +82,19 @@ async fn shorter_tries_share_the_limit_and_the_rest_of_it_proves_nothing() {
 }
 
 #[tokio::test]
+async fn a_try_that_had_its_whole_time_is_held_against_its_instance_however_late_it_was() {
+    let instances =
+        [silent(true).await, silent(true).await, silent(true).await, silent(true).await, silent(true).await];
+    let settings = format!("timeouts: {{ head: 1s }}, retries: {{ per_try: 200ms, attempts: 5, {FREELY} }}");
+    let router = router(&instances.each_ref(), &settings);
+    let answer = router.client(Front::H2c).await.send(get("/", &PETS)).await;
+    assert_eq!(told(&answer), (504, Some("head_timeout")));
+    assert_eq!(asked(&instances), 5);
+    router.settled("pets").await;
+    assert_eq!(blamed(&router).await, 4, "the last had what was left");
+}
+
+#[tokio::test]
 async fn an_answer_that_others_should_have_bettered_is_not_lost_to_silence() {
     let busy = Instance::http().answer(|_| Reply::script().head(503).data("busy")).start().await;
     let silent = silent(false).await;

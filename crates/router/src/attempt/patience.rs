@@ -231,8 +231,8 @@ impl Patience {
         if left == Some(Duration::ZERO) && self.is_uploaded() && self.try_limit().is_some() {
             // A try is given up for another one. If the budget does not pay for that, this one goes on.
             self.paid = tried::pay(exchange, out);
-            self.per_try = None;
             if !self.paid {
+                self.per_try = None;
                 left = self.remains().0;
             }
         }
