@@ -108,7 +108,9 @@ impl Line {
             return None;
         }
         let network = self.kind == "network";
-        let container = if network { attribute("container")?.clone() } else { self.actor.id.clone() };
+        // Podman names the container itself where Docker names the network.
+        let named = if network { attribute("container") } else { None };
+        let container = named.unwrap_or(&self.actor.id).clone();
         let what = match action {
             // Whatever becomes of the network, the container is asked for.
             _ if network => What::Changed,
@@ -153,7 +155,7 @@ mod tests {
         check(&line("container", "remove", ""), Some(("c1", What::Removed)));
         check(&line("container", "health_status: unhealthy", ""), Some(("c1", What::Changed)));
         check(&line("network", "connect", r#""container":"c2""#), Some(("c2", What::Changed)));
-        check(&line("network", "connect", ""), None);
+        check(&line("network", "connect", ""), Some(("c1", What::Changed)));
         check(&line("network", "remove", r#""container":"c2""#), Some(("c2", What::Changed)));
         check(&line("container", "exec_start: /bin/sh -c x", ""), None);
         check("\n", None);
