@@ -147,7 +147,7 @@ async fn local(operator: &Operator) -> Source {
 async fn word(source: &mut Source, name: &str) -> (Vec<Arc<Instance>>, Vec<InstanceId>) {
     let word = |update| match update {
         Update::Service { service, knowledge, deregistered } if service.as_str() == name => match knowledge {
-            Knowledge::Known(list) => Some((list, deregistered)),
+            Knowledge::Known(list) | Knowledge::Part(list) => Some((list, deregistered)),
             Knowledge::KnownEmpty => Some((Vec::new(), deregistered)),
             Knowledge::Unknown(error) => panic!("{error}"),
         },

@@ -10,7 +10,7 @@
 //!
 //! Additions act at once. A withdrawal looks like a fault of the registry when nothing remains, or when fewer than half
 //! remain and nothing was added; such *suspects* leave the first choice at once and stay as last resort for a while, and with
-//! them those that had left shortly before.
+//! them those that had left shortly before. Whoever is missing in a list of which the source says that it is a part is one too.
 
 mod claim;
 mod holds;
@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-use claim::Claim;
+use claim::{Claim, Heard};
 use hashbrown::hash_map::Entry;
 use join::Said;
 use model::{Address, Exposure, Instance, InstanceId, Knowledge, ServiceId, Tick, Update};
@@ -101,16 +101,18 @@ impl Claims {
                     }
                 }
                 for (service, list) in lists {
-                    changes.extend(self.replace(source, &service, list, &[], true, now));
+                    let heard = Heard { list, named: true, ..Heard::default() };
+                    changes.extend(self.take(source, &service, heard, now));
                 }
             }
-            Update::Service { service, knowledge, deregistered } => {
-                let list = match knowledge {
-                    Knowledge::Known(list) => list,
-                    Knowledge::KnownEmpty => Vec::new(),
+            Update::Service { service, knowledge, deregistered: left } => {
+                let (list, part) = match knowledge {
+                    Knowledge::Known(list) => (list, false),
+                    Knowledge::Part(list) => (list, true),
+                    Knowledge::KnownEmpty => (Vec::new(), false),
                     Knowledge::Unknown(_) => return changes,
                 };
-                changes.extend(self.replace(source, &service, list, &deregistered, true, now));
+                changes.extend(self.take(source, &service, Heard { list, left, named: true, part }, now));
             }
             // What it said before this process began, or before the reload, is not its to take back: it may not see it.
             Update::Forgotten(service) if self.is_inherited(source, &service) && self.interest.may_mean(&service) => {}
@@ -291,38 +293,30 @@ impl Claims {
 
     /// Nobody asks a source about a service any longer, or it held no instance for long: no fault, so no new suspicion.
     pub(crate) fn forget(&mut self, source: SourceId, service: &ServiceId, now: Tick) -> Option<Change> {
-        let all: Vec<_> = self.claim(source, service)?.instances.iter().map(|i| i.id.clone()).collect();
-        self.replace(source, service, Vec::new(), &all, false, now)
+        let left = self.claim(source, service)?.instances.iter().map(|i| i.id.clone()).collect();
+        self.take(source, service, Heard { left, ..Heard::default() }, now)
     }
 
     /// A source does not speak of a service any more; what that changes.
     fn withdraw(&mut self, source: SourceId, service: &ServiceId, now: Tick) -> Option<Change> {
-        self.replace(source, service, Vec::new(), &[], false, now)
+        self.take(source, service, Heard::default(), now)
     }
 
-    /// Replaces the list of one claim; what that changes.
-    fn replace(
-        &mut self,
-        source: SourceId,
-        service: &ServiceId,
-        list: Vec<Arc<Instance>>,
-        deregistered: &[InstanceId],
-        named: bool,
-        now: Tick,
-    ) -> Option<Change> {
+    /// Takes one word into its claim; what that changes.
+    fn take(&mut self, source: SourceId, service: &ServiceId, heard: Heard, now: Tick) -> Option<Change> {
         let name = self.sources.iter().find(|(id, _)| *id == source).map_or("", |(_, name)| name);
         let until = now.after(self.holds.of(name, service));
         let claims = self.services.entry(service.clone()).or_default();
         let mut remembers = false;
         let (diff, other) = match claims.iter_mut().find(|c| c.source == source) {
             Some(claim) => {
-                let other = std::mem::replace(&mut claim.named, named) != named;
-                let diff = claim.replace(list, deregistered, until);
+                let other = claim.named != heard.named;
+                let diff = claim.hear(heard, until);
                 remembers = claim.remembers() && !diff.removed.is_empty();
                 (diff, other)
             }
             None => {
-                let claim = Claim::new(source, list, named);
+                let claim = Claim::new(source, heard.list, heard.named);
                 let diff = Diff { added: claim.instances.clone(), ..Diff::default() };
                 // Nearly all have one, and a list that grows begins with room for four.
                 claims.reserve_exact(1);

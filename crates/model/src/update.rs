@@ -1,4 +1,4 @@
-//! What a registry may say. The three values of [`Knowledge`] keep an error from ever being read as an empty list.
+//! What a registry may say. The values of [`Knowledge`] keep an error from ever being read as an empty list.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,6 +12,9 @@ use crate::{Instance, InstanceId, ServiceId};
 pub enum Knowledge {
     /// These instances, all of them. Never empty: that is [`Knowledge::KnownEmpty`].
     Known(Vec<Arc<Instance>>),
+    /// These instances, and the source says itself that it does not name all: others may be there that it may not show us.
+    /// May be empty. Whoever was known and is not among these has perhaps left, and perhaps not.
+    Part(Vec<Arc<Instance>>),
     /// The source answered, and there is no instance.
     KnownEmpty,
     /// The source could not say. Changes the state and age of what was known, never the list.

@@ -52,7 +52,7 @@ async fn over_tls_a_token_shows_what_it_may_read_and_no_more() {
         .until("three answers", |update| {
             if let Update::Service { service, knowledge, .. } = update {
                 match knowledge {
-                    Knowledge::Known(_) => known |= service.as_str() == allowed,
+                    Knowledge::Known(_) | Knowledge::Part(_) => known |= service.as_str() == allowed,
                     Knowledge::KnownEmpty => empty |= service.as_str() == never,
                     Knowledge::Unknown(ProviderError::Denied(_)) => denied |= service.as_str() == forbidden,
                     other @ Knowledge::Unknown(_) => panic!("{other:?}"),
@@ -99,7 +99,7 @@ async fn a_right_that_is_taken_away_empties_nothing() {
         Update::Service { service, knowledge, .. } if service.as_str() == there => match knowledge {
             Knowledge::Unknown(error) => Some(error.to_string()),
             Knowledge::KnownEmpty => panic!("it is there"),
-            Knowledge::Known(_) => None,
+            Knowledge::Known(_) | Knowledge::Part(_) => None,
         },
         _ => None,
     };

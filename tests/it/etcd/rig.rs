@@ -132,11 +132,11 @@ impl Own {
 
 /// Fails the test if a service is said to be empty, or a list to be shorter than this.
 pub(crate) fn never_shorter(update: &Update, than: usize) {
-    use model::Knowledge::{Known, KnownEmpty};
+    use model::Knowledge::{Known, KnownEmpty, Part};
     if let Update::Service { service, knowledge, .. } = update {
         let short = match knowledge {
             KnownEmpty => true,
-            Known(list) => list.len() < than,
+            Known(list) | Part(list) => list.len() < than,
             model::Knowledge::Unknown(_) => false,
         };
         assert!(!short, "{service} was said to have lost instances: {knowledge:?}");

@@ -89,7 +89,7 @@ impl Replay {
         self.source
             .until(name, |update| match update {
                 Update::Service { service, knowledge, .. } if service.as_str() == name => Some(match knowledge {
-                    Knowledge::Known(list) => {
+                    Knowledge::Known(list) | Knowledge::Part(list) => {
                         let drains = |standing| if standing == Standing::Draining { " drains" } else { "" };
                         let one = |i: &Arc<model::Instance>| format!("{}{}", i.endpoint.address, drains(i.standing));
                         list.iter().map(one).collect::<Vec<_>>().join(", ")

@@ -26,6 +26,19 @@ pub(super) struct Claim {
     pub(super) recalled: bool,
 }
 
+/// What a source says of one service now.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Whom it names.
+    pub(super) list: Vec<Arc<Instance>>,
+    /// Who left on its own word.
+    pub(super) left: Vec<InstanceId>,
+    /// Whether the source speaks of the service at all.
+    pub(super) named: bool,
+    /// Whether others may be there that it does not name.
+    pub(super) part: bool,
+}
+
 /// Withdrawn, and perhaps by a fault.
 #[derive(Debug)]
 pub(super) struct Suspect {
@@ -89,55 +102,60 @@ impl Claim {
         !self.recent.is_empty()
     }
 
-    /// Takes in a new list; instances that left suspiciously stay until the given time.
-    pub(super) fn replace(&mut self, mut list: Vec<Arc<Instance>>, deregistered: &[InstanceId], until: Tick) -> Diff {
-        sort(&mut list);
-        let mut diff = Diff::default();
-        let returned = |s: &Suspect| list.binary_search_by(|instance| order(instance, &s.instance)).is_ok();
-        self.suspects.retain(|suspect| {
-            let gone = deregistered.contains(&suspect.instance.id);
-            diff.settled.extend(gone.then(|| suspect.instance.clone()));
-            !gone && !returned(suspect)
-        });
-        self.recent.retain(|recent| !deregistered.contains(&recent.instance.id) && !returned(recent));
+    /// Takes in another word; instances that left suspiciously stay until the given time.
+    pub(super) fn hear(&mut self, mut word: Heard, until: Tick) -> Diff {
+        sort(&mut word.list);
+        let mut diff = Diff { settled: self.clear(&word), ..Diff::default() };
         let inherited = std::mem::take(&mut self.inherited);
-        // Another list because of other settings is no fault of a registry.
         let waived = inherited && !std::mem::take(&mut self.recalled);
-        if self.instances == list {
+        self.named = word.named;
+        if self.instances == word.list {
             diff.confirmed = inherited;
             return diff;
         }
         let (mut staying, mut unsaid) = (0, Vec::new());
-        for pair in pairs(&self.instances, &list, order) {
+        for pair in pairs(&self.instances, &word.list, order) {
             match pair {
                 Pair::Came(instance) => diff.added.push(instance.clone()),
                 Pair::Stays(old, new) => {
                     staying += 1;
                     diff.changed.extend((old != new).then(|| new.clone()));
                 }
-                Pair::Gone(said) if deregistered.contains(&said.id) => diff.removed.push(said.clone()),
-                Pair::Gone(instance) => unsaid.push(instance.clone()),
+                Pair::Gone(said) if word.left.contains(&said.id) => diff.removed.push(said.clone()),
+                Pair::Gone(instance) => unsaid.push(Suspect { instance: instance.clone(), until }),
             }
         }
-        // Those that left on their own word count neither as before nor as gone.
-        let before = staying + unsaid.len();
         let added = !diff.added.is_empty();
         if waived || added {
             self.recent.clear();
         }
-        if !waived && !unsaid.is_empty() && is_suspect(before, list.len(), added) {
-            let left = unsaid.into_iter().map(|instance| Suspect { instance, until });
-            let left: Vec<_> = left.chain(self.recent.drain(..)).collect();
-            diff.suspected = left.iter().map(|suspect| suspect.instance.clone()).collect();
-            self.suspects.extend(left);
-        } else {
-            if !waived && !added {
-                self.recent.extend(unsaid.iter().map(|i| Suspect { instance: i.clone(), until }));
+        // Those that left on their own word count neither as before nor as gone.
+        let verdict = judge(staying + unsaid.len(), &word, added, waived);
+        let said: Vec<_> = unsaid.iter().map(|suspect| suspect.instance.clone()).collect();
+        match verdict {
+            _ if unsaid.is_empty() => {}
+            Verdict::Suspect => {
+                unsaid.append(&mut self.recent);
+                diff.suspected = unsaid.iter().map(|suspect| suspect.instance.clone()).collect();
+                self.suspects.extend(unsaid);
             }
-            diff.removed.extend(unsaid);
+            Verdict::GoneSoFar => {
+                diff.removed.extend(said);
+                self.recent.extend(unsaid);
+            }
+            Verdict::Gone => diff.removed.extend(said),
         }
-        self.instances = list;
+        self.instances = word.list;
         diff
+    }
+
+    /// Who is named again, or left on its own word, is no suspect any more; which of them are gone.
+    fn clear(&mut self, word: &Heard) -> Vec<Arc<Instance>> {
+        let returned = |s: &Suspect| word.list.binary_search_by(|instance| order(instance, &s.instance)).is_ok();
+        let left = |s: &Suspect| word.left.contains(&s.instance.id);
+        self.recent.retain(|recent| !left(recent) && !returned(recent));
+        let cleared = self.suspects.extract_if(.., |suspect| left(suspect) || returned(suspect));
+        cleared.filter(left).map(|suspect| suspect.instance).collect()
     }
 
     /// Drops suspects, and those that may become some; which suspects went.
@@ -153,9 +171,28 @@ impl Claim {
     }
 }
 
-/// Whether a withdrawal that leaves `remaining` of `before` instances looks like a fault of the registry.
-fn is_suspect(before: usize, remaining: usize, added: bool) -> bool {
-    remaining == 0 || (remaining * 2 < before && !added)
+/// What becomes of instances that are not named any more, and did not leave on their own word.
+enum Verdict {
+    /// They left.
+    Gone,
+    /// They left, but for what the next words say.
+    GoneSoFar,
+    /// Perhaps they did not: they stay as last resort for a while.
+    Suspect,
+}
+
+/// Judges a withdrawal from a list of `before` instances; `waived` if that was the list of other settings.
+fn judge(before: usize, word: &Heard, added: bool, waived: bool) -> Verdict {
+    let remaining = word.list.len();
+    match () {
+        // Nobody knows who left, and who may not be seen any more.
+        () if word.part => Verdict::Suspect,
+        // Another list because of other settings is no fault of a registry.
+        () if waived => Verdict::Gone,
+        () if remaining == 0 || (remaining * 2 < before && !added) => Verdict::Suspect,
+        () if added => Verdict::Gone,
+        () => Verdict::GoneSoFar,
+    }
 }
 
 fn sort(list: &mut [Arc<Instance>]) {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod merge;
+mod part;
 mod vacant;
 
 use super::*;

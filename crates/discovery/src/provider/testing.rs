@@ -49,10 +49,10 @@ impl Source {
 
     /// The next update in short: what `name` says of each instance, or the reason for not knowing.
     pub(crate) async fn said(&mut self, name: impl Fn(&Instance) -> String) -> String {
+        let names = |list: &[Arc<Instance>]| list.iter().map(|instance| name(instance)).collect::<Vec<_>>().join(" ");
         match self.next().await.update {
-            Update::Service { knowledge: Knowledge::Known(list), .. } => {
-                list.iter().map(|instance| name(instance)).collect::<Vec<_>>().join(" ")
-            }
+            Update::Service { knowledge: Knowledge::Known(list), .. } => names(&list),
+            Update::Service { knowledge: Knowledge::Part(list), .. } => format!("part: {}", names(&list)),
             Update::Service { knowledge: Knowledge::KnownEmpty, .. } => "empty".into(),
             Update::Service { knowledge: Knowledge::Unknown(error), .. } => format!("unknown: {}", error.reason()),
             Update::Unreachable(error) => format!("unreachable: {}", error.reason()),

@@ -254,7 +254,7 @@ impl Reconciler {
             let doubt = matches!(update, Update::Service { knowledge: Knowledge::Unknown(_), .. });
             return doubt && self.first_use.subscriptions.is_asked(service);
         }
-        if let Update::Service { knowledge: Knowledge::Known(_), .. } = update {
+        if let Update::Service { knowledge: Knowledge::Known(_) | Knowledge::Part(_), .. } = update {
             // It has not looked at its interest yet, and takes this back when it does.
             return !self.claims.speaks_of(source, service);
         }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{Address, Endpoint, Instance, InstanceId, Protocol, Standing, Tag};
+use model::{Address, Endpoint, Instance, InstanceId, Knowledge, Protocol, Standing, Tag};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub(super) struct Reading {
     pub(super) order: BTreeMap<InstanceId, usize>,
     /// Nodes that any record names: a check of such a node concerns this service.
     pub(super) nodes: Vec<Arc<str>>,
+    /// Whether Consul says that it left something out, which the token may not read.
+    pub(super) filtered: bool,
 }
 
 /// Reads a whole answer.
@@ -80,9 +82,18 @@ impl Reading {
         self.instances.iter().map(with_order).collect()
     }
 
+    /// What is known by this.
+    pub(super) fn knowledge(&self) -> Knowledge {
+        let told = self.told();
+        if self.filtered { Knowledge::Part(told.into_iter().map(Arc::new).collect()) } else { Knowledge::of(told) }
+    }
+
     /// Whether this says the same, but for the order.
     pub(super) fn is_same_set(&self, other: &Self) -> bool {
-        self.instances == other.instances && self.skipped == other.skipped && self.nodes == other.nodes
+        self.instances == other.instances
+            && self.skipped == other.skipped
+            && self.nodes == other.nodes
+            && self.filtered == other.filtered
     }
 }
 

@@ -230,9 +230,29 @@ async fn a_list_that_access_control_shortened_is_told() {
     let mut some =
         fake(1, move |path, before| otherwise(path, || if before == 0 { filtered(A) } else { Reply::silence() })).await;
     assert!(some.said().await.starts_with("skipped: Consul left out"));
-    assert_eq!(some.said().await, "a@n");
+    assert_eq!(some.said().await, "part: a@n");
     let mut none = fake(1, move |path, _| otherwise(path, || filtered("[]"))).await;
     assert_eq!(none.said().await, "unknown: denied");
+}
+
+#[tokio::test]
+async fn a_part_of_a_list_is_said_as_such_also_by_a_watch_that_begins_anew() {
+    let say = |before| match before {
+        0 => answer(8, A),
+        1 => filtered(A),
+        // The agent is lost, and the next life begins with a part.
+        2 => Reply::status(500),
+        3 => filtered(B),
+        4 => answer(12, B),
+        _ => Reply::silence(),
+    };
+    let mut fake = fake(1, move |path, before| otherwise(path, || say(before))).await;
+    let mut said = Vec::new();
+    while said.last().is_none_or(|word| word != "b@n") {
+        let word = fake.said().await;
+        said.extend((!word.starts_with("skipped") && !word.starts_with("un")).then_some(word));
+    }
+    assert_eq!(said, ["a@n", "part: a@n", "part: b@n", "b@n"]);
 }
 
 #[tokio::test]

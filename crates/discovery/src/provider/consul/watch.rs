@@ -61,14 +61,15 @@ impl Voice {
     /// Reads an answer and publishes what is new in it, of which the registry's first word was `seen` then.
     pub(super) async fn hear(&mut self, agent: &Agent, answer: &Answer, seen: Instant) -> Result<(), Failure> {
         let sorted = agent.settings.near.is_some();
-        let reading = records::read(&answer.body, &agent.settings.tags, sorted)
+        let mut reading = records::read(&answer.body, &agent.settings.tags, sorted)
             .map_err(|e| Failure::Question(ProviderError::Malformed(format!("health of {}: {e}", self.service))))?;
+        reading.filtered = answer.filtered;
         let stands = |said: &Reading| *said == reading || (said.is_same_set(&reading) && seen < self.ordered + ORDER);
         if self.doubt.is_none() && self.said.as_ref().is_some_and(stands) {
             self.feed.heard();
             return Ok(());
         }
-        let hidden = answer.filtered.then(|| FILTERED.to_owned());
+        let hidden = reading.filtered.then(|| FILTERED.to_owned());
         if reading.records == 0
             && let Some(lack) = agent.lacks(&self.service, answer.seen).await?.or_else(|| hidden.clone())
         {
@@ -83,7 +84,7 @@ impl Voice {
             return Err(Failure::Question(ProviderError::Malformed(reason.clone())));
         }
         self.held.note(&self.service, reading.instances.is_empty());
-        self.say(Knowledge::of(reading.told()), seen).await?;
+        self.say(reading.knowledge(), seen).await?;
         self.ordered = seen;
         (self.said, self.doubt) = (Some(reading), None);
         Ok(())

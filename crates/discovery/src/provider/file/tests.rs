@@ -48,7 +48,9 @@ impl Subject {
                 format!("all {}", all.join(", "))
             }
             Update::Service { service, knowledge, deregistered } => match knowledge {
-                Knowledge::Known(list) => format!("{service}: {} left {}", ports(&list), deregistered.len()),
+                Knowledge::Known(list) | Knowledge::Part(list) => {
+                    format!("{service}: {} left {}", ports(&list), deregistered.len())
+                }
                 Knowledge::KnownEmpty => format!("{service}: none left {}", deregistered.len()),
                 Knowledge::Unknown(error) => format!("{service}: {error}"),
             },

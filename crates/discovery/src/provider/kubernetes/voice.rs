@@ -151,7 +151,7 @@ impl Voice {
         deregistered: Vec<InstanceId>,
     ) -> Result<(), ProviderError> {
         match knowledge {
-            Knowledge::Known(_) => self.held.note(&service, false),
+            Knowledge::Known(_) | Knowledge::Part(_) => self.held.note(&service, false),
             Knowledge::KnownEmpty => self.held.note(&service, true),
             Knowledge::Unknown(_) => {}
         }

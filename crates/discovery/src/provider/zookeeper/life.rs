@@ -179,7 +179,7 @@ impl Life<'_> {
         for (update, seen) in self.tree.updates(Instant::now()) {
             if let Update::Service { service, knowledge, .. } = &update {
                 match knowledge {
-                    Knowledge::Known(_) => self.held.note(service, false),
+                    Knowledge::Known(_) | Knowledge::Part(_) => self.held.note(service, false),
                     Knowledge::KnownEmpty => self.held.note(service, true),
                     Knowledge::Unknown(_) => {}
                 }

@@ -22,7 +22,9 @@ fn contents() -> Contents {
 /// Ids and addresses of a service's instances.
 fn known(contents: &Contents, service: &ServiceId) -> Vec<String> {
     match contents.knowledge(service) {
-        Knowledge::Known(list) => list.iter().map(|i| format!("{} {}", i.id, i.endpoint.address)).collect(),
+        Knowledge::Known(list) | Knowledge::Part(list) => {
+            list.iter().map(|i| format!("{} {}", i.id, i.endpoint.address)).collect()
+        }
         Knowledge::KnownEmpty => Vec::new(),
         Knowledge::Unknown(error) => vec![error.to_string()],
     }

@@ -100,7 +100,9 @@ fn words(updates: &[Update]) -> Vec<String> {
     let word = |update: &Update| match update {
         Update::Service { service, knowledge, deregistered } => {
             let list = match knowledge {
-                Knowledge::Known(list) => list.iter().map(|i| i.id.as_str()).collect::<Vec<_>>().join(","),
+                Knowledge::Known(list) | Knowledge::Part(list) => {
+                    list.iter().map(|i| i.id.as_str()).collect::<Vec<_>>().join(",")
+                }
                 Knowledge::KnownEmpty => "-".to_owned(),
                 Knowledge::Unknown(error) => format!("? {}", error.reason()),
             };
@@ -340,7 +342,7 @@ proptest! {
         hear(server.settle(&mut tree), &mut last);
         let there: Vec<_> = server.nodes.keys().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect();
         let said: Vec<_> = match last {
-            Knowledge::Known(list) => list.iter().map(|i| i.id.as_str().to_owned()).collect(),
+            Knowledge::Known(list) | Knowledge::Part(list) => list.iter().map(|i| i.id.as_str().to_owned()).collect(),
             Knowledge::KnownEmpty => Vec::new(),
             Knowledge::Unknown(error) => panic!("{error}"),
         };
