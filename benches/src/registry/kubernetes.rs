@@ -20,7 +20,8 @@ pub struct Kubernetes {
     client: Client,
     namespace: String,
     kubeconfig: NamedTempFile,
-    _server: Server,
+    ca: String,
+    server: Server,
 }
 
 impl Kubernetes {
@@ -32,16 +33,49 @@ impl Kubernetes {
         let server = Server::find("kubernetes", "", "KUBERNETES_URL");
         let ca = server.value("KUBERNETES_CA");
         let namespace = format!("freshness-{}", std::process::id());
-        let kubeconfig = kubeconfig(&server, &ca, &namespace);
+        let kubeconfig = NamedTempFile::new().expect("a temporary file");
         let mut settings = ClientSettings::new(&*server.address);
-        settings.tls = TlsSettings { ca: Some(ca.into()), ..TlsSettings::default() };
+        settings.tls = TlsSettings { ca: Some(ca.clone().into()), ..TlsSettings::default() };
         let token = format!("Bearer {}", server.value("KUBERNETES_TOKEN_ADMIN"));
         settings.headers.insert(header::AUTHORIZATION, HeaderValue::try_from(token).expect("a token"));
         settings.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let client = Client::new(settings).expect("https://HOST:PORT");
         let body = json!({ "metadata": { "name": namespace } });
         send(&client, Method::POST, "/api/v1/namespaces", &body).await;
-        Self { client, namespace, kubeconfig, _server: server }
+        let kubernetes = Self { client, namespace, kubeconfig, ca, server };
+        kubernetes.point(&kubernetes.server.address);
+        kubernetes
+    }
+
+    /// Where the API server listens.
+    ///
+    /// # Panics
+    /// If `KUBERNETES_URL` names a host; an address is needed here.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let authority = self.server.address.trim_start_matches("https://").trim_end_matches('/');
+        authority.parse().expect("https://ADDRESS:PORT")
+    }
+
+    /// Its section for a router that comes by this way.
+    #[must_use]
+    pub fn section_by(&self, way: SocketAddr) -> String {
+        self.point(&format!("https://{way}"));
+        self.section()
+    }
+
+    /// Writes the router's own way in, with no more rights than the documents give it. The name is one that every API
+    /// server's certificate carries.
+    fn point(&self, url: &str) {
+        let (ca, namespace, token) = (&self.ca, &self.namespace, self.server.value("KUBERNETES_TOKEN_ROUTER"));
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: here\n\
+             clusters: [{{ name: c, cluster: {{ server: '{url}', certificate-authority: '{ca}', \
+             tls-server-name: kubernetes.default.svc }} }}]\n\
+             users: [{{ name: u, user: {{ token: {token} }} }}]\n\
+             contexts: [{{ name: here, context: {{ cluster: c, user: u, namespace: '{namespace}' }} }}]\n"
+        );
+        std::fs::write(self.kubeconfig.path(), text).expect("a temporary file");
     }
 
     fn slices(&self) -> String {
@@ -92,18 +126,4 @@ async fn watched(client: Client, path: String, ready: oneshot::Sender<()>) -> In
     ready.send(()).expect("the measurement waits");
     stream.next(until).await.expect("the server lives").expect("the watch lasts");
     Instant::now()
-}
-
-/// The router's own way in, with no more rights than the documents give it.
-fn kubeconfig(server: &Server, ca: &str, namespace: &str) -> NamedTempFile {
-    let (url, token) = (&server.address, server.value("KUBERNETES_TOKEN_ROUTER"));
-    let file = NamedTempFile::new().expect("a temporary file");
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: here\n\
-         clusters: [{{ name: c, cluster: {{ server: '{url}', certificate-authority: '{ca}' }} }}]\n\
-         users: [{{ name: u, user: {{ token: {token} }} }}]\n\
-         contexts: [{{ name: here, context: {{ cluster: c, user: u, namespace: '{namespace}' }} }}]\n"
-    );
-    std::fs::write(file.path(), text).expect("a temporary file");
-    file
 }

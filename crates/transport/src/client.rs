@@ -13,8 +13,10 @@ mod h1;
 mod h2;
 mod knock;
 mod lines;
+mod names;
 mod pool;
 mod questions;
+mod reach;
 mod tls;
 mod wire;
 

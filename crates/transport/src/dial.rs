@@ -21,6 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use first::Says;
 pub(crate) use first::first;
+pub(crate) use name::is_unknown;
 
 use crate::{ClientTls, Upstream, io::Stream, keepalive::KeepAlive, upstream::Version};
 

@@ -2,10 +2,9 @@
 //!
 //! `freshness [--changes N] [REGISTRY...]` measures while nothing else happens; `freshness many embedded|etcd|consul` among
 //! many services of which one changes a hundred times a second; `freshness outage` kills Consul under load; `freshness
-//! partition consul|etcd|zookeeper SECONDS` cuts the way to one for so long and heals it; `freshness remembered` starts the
-//! program while its registry is silent. Servers are
-//! those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`, `ZOOKEEPER`, `DOCKER_SOCKET`), or are started by
-//! tests/registries/up. Kubernetes and Docker are measured only if they are named: the API server of the one is compiled
+//! partition consul|etcd|kubernetes|zookeeper SECONDS` cuts the way to one for so long and heals it; `freshness remembered`
+//! starts the program while its registry is silent. Servers are those of the environment, as in the tests (`CONSUL_URL`, `ETCD_URL`,
+//! `ZOOKEEPER`, `DOCKER_SOCKET`), or are started by tests/registries/up. Kubernetes and Docker are measured only if they are named: the API server of the one is compiled
 //! first, the engine of the other needs root.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program that prints its measurement or ends")]
 

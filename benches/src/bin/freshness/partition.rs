@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use benches::{
     Probe, Spread,
-    registry::{Consul, Etcd, GUEST, HOST, Registry, ZooKeeper},
+    registry::{Consul, Etcd, GUEST, HOST, Kubernetes, Registry, ZooKeeper},
 };
 use clap::ValueEnum;
 use serde_json::Value;
@@ -48,6 +48,7 @@ pub(crate) struct Options {
 enum Kind {
     Consul,
     Etcd,
+    Kubernetes,
     Zookeeper,
 }
 
@@ -85,23 +86,39 @@ pub(crate) async fn measure(options: &Options) {
     match options.registry {
         Kind::Consul => {
             let consul = Consul::start();
-            cut(&consul, consul.address(), "wait", options).await;
+            cut(&consul, consul.address(), "wait", options, |way| by(&consul, consul.address(), way)).await;
         }
         Kind::Etcd => {
             let etcd = Etcd::start();
-            cut(&etcd, etcd.address(), "wait", options).await;
+            cut(&etcd, etcd.address(), "wait", options, |way| by(&etcd, etcd.address(), way)).await;
+        }
+        Kind::Kubernetes => {
+            let kubernetes = Kubernetes::start().await;
+            cut(&kubernetes, kubernetes.address(), "wait", options, |way| kubernetes.section_by(way)).await;
         }
         Kind::Zookeeper => {
             let zookeeper = ZooKeeper::start().await;
-            cut(&zookeeper, zookeeper.address(), "session_timeout", options).await;
+            let section = |way| by(&zookeeper, zookeeper.address(), way);
+            cut(&zookeeper, zookeeper.address(), "session_timeout", options, section).await;
         }
     }
 }
 
+/// The section of a registry for a router that comes this way.
+fn by(registry: &impl Registry, address: SocketAddr, way: SocketAddr) -> String {
+    registry.section().replace(&address.to_string(), &way.to_string())
+}
+
 /// How long a watch of this registry lasts is said by a `key` of its section.
-async fn cut<R: Registry>(registry: &R, address: SocketAddr, key: &str, options: &Options) {
+async fn cut<R: Registry>(
+    registry: &R,
+    address: SocketAddr,
+    key: &str,
+    options: &Options,
+    section: impl Fn(SocketAddr) -> String,
+) {
     let way = Way::open(address, options.namespace).await;
-    let mut section = registry.section().replace(&address.to_string(), &way.gate.address.to_string());
+    let mut section = section(way.gate.address);
     if let (Some(wait), Some(end)) = (&options.wait, section.rfind('}')) {
         section.insert_str(end, &format!(", {key}: {wait} "));
     }

@@ -2,13 +2,14 @@
 //!
 //! Each *scope* (a namespace, or all of them) has one task that lists and then watches, for all services at once. What it
 //! hears goes into a *mirror* of all slices, which an outage leaves as it is; and what changed there about services in use
-//! is said to the reconciler. Credentials and connections are those of the `kube` crate; listing and watching are our
-//! own, because one record that cannot be read must not cost the others, and a watch that died must be noticed.
+//! is said to the reconciler. Credentials are those of the `kube` crate; connections, listing and watching are our own,
+//! because one record that cannot be read must not cost the others, and a watch that died must be noticed.
 //!
 //! | module | idea |
 //! |---|---|
 //! | `settings` | what an operator writes |
-//! | `cluster` | credentials, connections, raw answers |
+//! | `cluster` | credentials, raw answers |
+//! | `connect` | connections |
 //! | `failure` | what a refusal means |
 //! | `wire` | pages of a list and events of a watch |
 //! | `slice` | one EndpointSlice; bad parts are skipped one by one |
@@ -20,6 +21,7 @@
 //! | `voice` | what is said, and what was |
 
 mod cluster;
+mod connect;
 mod cursor;
 mod failure;
 mod join;

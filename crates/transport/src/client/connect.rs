@@ -1,6 +1,12 @@
 //! From a URL to a connection: resolve, connect, TLS.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     Uri,
@@ -8,12 +14,14 @@ use http::{
 };
 use rustls::pki_types::ServerName;
 use tokio::{
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream},
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{ClientError, ClientSettings, Step, error::chain, knock::knock, tls, wire::Duplex};
+use super::{
+    ClientError, ClientSettings, Step, error::chain, knock::knock, names::Names, reach::reach, tls, wire::Duplex,
+};
 use crate::keepalive::KeepAlive;
 
 /// The server: where it is and how to open a connection to it.
@@ -136,8 +144,7 @@ impl Origin {
             let stream = self.within(deadline, Step::Connect, UnixStream::connect(path)).await?;
             return stream.map(Stream::Local).map_err(|e| self.unreachable(&e));
         }
-        let stream = self.dial(deadline).await?;
-        prepare(&stream);
+        let stream = self.tcp(deadline).await?;
         let Some(tls) = &self.tls else { return Ok(Stream::Clear(stream)) };
         let handshake = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.server_name.clone(), stream);
         let stream = self.within(deadline, Step::Tls, handshake).await?.map_err(|e| match e.kind() {
@@ -153,11 +160,28 @@ impl Origin {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
-    async fn dial(&self, deadline: Instant) -> Result<TcpStream, ClientError> {
-        let found = self.within(deadline, Step::Resolve, lookup_host((&*self.host, self.port))).await?;
-        let found: Vec<_> = found.map_err(|e| self.unreachable(&e))?.collect();
-        let stream = self.within(deadline, Step::Connect, knock(&found, TcpStream::connect)).await?;
-        stream.map_err(|e| self.unreachable(&e))
+    /// Resolves, and connects to the first address that answers. TLS is the caller's affair.
+    pub(super) async fn tcp(&self, deadline: Instant) -> Result<TcpStream, ClientError> {
+        let stream = Box::pin(self.dial(deadline)).await?.map_err(|e| self.unreachable(&e))?;
+        prepare(&stream);
+        Ok(stream)
+    }
+
+    async fn dial(&self, deadline: Instant) -> Result<io::Result<TcpStream>, ClientError> {
+        let at =
+            |found: Vec<IpAddr>| -> Vec<_> { found.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect() };
+        if let Ok(ip) = self.host.parse() {
+            return self.within(deadline, Step::Connect, knock(&at(vec![ip]), TcpStream::connect)).await;
+        }
+        let look = Names::of_this_process().look_up(&self.host);
+        let patience = look.patience();
+        if look.known.is_empty() {
+            let found = self.within(deadline, Step::Resolve, look.fresh()).await?.map_err(|e| self.unreachable(&e))?;
+            return self.within(deadline, Step::Connect, knock(&at(found), TcpStream::connect)).await;
+        }
+        let known = at(look.known.clone());
+        let fresh = async { look.fresh().await.map(at) };
+        self.within(deadline, Step::Connect, reach(&known, patience, fresh, TcpStream::connect)).await
     }
 
     fn unreachable(&self, cause: &io::Error) -> ClientError {

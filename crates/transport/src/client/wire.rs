@@ -4,6 +4,7 @@ use std::fmt;
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     time::Instant,
 };
 
@@ -42,5 +43,13 @@ impl Wire {
     /// Which step failed, and what to do.
     pub async fn connect(&self, deadline: Instant) -> Result<Box<dyn Duplex>, ClientError> {
         self.0.connect(deadline).await.map(super::connect::Stream::into_duplex)
+    }
+
+    /// As [`Wire::connect`], and leaves TLS to the caller.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub async fn tcp(&self, deadline: Instant) -> Result<TcpStream, ClientError> {
+        self.0.tcp(deadline).await
     }
 }

@@ -37,11 +37,13 @@ async fn answered<T>(look_up: impl Future<Output = io::Result<T>>, deadline: Ins
 
 /// Whose fault that is: of a name that is not there, or of the resolver.
 fn failed(error: &io::Error) -> DialError {
+    if is_unknown(error) { DialError::Resolve(error.to_string()) } else { DialError::Resolver(error.to_string()) }
+}
+
+/// Whether a look-up failed because the name is not there; the resolver is well then.
+pub(crate) fn is_unknown(error: &io::Error) -> bool {
     let said = error.to_string();
-    match UNKNOWN.iter().any(|unknown| said.contains(unknown)) {
-        true => DialError::Resolve(said),
-        false => DialError::Resolver(said),
-    }
+    UNKNOWN.iter().any(|unknown| said.contains(unknown))
 }
 
 #[cfg(test)]

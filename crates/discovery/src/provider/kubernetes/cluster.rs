@@ -1,6 +1,6 @@
-//! Credentials, connections and raw answers of one API server: the thin part, by the `kube` crate.
+//! Credentials and raw answers of one API server: the thin part, by the `kube` crate.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, header};
@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    connect,
     failure::{Failure, Status},
     settings::{ALL, Settings},
     slice::Rules,
@@ -59,8 +60,6 @@ pub(super) struct Content {
     text: String,
 }
 
-/// For connecting: an API server that does not take a connection in this time is down.
-const CONNECT: Duration = Duration::from_secs(5);
 /// The longest answer: a page of 500 slices with a thousand endpoints each is about this long.
 const LONGEST: usize = 128 << 20;
 
@@ -90,12 +89,9 @@ impl Cluster {
         if let Some(file) = config.root_cert_file.take() {
             files.push(Content::read(file)?);
         }
-        config.connect_timeout = Some(CONNECT);
-        // Pauses are ours to make.
-        config.default_retry = false;
         let own = config.default_namespace.trim().to_owned();
         let home = settings.namespaces.first().filter(|name| *name != ALL).cloned().unwrap_or_else(|| own.clone());
-        let client = Client::try_from(config).map_err(|e| ProviderError::Failed(told(&e)))?;
+        let client = connect::client(&config)?;
         let namespace = match namespace {
             Namespace::Own => Some(own),
             Namespace::Named(name) => Some(name.clone()),
@@ -178,7 +174,7 @@ fn late(what: &str) -> Failure {
 }
 
 /// What went wrong, with its causes, and without what a credential plugin printed: that may be a token.
-fn told(error: &kube::Error) -> String {
+pub(super) fn told(error: &kube::Error) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref() {
