@@ -14,6 +14,7 @@ mod h2;
 mod knock;
 mod lines;
 mod names;
+mod parting;
 mod pool;
 mod questions;
 mod reach;

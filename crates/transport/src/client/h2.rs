@@ -19,6 +19,7 @@ use super::{
     body::{Answer, Incoming},
     connect::Origin,
     error::Failure,
+    parting::Parting,
     pool::Driver,
 };
 
@@ -92,7 +93,7 @@ impl Link {
 }
 
 pub(super) async fn start(
-    stream: Box<TlsStream<TcpStream>>,
+    stream: Parting<TlsStream<TcpStream>>,
     origin: &Origin,
     deadline: Instant,
 ) -> Result<Link, ClientError> {
@@ -102,7 +103,7 @@ pub(super) async fn start(
         .initial_connection_window_size(WINDOW)
         .initial_max_send_streams(STREAMS_AT_FIRST)
         .enable_push(false);
-    let handshake = Box::pin(builder.handshake(*stream));
+    let handshake = Box::pin(builder.handshake(stream));
     let (sender, connection) =
         origin.within(deadline, Step::Head, handshake).await?.map_err(|e| origin.broken(Step::Head, &e))?;
     let closed = Arc::new(AtomicBool::new(false));

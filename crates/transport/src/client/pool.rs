@@ -11,6 +11,7 @@ use super::{
     ClientError, Step,
     connect::{Origin, Stream},
     h1, h2,
+    parting::Parting,
 };
 
 /// Idle HTTP/1 connections that are kept; more would only keep the server's limits busy.
@@ -74,8 +75,8 @@ impl Pool {
         self.multiplexes.store(multiplexes, Ordering::Relaxed);
         self.one_by_one.store(!multiplexes, Ordering::Relaxed);
         match stream {
-            Stream::Tls(stream) if multiplexes => h2::start(stream, origin, deadline).await.map(Link::H2),
-            Stream::Tls(stream) => h1::start(*stream, origin, deadline).await.map(Link::H1),
+            Stream::Tls(stream) if multiplexes => h2::start(Parting(*stream), origin, deadline).await.map(Link::H2),
+            Stream::Tls(stream) => h1::start(Parting(*stream), origin, deadline).await.map(Link::H1),
             Stream::Clear(stream) => h1::start(stream, origin, deadline).await.map(Link::H1),
             Stream::Local(stream) => h1::start(stream, origin, deadline).await.map(Link::H1),
         }
