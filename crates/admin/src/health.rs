@@ -13,6 +13,7 @@ use axum::{
     routing::get,
 };
 use discovery::status::{Doubt, State as Source};
+use model::Tick;
 use serde::Serialize;
 use transport::clock;
 
@@ -88,7 +89,8 @@ fn answer(status: StatusCode, headers: &HeaderMap, reasons: Vec<String>, stale: 
     (status, text).into_response()
 }
 
-/// Which sources do not answer while what they said, or are remembered to have said, stands.
+/// Which sources do not answer while what they said, or are remembered to have said, stands; or are missing while the router
+/// serves without them.
 #[must_use]
 pub fn stale(admin: &Admin) -> Vec<String> {
     let (status, now) = (Arc::clone(&admin.status.borrow()), clock::tick());
@@ -107,7 +109,7 @@ pub fn stale(admin: &Admin) -> Vec<String> {
                      stands: {error}"
                 ))
             }
-            (_, false) if source.is_usable(now) && !source.recalled => {
+            (_, false) if source.is_usable(now) && source.inherited.is_empty() => {
                 let (service, Doubt { error, since }) = source.doubts.first_key_value()?;
                 let (others, since) = (source.doubts.len() - 1, now.since(*since).as_secs());
                 Some(format!(
@@ -124,7 +126,8 @@ pub fn stale(admin: &Admin) -> Vec<String> {
                      {oldest} s ago{cause}"
                 ))
             }
-            _ => None,
+            // The router was ready before: this came with a reload, or fails before it has told all.
+            (_, false) => status.is_usable(now).then(|| awaited(source, now)),
         }
     };
     status.sources.iter().filter_map(told).collect()
@@ -132,29 +135,31 @@ pub fn stale(admin: &Admin) -> Vec<String> {
 
 /// Why the router should get no new work; empty if it should.
 pub fn reasons(admin: &Admin) -> Vec<String> {
-    let status = Arc::clone(&admin.status.borrow());
-    let now = clock::tick();
-    let waiting = status.sources.iter().filter(|s| !s.is_usable(now));
-    let waiting = waiting.map(|s| {
-        let (name, others) = (&s.name, s.awaited.len().saturating_sub(1));
-        let doubt = s.awaited.iter().find_map(|service| Some((service, s.doubts.get(service)?)));
-        match (&s.state, doubt, s.awaited.first()) {
-            (Source::Down(error), ..) => {
-                format!("source {name} has not answered yet: {error} (for {} s)", now.since(s.since).as_secs())
-            }
-            (_, Some((service, Doubt { error, since })), _) => {
-                let since = now.since(*since).as_secs();
-                format!(
-                    "source {name} cannot tell yet about {service} and {others} other services: {error} (for {since} s)"
-                )
-            }
-            (Source::Live, None, Some(first)) => {
-                format!("source {name} has not answered yet for {first} and {others} other services")
-            }
-            _ => format!("source {name} has not answered yet (for {} s)", now.since(s.started).as_secs()),
-        }
-    });
+    let (status, now) = (Arc::clone(&admin.status.borrow()), clock::tick());
+    let waiting = status.sources.iter().filter(|source| !status.is_usable(now) && !source.is_usable(now));
+    let waiting = waiting.map(|source| awaited(source, now));
     let ended = admin.status.has_changed().is_err().then(|| "discovery has ended; restart the router".to_owned());
     let draining = admin.readiness.is_draining().then(|| "the router is draining".to_owned());
     draining.into_iter().chain(ended).chain(waiting).collect()
+}
+
+/// What is missing of a source that is not usable yet.
+fn awaited(source: &discovery::status::Source, now: Tick) -> String {
+    let (name, others) = (&source.name, source.awaited.len().saturating_sub(1));
+    let doubt = source.awaited.iter().find_map(|service| Some((service, source.doubts.get(service)?)));
+    match (&source.state, doubt, source.awaited.first()) {
+        (Source::Down(error), ..) => {
+            format!("source {name} has not answered yet: {error} (for {} s)", now.since(source.since).as_secs())
+        }
+        (_, Some((service, Doubt { error, since })), _) => {
+            let since = now.since(*since).as_secs();
+            format!(
+                "source {name} cannot tell yet about {service} and {others} other services: {error} (for {since} s)"
+            )
+        }
+        (Source::Live, None, Some(first)) => {
+            format!("source {name} has not answered yet for {first} and {others} other services")
+        }
+        _ => format!("source {name} has not answered yet (for {} s)", now.since(source.started).as_secs()),
+    }
 }

@@ -124,7 +124,7 @@ async fn a_source_that_cannot_tell_about_a_service_says_which_why_and_since_when
     source.awaited = [ServiceId::new("orders").unwrap(), pets.clone()].into();
     source.doubts = [(pets, discovery::status::Doubt { error, since: now })].into();
     let ready = async |source: discovery::status::Source| {
-        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
+        let (_keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], ..Status::default() }));
         let stage =
             Stage::new(app(Admin { status, ..admin.clone() }, Router::new(), SocketAddr::from(([127, 0, 0, 1], 0))))
                 .await;
@@ -158,7 +158,7 @@ async fn what_is_remembered_makes_it_ready_and_stale() {
     source.recalled = true;
     source.inherited = [(ServiceId::new("pets").unwrap(), Duration::from_secs(70))].into();
     source.state = discovery::status::State::Down(model::ProviderError::Unreachable("dc1".into()));
-    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], first_use: None }));
+    let (keep, status) = watch::channel(Arc::new(Status { sources: vec![Arc::new(source)], ..Status::default() }));
     let stage = Stage::new(app(Admin { status, ..admin }, Router::new(), SocketAddr::from(([127, 0, 0, 1], 0)))).await;
     let answer = stage.get("/health/ready").await;
     assert_eq!(answer.status, 200);

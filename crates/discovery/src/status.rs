@@ -5,11 +5,13 @@
 //! | `status.rs` | all sources, and what a reload makes of them |
 //! | `status/source.rs` | what is known of one: its state, its doubts, how old its word is, whether it is waited for |
 //! | `status/hear.rs` | what a word of it changes in that |
+//! | `status/lifted.rs` | doubts that it took back a moment ago |
 //! | `status/skipped.rs` | the records it could not use |
 //! | `status/oldest.rs` | how old the oldest of what it says is |
 //! | `status/word.rs` | what it says that concerns itself, and what is new then |
 
 mod hear;
+mod lifted;
 mod oldest;
 mod skipped;
 mod source;
@@ -39,6 +41,10 @@ pub struct Status {
     pub sources: Vec<Arc<Source>>,
     /// What is subscribed to on first use, if anything may be.
     pub first_use: Option<FirstUse>,
+    /// Whether it is known which sources there are.
+    pub arranged: bool,
+    /// Whether every source had been usable at once, when something was last heard.
+    pub usable: bool,
 }
 
 /// What is subscribed to beyond what the file names.
@@ -73,6 +79,14 @@ impl Status {
         self.sources.iter().all(|s| s.answered)
     }
 
+    /// Whether the router can take traffic, as far as the sources are concerned: each is [usable](Source::is_usable), or all
+    /// were at once before. From then on the table is good: neither a registry that fails later, nor a reload that adds
+    /// services or registries, takes a router out that serves all others.
+    #[must_use]
+    pub fn is_usable(&self, now: Tick) -> bool {
+        self.usable || self.sources.iter().all(|source| source.is_usable(now))
+    }
+
     /// Replaces the set of sources; those that stay keep their state, be it under another name. A new one takes over from
     /// the one of its name that goes: if that had answered it is not waited for, because what that said stands.
     pub(crate) fn arrange(
@@ -82,6 +96,8 @@ impl Status {
         claims: &Claims,
         now: Tick,
     ) {
+        self.usable |= self.arranged && self.is_usable(now);
+        self.arranged = true;
         let old = std::mem::take(&mut self.sources);
         let stays = |s: &Source| sources.iter().any(|(id, ..)| *id == s.id);
         for (id, name, kind) in sources {
@@ -126,6 +142,8 @@ impl Status {
 
     /// Notes what a source said; returns what is new about the source itself.
     pub(crate) fn note(&mut self, id: SourceId, word: Word, suspected: u64, claims: &Claims, now: Tick) -> Vec<Turn> {
+        // Of time alone a source only becomes usable; of a word it may cease to be.
+        self.usable = self.is_usable(now);
         let Some(source) = self.source_mut(id) else { return Vec::new() };
         source.suspected += suspected;
         source.note(word, claims, now)

@@ -29,7 +29,7 @@ mod signal;
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use ::settings::Aside;
-use model::{ProviderError, Update};
+use model::{Knowledge, ProviderError, Update};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use transport::{
     client::{ClientError, Streaming},
@@ -63,6 +63,8 @@ pub struct Docker {
     contents: Contents,
     /// Whether the engine was heard, and has not failed since.
     live: bool,
+    /// Whether a list of it was whole once: from then on all that was ever said is known here.
+    whole: bool,
     /// Where certificates are read.
     aside: Aside,
 }
@@ -87,7 +89,7 @@ impl Docker {
     /// What cannot work in the settings, and what to write instead.
     pub fn new(settings: Settings) -> Result<Self, String> {
         settings.check()?;
-        Ok(Self { settings, contents: Contents::default(), live: false, aside: Aside::default() })
+        Ok(Self { settings, contents: Contents::default(), live: false, whole: false, aside: Aside::default() })
     }
 
     /// Lives once; returns when it is time to read everything anew.
@@ -98,7 +100,9 @@ impl Docker {
         let mut events = engine.events().await?;
         let (mut ids, odd) = engine.list().await?;
         let seen = Instant::now();
+        let (doubt, was_whole) = (odd.first().cloned(), self.whole);
         if odd.is_empty() {
+            self.whole = true;
             self.contents.retain(&ids);
         } else {
             // One that cannot be read may be any of those that are not in the list: they are asked for by id.
@@ -106,11 +110,17 @@ impl Docker {
         }
         skip(feed, odd, seen).await?;
         self.read_all(&engine, ids, feed, seen).await?;
-        if !self.live {
-            feed.publish_seen(self.contents.everything(tick()), seen).await?;
-            self.live = true;
+        if self.live {
+            self.tell(feed, seen).await?;
+        } else {
+            self.contents.forget_words();
         }
-        self.tell(feed, seen).await?;
+        match doubt.filter(|_| !self.whole) {
+            Some(doubt) => self.say_part(doubt, feed, seen).await?,
+            None if self.live && was_whole => {}
+            None => feed.publish_seen(self.contents.everything(tick()), seen).await?,
+        }
+        self.live = true;
         feed.read();
         self.follow(&engine, &mut events, feed, end).await
     }
@@ -151,6 +161,19 @@ impl Docker {
             }
         }
         Ok(())
+    }
+
+    /// What can be read of a first list, of which something cannot: what else is there is not known.
+    async fn say_part(&mut self, doubt: String, feed: &Feed, seen: Instant) -> Result<(), ProviderError> {
+        self.tell(feed, seen).await?;
+        let interest = Arc::clone(&feed.interest().borrow());
+        let mut services: BTreeSet<_> = self.contents.services().cloned().collect();
+        for service in interest.services.iter().filter(|service| !services.contains(*service)).cloned() {
+            let knowledge = Knowledge::Unknown(ProviderError::Malformed(doubt.clone()));
+            feed.publish_seen(Update::Service { service, knowledge, deregistered: Vec::new() }, seen).await?;
+        }
+        services.extend(interest.services.iter().cloned());
+        feed.publish_seen(Update::Catalogue(services), seen).await
     }
 
     /// Asks for all containers. If none of them can be read, nothing is known.

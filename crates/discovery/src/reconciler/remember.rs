@@ -48,7 +48,8 @@ impl Remembering {
             for (service, mut word) in source.services {
                 if claims.recall(*id, &service, word.instances.clone(), interest) {
                     let confirmed = believable(word.confirmed, now);
-                    ahead += usize::from(confirmed == UNIX_EPOCH);
+                    // One that was stored as of no known time is no news.
+                    ahead += usize::from(confirmed == UNIX_EPOCH && word.confirmed != Some(UNIX_EPOCH));
                     word.confirmed = Some(confirmed);
                     memory.note(&source.name, &service, Some(word));
                     ages.insert(service, now.duration_since(confirmed).unwrap_or_default());

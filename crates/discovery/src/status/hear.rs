@@ -7,10 +7,6 @@ use model::{ProviderError, ServiceId, Tick};
 use super::{Doubt, Source, State, Turn, Word, is_told};
 use crate::claims::Claims;
 
-/// A doubt that follows this soon is as old as the one that was taken back, be it for another reason: of a list of which a
-/// part is known only, what is known is said first, and then that it is not all.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
 impl Source {
     /// Notes what it said; returns what is new about the source itself. The claims have heard it already.
     pub(super) fn note(&mut self, word: Word, claims: &Claims, now: Tick) -> Vec<Turn> {
@@ -43,6 +39,7 @@ impl Source {
         self.unlisted.clear();
         self.awaited.clear();
         self.awaits_catalogue = false;
+        self.told = true;
         let live = self.hear(claims, now);
         let confirmed = std::mem::take(&mut self.unconfirmed).into_keys().map(Turn::Confirmed);
         live.into_iter().chain(confirmed).collect()
@@ -64,10 +61,11 @@ impl Source {
 
     fn service(&mut self, service: ServiceId, claims: &Claims, now: Tick) -> Vec<Turn> {
         self.awaited.remove(&service);
+        self.told = true;
         let live = self.hear(claims, now);
         let (doubted, unconfirmed) = self.heard_of(&service);
         if let Some(since) = [doubted, unconfirmed].into_iter().flatten().min() {
-            self.lifted = Some((service.clone(), since, now));
+            self.lifted.note(service.clone(), since, now);
         }
         let certain = match (doubted, unconfirmed) {
             (Some(since), _) => Some(Turn::Certain(service, now.since(since))),
@@ -78,9 +76,9 @@ impl Source {
     }
 
     fn doubt(&mut self, service: ServiceId, error: ProviderError, now: Tick) -> Option<Turn> {
-        let lifted = self.lifted.take_if(|(of, _, at)| *of == service && now.since(*at) < AT_ONCE);
+        let lifted = self.lifted.take(&service, now);
         let known = self.doubts.get(&service).map(|doubt| doubt.since);
-        let since = known.or_else(|| lifted.map(|(_, since, _)| since));
+        let since = known.or(lifted);
         if since.is_none() {
             tracing::warn!(source = %self.name, %service, %error, "cannot read this service; its list stands");
         }

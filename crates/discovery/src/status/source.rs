@@ -8,7 +8,7 @@ use std::{
 
 use model::{ProviderError, ServiceId, Tick};
 
-use super::{is_told, skipped::Skipped};
+use super::{is_told, lifted::Lifted, skipped::Skipped};
 use crate::{
     claims::{Claims, SourceId},
     freshness::Freshness,
@@ -56,7 +56,9 @@ pub struct Source {
     pub(super) awaits_catalogue: bool,
     /// When it was last heard, and last read as a whole.
     pub pulse: Arc<Pulse>,
-    /// How many times it told of instances.
+    /// Whether it told of instances; a catalogue tells of names only.
+    pub(super) told: bool,
+    /// How many times it told of instances or names.
     pub updates: u64,
     /// How many withdrawals of it looked like a fault, so that the instances became last resort.
     pub suspected: u64,
@@ -64,8 +66,8 @@ pub struct Source {
     pub freshness: Arc<Freshness>,
     /// Services of which it last said that it does not know; their lists stand and age.
     pub doubts: BTreeMap<ServiceId, Doubt>,
-    /// The service that it is certain of again since last, since when it had not been, and when it spoke.
-    pub(super) lifted: Option<(ServiceId, Tick, Tick)>,
+    /// Those that it no longer doubts.
+    pub(super) lifted: Lifted,
     /// The records it could not use.
     pub skipped: Skipped,
 }
@@ -101,12 +103,8 @@ impl Source {
 
     /// Whether it has told of everything else, and of these services that it does not know, and that for long.
     fn only_doubts(&self, now: Tick) -> bool {
-        let enough = match self.state {
-            // One that fails afterwards takes nothing back: what it told is served.
-            State::Live => DOUBTED,
-            State::Down(_) if self.updates > 0 => DOUBTED,
-            State::Starting | State::Down(_) => ALL_DOUBTED,
-        };
+        // A catalogue tells of names only; and one that fails afterwards takes nothing back, as what it told is served.
+        let enough = if self.told { DOUBTED } else { ALL_DOUBTED };
         let doubted = |s: &ServiceId| self.doubts.get(s).is_some_and(|doubt| now.since(doubt.since) >= enough);
         !self.awaits_catalogue && !self.awaited.is_empty() && self.awaited.iter().all(doubted)
     }
@@ -138,11 +136,12 @@ impl Source {
             awaited: BTreeSet::new(),
             awaits_catalogue: false,
             pulse: Arc::default(),
+            told: false,
             updates: 0,
             suspected: 0,
             freshness: Arc::default(),
             doubts: BTreeMap::new(),
-            lifted: None,
+            lifted: Lifted::default(),
             skipped: Skipped::default(),
         }
     }

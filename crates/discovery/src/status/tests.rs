@@ -18,7 +18,11 @@ impl Stage {
         let name: Arc<str> = "test".into();
         let claims = Claims::new(vec![(7, name.clone())], Holds::default());
         Self {
-            status: Status { sources: vec![Arc::new(Source::new(7, name, Kind::Consul, at(0)))], first_use: None },
+            status: Status {
+                sources: vec![Arc::new(Source::new(7, name, Kind::Consul, at(0)))],
+                first_use: None,
+                ..Status::default()
+            },
             claims,
         }
     }
@@ -156,6 +160,22 @@ fn a_doubt_that_stays_while_the_rest_of_a_list_changes_is_as_old_as_it_was() {
     assert_eq!(stage.age("a", 100), Some(16));
 }
 
+/// Each service has a task of its own in some sources.
+#[test]
+fn doubts_of_many_services_that_stay_are_as_old_as_they_were() {
+    let mut stage = Stage::new();
+    let names = ["a", "b", "c"];
+    for name in names {
+        stage.hears(doubt(name), at(1));
+    }
+    for word in [known as fn(&str) -> Update, doubt] {
+        for name in names {
+            stage.hears(word(name), at(50));
+        }
+    }
+    assert_eq!(names.map(|name| stage.age(name, 60)), [Some(59); 3]);
+}
+
 #[test]
 fn a_service_that_may_not_be_read_is_not_waited_for_for_ever() {
     let usable = |words: &[Update], seconds: u64| {
@@ -174,6 +194,38 @@ fn a_service_that_may_not_be_read_is_not_waited_for_for_ever() {
     assert!(!usable(&[known("a")], 1000) && !usable(&[doubt("a")], 1000), "the other one is still to come");
     let fails = [known("a"), doubt("b"), down()];
     assert!(!usable(&fails, 9) && usable(&fails, 10), "a failure takes nothing back");
+}
+
+/// A name in a catalogue is nothing that could be served.
+#[test]
+fn a_source_that_told_of_names_only_has_told_of_nothing() {
+    let mut stage = Stage::new();
+    stage.hears(Update::Catalogue([service("a")].into()), at(1));
+    stage.hears(doubt("a"), at(1));
+    assert!(!stage.source().is_usable(at(60)) && stage.source().is_usable(at(61)));
+}
+
+#[test]
+fn a_router_that_was_usable_once_stays_so() {
+    let of = |names: &[&str]| {
+        let interest = Interest { services: names.iter().map(|name| service(name)).collect(), ..Interest::default() };
+        Interests { whole: interest.clone(), by_name: interest }
+    };
+    let told = |doubted_at: u64, fails_at: u64| {
+        let mut stage = Stage::new();
+        let sources = [(7, stage.source().name.clone(), Kind::Consul)];
+        stage.status.arrange(&sources, &of(&["a"]), &stage.claims, at(0));
+        stage.hears(doubt("a"), at(doubted_at));
+        stage.hears(down(), at(fails_at));
+        stage
+    };
+    let early = told(1, 60);
+    assert!(!early.status.is_usable(at(60)), "the doubt was not old enough");
+    let mut stage = told(1, 61);
+    let sources = [(7, stage.source().name.clone(), Kind::Consul), (8, "new".into(), Kind::Consul)];
+    stage.status.arrange(&sources, &of(&["a", "b"]), &stage.claims, at(62));
+    assert!(!stage.status.sources.iter().any(|source| source.is_usable(at(63))));
+    assert!(stage.status.is_usable(at(63)), "neither an outage nor a reload takes it out");
 }
 
 #[test]

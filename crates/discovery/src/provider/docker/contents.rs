@@ -133,10 +133,19 @@ impl Contents {
         self.containers.contains_key(id)
     }
 
-    /// All that is known, as the first word after a silence; what operators did before it counts no more.
-    pub(super) fn everything(&mut self, now: Tick) -> Update {
+    /// There was a silence: what operators did before it counts no more.
+    pub(super) fn forget_words(&mut self) {
         self.told.clear();
         self.late.clear();
+    }
+
+    /// The services that were said to have instances.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceId> {
+        self.said.keys()
+    }
+
+    /// All that is known.
+    pub(super) fn everything(&mut self, now: Tick) -> Update {
         self.said = self.lists(now);
         Update::Everything(self.said.clone().into_iter().collect())
     }

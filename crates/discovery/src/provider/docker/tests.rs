@@ -19,7 +19,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::provider::{Interest, Message, testing::Source};
+use crate::provider::{
+    Interest, Message,
+    testing::{Source, routed},
+};
 
 /// What the fake says; changed by tests as they go.
 #[derive(Default)]
@@ -132,11 +135,15 @@ fn event(action: &str, id: &str) -> String {
 }
 
 fn source(url: &str, resync: Duration) -> Source {
+    interested(url, resync, Interest::default())
+}
+
+fn interested(url: &str, resync: Duration, interest: Interest) -> Source {
     let millis = u64::try_from(resync.as_millis()).unwrap();
     let settings = Settings { resync: Span::from_millis(millis), ..Settings::new(url) };
     // Past the check, which refuses a resync as short as a test needs.
-    let docker = Docker { settings, contents: Contents::default(), live: false, aside: Aside::default() };
-    Source::start(docker, Interest::default())
+    let docker = Docker { settings, contents: Contents::default(), live: false, whole: false, aside: Aside::default() };
+    Source::start(docker, interest)
 }
 
 async fn next(source: &mut Source) -> Update {
@@ -218,6 +225,26 @@ async fn an_entry_of_the_list_that_cannot_be_read_removes_nothing() {
     fake.containers.lock().unwrap().clear();
     let is_gone = |update: &Update| matches!(update, Update::Everything(all) if all.is_empty());
     timeout(Duration::from_secs(10), async { while !is_gone(&next(&mut source).await) {} }).await.expect("it goes");
+}
+
+/// What was remembered of the container that cannot be read must not be taken back by this.
+#[tokio::test]
+async fn a_first_list_with_an_entry_that_cannot_be_read_is_not_everything() {
+    let (fake, url) = Fake::default().start().await;
+    fake.put("a", &running("a"));
+    *fake.list.lock().unwrap() = Some(r#"[null, { "Id": "a" }]"#.to_owned());
+    let mut source = interested(&url, Duration::from_millis(100), routed(["pets", "orders"]));
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        let word = source.said(|instance| instance.id.to_string()).await;
+        assert_ne!(word, "everything");
+        said.extend((!word.starts_with("skipped")).then_some(word));
+    }
+    assert_eq!(said[1..], ["unknown: malformed", "catalogue of 2"], "{said:?}");
+    *fake.list.lock().unwrap() = None;
+    timeout(Duration::from_secs(10), async { while !matches!(next(&mut source).await, Update::Everything(_)) {} })
+        .await
+        .expect("once it can be read, all is said");
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ pub(super) struct Tree {
     skipped: Vec<Update>,
     /// The service whose turn it was last to be asked whether we may still read it.
     tried: Option<ServiceId>,
+    /// A right was lost, and all are tried because of it: once until the next turn.
+    alarmed: bool,
 }
 
 /// A question, and what it is for.
@@ -80,6 +82,7 @@ impl Tree {
             heard: HashMap::new(),
             skipped: Vec::new(),
             tried: None,
+            alarmed: false,
         }
     }
 
@@ -246,7 +249,12 @@ impl Tree {
                     self.push(Ask::Read { service: name.clone(), path });
                 }
             }
-            Err(error) => service.unlisted(directory, error),
+            Err(error) => {
+                // Whoever takes away one right may have taken away all.
+                if service.unlisted(directory, error) && !std::mem::replace(&mut self.alarmed, true) {
+                    self.resync();
+                }
+            }
         }
         self.soil(name, now);
     }
@@ -291,6 +299,7 @@ impl Tree {
 
     /// Lists one service again, each in its turn: no event tells that we may not read it any more.
     pub(super) fn try_rights(&mut self) {
+        self.alarmed = false;
         let after = self.tried.take().map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.services.range((after, Bound::Unbounded)).next().or_else(|| self.services.first_key_value());
         let Some((name, service)) = next else { return };

@@ -61,8 +61,10 @@ impl Service {
     }
 
     /// A directory cannot be listed.
-    pub(super) fn unlisted(&mut self, directory: &str, error: ProviderError) {
-        self.directories.insert(directory.to_owned(), Some(Err(error)));
+    ///
+    /// Returns whether it could be listed last.
+    pub(super) fn unlisted(&mut self, directory: &str, error: ProviderError) -> bool {
+        matches!(self.directories.insert(directory.to_owned(), Some(Err(error))), Some(Some(Ok(_))))
     }
 
     /// There is a node, to be read.

@@ -40,3 +40,19 @@ fn a_right_that_was_lost_is_found_when_the_service_has_its_turn() {
     tree.try_rights();
     assert_eq!(tree.queue.len(), 1, "who is gone has no turn");
 }
+
+#[test]
+fn where_one_right_was_lost_all_are_tried_at_once() {
+    let names = ["cats", "dogs", "pets"];
+    let mut server = Server::with(&[("/services/cats/1", 1), ("/services/dogs/1", 1), ("/services/pets/1", 1)]);
+    let mut tree = tree();
+    tree.want(&wanted(&names), false);
+    server.settle(&mut tree);
+    server.forbidden = ["/services/cats", "/services/pets"].map(str::to_owned).into();
+    tree.try_rights();
+    let mut told = words(&server.settle(&mut tree));
+    told.sort();
+    assert_eq!(told, ["cats: ? denied", "pets: ? denied"]);
+    tree.try_rights();
+    assert_eq!(tree.queue.len(), 1, "what is known to be lost is no alarm");
+}
