@@ -73,7 +73,7 @@ async fn main() {
     match options.other {
         Some(Mode::Many(many)) => many::measure(&many).await,
         Some(Mode::Outage(outage)) => outage::measure(&outage).await,
-        Some(Mode::Partition(partition)) => partition::measure(&partition).await,
+        Some(Mode::Partition(partition)) => Box::pin(partition::measure(&partition)).await,
         Some(Mode::Remembered(remembered)) => remembered::measure(&remembered).await,
         None => {
             let mut kinds = options.registries;
