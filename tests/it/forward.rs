@@ -10,6 +10,7 @@ mod framing;
 mod grpc;
 mod interim;
 mod malformed;
+mod oversize;
 mod timeouts;
 mod trailers;
 mod unread;

@@ -98,6 +98,9 @@ pub enum Error {
     /// The head is larger than the peer said it takes; nothing was sent.
     #[error("the peer takes no head of this size")]
     TooLarge,
+    /// The head of the peer's response is larger than [`Settings::head`](crate::Settings::head), and the stream was reset.
+    #[error("the head of the response is larger than admitted")]
+    ResponseTooLarge,
 }
 
 impl Error {

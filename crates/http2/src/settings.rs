@@ -20,7 +20,8 @@ pub struct Settings {
     pub window: u32,
     /// What it may send ahead in a stream whose receiver keeps up; also the most that a stream holds in memory.
     pub widest: u32,
-    /// The largest head, as RFC 9113 (6.5.2) counts it. A larger request is answered with a bare 431.
+    /// The largest head, as RFC 9113 (6.5.2) counts it. A larger request is answered with a bare 431, the stream of a larger
+    /// response is reset.
     pub head: usize,
     /// Streams a client may have open at once; a client says nothing here.
     pub streams: u32,

@@ -52,6 +52,8 @@ pub enum Refusal {
     Reset,
     /// The instance broke the protocol.
     Protocol,
+    /// The head of the instance's answer is larger than this router takes.
+    AnswerTooLarge,
     /// The instance sent no head in time.
     HeadTimeout,
     /// Nothing moved in either direction for the idle time.
@@ -68,7 +70,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// One of each kind, for tables and metrics.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::BadRequest("the request is malformed"),
         Self::HeadersTooLarge,
         Self::UriTooLong,
@@ -90,6 +92,7 @@ impl Refusal {
         Self::Unresolved,
         Self::Reset,
         Self::Protocol,
+        Self::AnswerTooLarge,
         Self::HeadTimeout,
         Self::IdleTimeout,
         Self::Deadline,
@@ -154,6 +157,9 @@ impl Refusal {
             Self::Unresolved => (502, grpc::UNAVAILABLE, "PTS50204", "resolver", "RESOLVER_FAILED"),
             Self::Reset => (502, grpc::UNAVAILABLE, "PTS50202", "reset", "INSTANCE_RESET"),
             Self::Protocol => (502, grpc::INTERNAL, "PTS50203", "protocol", "INSTANCE_PROTOCOL_ERROR"),
+            Self::AnswerTooLarge => {
+                (502, grpc::RESOURCE_EXHAUSTED, "PTS50205", "answer_too_large", "ANSWER_HEAD_TOO_LARGE")
+            }
             Self::HeadTimeout => (504, grpc::DEADLINE_EXCEEDED, "PTS50401", "head_timeout", "HEAD_TIMEOUT"),
             Self::IdleTimeout => (504, grpc::DEADLINE_EXCEEDED, "PTS50402", "idle_timeout", "IDLE_TIMEOUT"),
             Self::Deadline => (504, grpc::DEADLINE_EXCEEDED, "PTS50403", "deadline", "DEADLINE_EXCEEDED"),
@@ -195,6 +201,9 @@ impl Refusal {
             Self::Unresolved => "this router cannot find out where the instances of the service are",
             Self::Reset => "the instance closed the exchange before answering",
             Self::Protocol => "the instance answered with something that is not valid HTTP",
+            Self::AnswerTooLarge => {
+                "the instance answered, with more header fields or a larger head than this router accepts"
+            }
             Self::HeadTimeout => "the instance did not begin to answer in time",
             Self::IdleTimeout => "nothing was sent in either direction for too long",
             Self::Deadline => "the request took longer than its route allows",
@@ -241,6 +250,7 @@ mod grpc {
     pub(super) const CANCELLED: u8 = 1;
     pub(super) const INVALID_ARGUMENT: u8 = 3;
     pub(super) const DEADLINE_EXCEEDED: u8 = 4;
+    pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
     pub(super) const UNIMPLEMENTED: u8 = 12;
     pub(super) const INTERNAL: u8 = 13;
     pub(super) const UNAVAILABLE: u8 = 14;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `outbound` | the request on its way out |
 //! | `h1`, `h2` | one try over either protocol |
+//! | `oversize` | an answer whose head is too large |
 //! | `choice` | which instance gets it |
 //! | `knock` | one to which no connection could be made |
 //! | `patience` | how long a request waits for its answer |
@@ -26,6 +27,7 @@ mod hedge;
 mod history;
 mod knock;
 mod outbound;
+mod oversize;
 mod patience;
 mod tried;
 
@@ -314,9 +316,11 @@ async fn connect(
     patience: &mut Patience,
     pool: &Rc<Pool>,
 ) -> Result<Result<Ready, DialError>, Failure> {
+    let limits = exchange.limits();
+    pool.admit_fields(limits.answer_fields);
     loop {
         let gathered = || out.body.as_ref().is_none_or(Upload::is_gathered);
-        let connecting = pool.ready(out.head.method.is_idempotent(), gathered, exchange.limits().connect);
+        let connecting = pool.ready(out.head.method.is_idempotent(), gathered, limits.connect);
         let connected = patience.wait(exchange, pin!(connecting)).await.map_err(Failure::given_up)?;
         match connected.transpose() {
             Some(connected) => return Ok(connected),
@@ -360,6 +364,9 @@ async fn attempt(exchange: &Exchange, out: &Outbound, patience: &mut Patience, m
         }
         Err(failure) => {
             let hurried = failure.outcome == Outcome::TimedOut && patience.was_hurried();
+            if failure.refusal == Refusal::AnswerTooLarge {
+                oversize::tell(exchange, &lease);
+            }
             lease.settle(if failure.shared || hurried { Outcome::Abandoned } else { failure.outcome });
             Err(failure)
         }

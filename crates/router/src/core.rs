@@ -11,7 +11,7 @@ use std::{
 
 use discovery::{How, Leave, Reporter, Service, Table, TableReader};
 pub use telemetry::load::Load;
-use telemetry::{access::Pen, metrics::Metrics};
+use telemetry::{access::Pen, complaints::Complaints, metrics::Metrics};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_local,
@@ -75,6 +75,8 @@ pub struct Core {
     pub reporter: Reporter,
     /// Counters, shared by all cores.
     pub metrics: Metrics,
+    /// Of answers whose heads were too large.
+    pub oversize: RefCell<Complaints>,
     access: Pen,
     load: Arc<Load>,
     phase: watch::Sender<Phase>,
@@ -116,6 +118,7 @@ impl Core {
             room: Room::default(),
             reporter: parts.reporter,
             metrics: parts.metrics,
+            oversize: RefCell::default(),
             access: parts.access,
             load: parts.load,
             phase: watch::Sender::new(Phase::Open),

@@ -128,7 +128,12 @@ fn is_whole(exchange: &Exchange) -> bool {
 fn is_unsent(refusal: &Refusal) -> bool {
     !matches!(
         refusal,
-        Refusal::Reset | Refusal::Protocol | Refusal::HeadTimeout | Refusal::IdleTimeout | Refusal::Deadline
+        Refusal::Reset
+            | Refusal::Protocol
+            | Refusal::AnswerTooLarge
+            | Refusal::HeadTimeout
+            | Refusal::IdleTimeout
+            | Refusal::Deadline
     )
 }
 

@@ -23,9 +23,10 @@ pub(crate) const IDLE_UNSAFE: Duration = Duration::from_secs(1);
 /// instance has closed it may be known to the system and not yet to us.
 const DOUBT: Duration = Duration::from_millis(50);
 /// Buffer for one response head; also bounds what is read ahead of a slow client.
-const BUFFER: usize = 64 * 1024;
-/// Most header fields of a response.
-const FIELDS: usize = 256;
+pub const BUFFER: usize = 64 * 1024;
+/// Most header fields of a response, unless more are admitted: as many as hyper reads into room of its own. For any other number
+/// it makes room anew for each response.
+pub const FIELDS: u16 = 100;
 
 /// One connection to one instance. Dropping it closes it.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Connection {
     pub send: SendRequest<Body>,
     task: AbortHandle,
     marks: Rc<Marks>,
+    /// Most header fields of a response.
+    pub(crate) fields: u16,
     pub(crate) idle_since: Instant,
 }
 
@@ -47,14 +50,19 @@ pub(crate) struct Marks {
 }
 
 impl Connection {
-    /// Speaks HTTP/1.1 on `stream`.
+    /// Speaks HTTP/1.1 on `stream`. A response has at most so many fields.
     ///
     /// # Errors
     /// If the connection is already broken.
-    pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
+    pub async fn start(stream: Stream, fields: u16) -> Result<Self, hyper::Error> {
         let marks = Rc::default();
         let stream = TokioIo::new(Doubtful::new(stream, &marks));
-        let (mut send, wire) = Builder::new().max_buf_size(BUFFER).max_headers(FIELDS).handshake(stream).await?;
+        let mut builder = Builder::new();
+        builder.max_buf_size(BUFFER);
+        if fields != FIELDS {
+            builder.max_headers(fields.into());
+        }
+        let (mut send, wire) = builder.handshake(stream).await?;
         let task = spawn_local(async move {
             if let Err(error) = wire.await {
                 tracing::debug!(%error, "connection to an instance ended");
@@ -62,7 +70,7 @@ impl Connection {
         })
         .abort_handle();
         send.ready().await?;
-        Ok(Self { send, task, marks, idle_since: Instant::now() })
+        Ok(Self { send, task, marks, fields, idle_since: Instant::now() })
     }
 
     /// It is about to be used. If it was idle for long enough to be closed meanwhile, the system is asked; if it was, the

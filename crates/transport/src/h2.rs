@@ -19,7 +19,7 @@ const WIDEST: u32 = 256 * 1024;
 /// Streams opened before the instance has said how many it takes (the smallest value RFC 9113 recommends).
 const FIRST_STREAMS: usize = 100;
 /// Largest response head accepted. Twice what common servers send at most.
-const HEAD: usize = 128 * 1024;
+pub const HEAD: usize = 128 * 1024;
 
 /// What a connection's task and its users share; all in one thread.
 #[derive(Debug)]

@@ -110,6 +110,8 @@ pub struct Pool {
     connecting: RefCell<Option<watch::Receiver<Attempt>>>,
     farewell: Rc<Farewell>,
     retired: Cell<bool>,
+    /// Most header fields of an answer by HTTP/1.1.
+    fields: Cell<u16>,
 }
 
 impl Pools {
@@ -140,6 +142,7 @@ impl Pools {
                 connecting: RefCell::default(),
                 farewell: Rc::new(farewell),
                 retired: Cell::new(false),
+                fields: Cell::new(h1::FIELDS),
             })
         });
         Rc::clone(pool)
@@ -238,6 +241,14 @@ impl Pool {
                 self.share(limit).await
             };
             made?;
+        }
+    }
+
+    /// Answers by HTTP/1.1 have at most so many fields from now on. A connection has its limit for life, so those with another
+    /// one are not used again.
+    pub fn admit_fields(&self, most: u16) {
+        if self.fields.replace(most) != most {
+            self.h1.borrow_mut().clear();
         }
     }
 

@@ -18,20 +18,6 @@ async fn check(url: String, what: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn an_answer_by_http_1_has_at_most_256_fields() {
-    let answer = |more: usize| {
-        let fields: String = (0..more).map(|n| format!("x-{n}: 1\r\n")).collect();
-        format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n")
-    };
-    let raw = Raw::sends(answer(255)).await;
-    let router = Config::new().service("many", &[format!("http://{}", raw.addr())]).start();
-    let given = router.client(Front::H2c).await.send(get("/", &[("service_id", "many")])).await;
-    assert_eq!((told(&given), given.header("x-254")), ((200, None), Some("1")));
-    let raw = Raw::sends(answer(256)).await;
-    check(format!("http://{}", raw.addr()), "257 fields", "protocol").await;
-}
-
-#[tokio::test]
 async fn what_is_no_http_1_is_a_502_with_the_reason() {
     for (bytes, reason) in [
         ("SSH-2.0-OpenSSH_9.6\r\n\r\n", "protocol"),

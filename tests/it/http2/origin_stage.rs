@@ -21,6 +21,8 @@ pub(super) enum Due {
     Whole,
     /// 502 with a reason. The instance may hear one of these codes, or that it is given up.
     Refused(&'static [u32]),
+    /// 502, because the head is too large; the connection goes on.
+    TooLarge,
     /// 200, and an end that is no end of an answer; or [`Due::Refused`].
     Broken(&'static [u32]),
     /// The connection to the instance ends, with one of these codes if any. The client has any answer, or none.
@@ -176,6 +178,7 @@ impl Due {
         match self {
             Self::Whole => *had == Had::Whole && said(&[]),
             Self::Refused(codes) => refused && said(codes),
+            Self::TooLarge => *had == Had::Refused("answer_too_large".into()) && said(&[]),
             Self::Broken(codes) => (refused || *had == Had::Broken) && said(codes),
             Self::Ends(codes) => heard.iter().all(|code| codes.contains(code) || *code == CANCEL),
             Self::Open(codes) => (refused || matches!(had, Had::Whole | Had::Broken)) && said(codes),

@@ -66,9 +66,14 @@ mod tests {
             assert_eq!(failed(Ok(status)), Some(expected), "{status}");
         }
         assert_eq!(failed(Err(&Refusal::Connect)), Some(true));
-        for ours in
-            [Refusal::ClientGone, Refusal::BodyTooLarge, Refusal::Overloaded, Refusal::Unresolved, Refusal::Deadline]
-        {
+        for ours in [
+            Refusal::ClientGone,
+            Refusal::BodyTooLarge,
+            Refusal::Overloaded,
+            Refusal::Unresolved,
+            Refusal::AnswerTooLarge,
+            Refusal::Deadline,
+        ] {
             assert_eq!(failed(Err(&ours)), None);
         }
     }

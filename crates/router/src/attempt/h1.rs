@@ -111,6 +111,9 @@ fn delimit(head: &mut request::Parts, has_body: bool) {
 
 /// What an error says after the request may have been sent.
 fn failure(exchange: &Exchange, error: &hyper::Error) -> Failure {
+    if error.is_parse_too_large() {
+        return Failure::given_up(Refusal::AnswerTooLarge);
+    }
     tracing::debug!(%error, "instance failed");
     broken(exchange, error.is_parse())
 }

@@ -143,7 +143,9 @@ fn inform(exchange: &Exchange, interim: Parts, hold: &mut Option<Pin<Box<Sleep>>
 
 /// What an error before the head says. GOAWAY and REFUSED_STREAM prove that nothing was done (RFC 9113, 8.7).
 fn failure(error: &http2::Error) -> Failure {
-    if error.is_unprocessed() {
+    if *error == http2::Error::ResponseTooLarge {
+        Failure::given_up(Refusal::AnswerTooLarge)
+    } else if error.is_unprocessed() {
         Failure::new(Refusal::Reset, Outcome::Refused)
     } else if error.is_remote() {
         Failure::new(Refusal::Reset, Outcome::Reset)

@@ -26,14 +26,16 @@ pub(super) fn first<T>(
 
 #[cold]
 fn knock(exchange: &Exchange, out: &Outbound, mut lease: Lease) {
-    let (core, limit) = (exchange.core.clone(), exchange.limits().connect);
+    let (core, limits) = (exchange.core.clone(), exchange.limits());
     let upstream = lease.upstream().clone();
     // Taken now: it may have left when the task begins.
     let pool = core.pools.of(&upstream);
+    pool.admit_fields(limits.answer_fields);
     if pool.is_ready(out.head.method.is_idempotent()) {
         // There is one. The next choice is this one, or another.
         return lease.reached();
     }
+    let limit = limits.connect;
     spawn_local(async move {
         let found = pool.knock(lease, limit).await;
         if found.is_err_and(|error| !error.is_ours()) {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use settings::{OrOff, Size, Span};
+use settings::{Located, OrOff, SettingsError, Size, Span};
+use transport::h1;
 
 use crate::{
     retry::{Hedge, Retries},
@@ -12,6 +13,9 @@ use crate::{
 /// How long a gRPC stream may be silent unless its service says something else. Streams of events that seldom happen are;
 /// but that a request is gRPC is its client's word, which must not be enough to stay for ever.
 const SILENT: Duration = Duration::from_secs(3600);
+
+/// Most fields of an answer that can be admitted: room for them is made anew for each, 64 bytes a field.
+const ANSWER_FIELDS: u16 = 1000;
 
 /// What one request may weigh and how long it may take. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Limits {
     pub body: u64,
     /// The same once the instance has said that it is gRPC, whose streams have no size unless their route says one.
     pub grpc_body: u64,
+    /// Fields of the head of an answer by HTTP/1.1.
+    pub answer_fields: u16,
     /// For a connection to an instance.
     pub connect: Duration,
     /// From the complete request to the response's head.
@@ -61,6 +67,7 @@ impl Limits {
             streams: limits.streams,
             body: limits.body.get(),
             grpc_body: u64::MAX,
+            answer_fields: h1::FIELDS,
             connect: Duration::from_secs(1),
             head: Some(Duration::from_secs(15)),
             idle: Some(Duration::from_secs(60)),
@@ -95,6 +102,20 @@ impl Limits {
         }
         self
     }
+
+    /// These, where a service says nothing else.
+    ///
+    /// # Errors
+    /// If so many fields cannot be.
+    pub fn with_answers(mut self, fields: Option<&Located<u16>>) -> Result<Self, SettingsError> {
+        let Some(fields) = fields else { return Ok(self) };
+        if !(h1::FIELDS..=ANSWER_FIELDS).contains(&**fields) {
+            let text = format!("max_answer_fields: write {} to {ANSWER_FIELDS}", h1::FIELDS);
+            return Err(SettingsError::at(fields, text));
+        }
+        self.answer_fields = **fields;
+        Ok(self)
+    }
 }
 
 #[cfg(test)]
@@ -115,5 +136,16 @@ mod tests {
         assert_eq!((limits.head, limits.total), (None, Some(Duration::from_secs(9))));
         assert_eq!((limits.body, limits.grpc_body), (5, 5));
         assert_eq!(limits.idle, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn an_answer_has_as_many_fields_as_can_be() {
+        let file = Limits::of_file(&typed::Limits::default(), &Timeouts::default());
+        let said = |fields: u16| file.with_answers(Some(&Located::from(fields))).map(|limits| limits.answer_fields);
+        assert_eq!(file.with_answers(None).map(|limits| limits.answer_fields).ok(), Some(100));
+        assert_eq!([100, 1000].map(|fields| said(fields).ok()), [Some(100), Some(1000)]);
+        for fields in [0, 99, 1001] {
+            assert!(said(fields).unwrap_err().to_string().contains("write 100 to 1000"), "{fields}");
+        }
     }
 }

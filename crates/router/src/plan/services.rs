@@ -39,10 +39,12 @@ pub(super) fn compile(
     let unsaid = Policy { balance: balance::default(), bounds: bounds::of_file(settings), ..Policy::new(system) };
     let default = policy(settings, all, &unsaid, files, mistakes);
     let others = limits.with(&all.timeouts, all.max_body);
+    let others = mistakes.or(others.with_answers(all.max_answer_fields.as_ref()), &others);
     let others = mistakes.or(others.tried(all.retries.as_ref(), all.hedge), &others);
     let (mut policies, mut own_limits) = (HashMap::new(), HashMap::new());
     for (name, service) in settings.services.iter().filter(|(name, _)| **name != "*") {
         let limits = others.with(&service.timeouts, service.max_body);
+        let limits = mistakes.or(limits.with_answers(service.max_answer_fields.as_ref()), &limits);
         let limits = mistakes.or(limits.tried(service.retries.as_ref(), service.hedge), &limits);
         let policy = Arc::new(policy(settings, service, &default, files, mistakes));
         let id = ServiceId::new(name).map_err(|e| SettingsError::at(name, e.to_string()));

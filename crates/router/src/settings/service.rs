@@ -33,6 +33,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// Its own limit for request bodies.
     pub max_body: Option<Size>,
+    /// Most header fields of an answer by HTTP/1.1. 100.
+    pub max_answer_fields: Option<Located<u16>>,
     /// What is sent to another instance when one fails.
     pub retries: Option<OrOff<Box<Retries>>>,
     /// When a second instance is asked while the first is silent.

@@ -22,7 +22,7 @@ impl Pool {
 
     /// Takes back an HTTP/1.1 connection whose exchange is over.
     pub fn give_back(&self, mut connection: h1::Connection) {
-        if !self.retired.get() && !connection.send.is_closed() {
+        if !self.retired.get() && !connection.send.is_closed() && connection.fields == self.fields.get() {
             let now = Instant::now();
             connection.idle_since = now;
             self.h1.borrow_mut().push(connection);

@@ -142,7 +142,7 @@ impl Pool {
                 self.dials.shared();
             }
             Version::H1 => {
-                let started = h1::Connection::start(stream).await;
+                let started = h1::Connection::start(stream, self.fields.get()).await;
                 let connection = started.map_err(|e| DialError::Connect(e.to_string()))?;
                 self.h1_tasks.borrow_mut().push(connection.abort_handle());
                 self.h1.borrow_mut().push(connection);

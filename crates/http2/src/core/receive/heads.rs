@@ -153,7 +153,11 @@ impl Core {
             match heading.response() {
                 Read::Head(parts) => self.response(head, place, parts)?,
                 Read::Malformed(what) => return Err(wrong(what)),
-                Read::TooLarge => return Err(wrong("a head that is too large")),
+                Read::TooLarge => {
+                    self.work_for_nothing();
+                    self.reset(place, Reason::CANCEL, Error::ResponseTooLarge);
+                    return Ok(());
+                }
             }
         }
         if head.has(END_STREAM) {

@@ -76,8 +76,7 @@ async fn a_close_that_only_the_system_knows_of_gives_the_request_back_unsent() {
         // Nothing is awaited that would let the router hear of it.
         drop(socket);
         let mut connection = ready(&pool, false).await.unwrap();
-        let error = connection.send.try_send_request(payment()).await.map(drop).unwrap_err();
-        let mut error = error;
+        let mut error = connection.send.try_send_request(payment()).await.map(drop).unwrap_err();
         assert!(error.take_message().is_some(), "nothing of it was sent");
     };
     LocalSet::new().run_until(test).await;
@@ -95,6 +94,25 @@ async fn a_connection_that_is_still_there_is_used_again() {
         let answer = connection.send.try_send_request(payment()).await.map_err(|error| error.into_error()).unwrap();
         assert_eq!(answer.status(), 204);
         assert!(served.join().unwrap().starts_with("POST / "));
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn a_connection_with_another_limit_of_fields_is_not_used_again() {
+    let test = async {
+        let (_listener, pool) = instance();
+        let old = ready(&pool, true).await.unwrap();
+        pool.give_back(ready(&pool, true).await.unwrap());
+        pool.admit_fields(200);
+        assert!(pool.h1.borrow().is_empty(), "those that are idle go");
+        pool.give_back(old);
+        assert!(pool.h1.borrow().is_empty(), "and those that were in use");
+        let new = ready(&pool, true).await.unwrap();
+        assert_eq!(new.fields, 200);
+        pool.give_back(new);
+        pool.admit_fields(200);
+        assert_eq!(pool.h1.borrow().len(), 1);
     };
     LocalSet::new().run_until(test).await;
 }
